@@ -1,0 +1,52 @@
+/* text.h - a growable string with a ceiling, and the way sizes and times are written for people.
+ *
+ * Ownership: text_init / text_release; text_detach hands the characters to the caller (free()).
+ * A text that would pass its ceiling, or for which memory ran out, is cut there and says so (text->cut).
+ */
+#ifndef SLUICE_BASE_TEXT_H
+#define SLUICE_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct text {
+    char *chars;                /* NUL-terminated, never NULL after init */
+    size_t length;
+    size_t capacity;
+    size_t length_max;
+    bool cut;
+};
+
+void text_init(struct text *t, size_t length_max);
+void text_release(struct text *t);
+void text_clear(struct text *t);
+char *text_detach(struct text *t);
+
+void text_add(struct text *t, const char *chars);
+void text_add_bytes(struct text *t, const char *chars, size_t length);
+void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
+void text_add_json_string(struct text *t, const char *chars);
+
+/* "64MiB", "1.5GiB", "737280B": exact where a unit divides the value, else three digits.
+ * Returns `buffer`, so it can stand in an argument list. */
+enum { SIZE_TEXT_BYTES = 32 };
+struct size_text { char chars[SIZE_TEXT_BYTES]; };
+struct size_text size_text(uint64_t bytes);
+/* For a limit somebody will type back: the smallest "NMiB" (or "NKiB" below 1 MiB) that is not less than `bytes`. */
+struct size_text size_text_up(uint64_t bytes);
+/* "1,234,567" */
+struct size_text count_text(uint64_t count);
+/* "3.6 s", "12 min 05 s", "2 h 03 min" */
+struct size_text seconds_text(double seconds);
+
+#define SIZE_TEXT(bytes) (size_text(bytes).chars)
+#define SIZE_TEXT_UP(bytes) (size_text_up(bytes).chars)
+#define COUNT_TEXT(count) (count_text(count).chars)
+#define SECONDS_TEXT(seconds) (seconds_text(seconds).chars)
+
+/* Of `count` words, the one most like `word` (Damerau-Levenshtein, at most a third of its letters and one more off); NULL if none. */
+const char *text_nearest(const char *word, const char *const *words, size_t count);
+
+#endif

@@ -1,0 +1,105 @@
+/* graph.h - what to run: a handful of stages, never a list of tasks.
+ *
+ * The planner fills this in, exec.c runs it, and a test may make one by hand. A graph for 10^9 chunks is as small as
+ * one for ten: every stage is a few grids and a few numbers.
+ *
+ * There is one kind of stage. A stage walks boxes of an array (its tasks) one after another; all workers share the
+ * one box at hand:
+ *
+ *     fill   pieces of the source that touch the box are read, decoded and scattered into the tile (array/tile.h)
+ *     drain  the tile's parts are encoded and written to the sink
+ *
+ *   plan      stage    tasks             source           parts of a tile, sink
+ *   direct    direct   boxes of target   source chunks    target chunks
+ *   split +   split    slabs             source chunks    clipped to buckets: extents of one segment per slab
+ *     merge   merge    buckets           segments         target chunks
+ *   (k passes: a split whose source is the segments of the one before; ranged writes: parts that are slices of
+ *   uncompressed target chunks. Both are combinations of the same fields.)
+ *
+ * Pieces of the box after the one at hand are read ahead, still encoded, while this one drains.
+ */
+#ifndef SLUICE_EXEC_GRAPH_H
+#define SLUICE_EXEC_GRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/array/grid.h"
+#include "engine/base/error.h"
+#include "engine/format/format.h"
+#include "engine/io/io.h"
+#include "engine/report/report.h"
+
+enum stage_source { FROM_CHUNKS, FROM_SEGMENTS };
+enum stage_sink { TO_SEGMENTS, TO_CHUNKS };
+
+/* What a stage may hold at once, in bytes; the planner proved that the sum fits. All but the last two are carved
+ * from the pool: tile + reads + workers * (scratch + write_slots * write). */
+struct stage_memory {
+    uint64_t tile_bytes;
+    uint64_t reads_bytes;           /* encoded pieces, read and not yet decoded; at least one of piece_bytes_max */
+    uint64_t piece_bytes_max;       /* the longest encoded piece, aligned for direct I/O (plus one IO_ALIGN at each end) */
+    uint64_t decode_scratch_bytes;  /* for each worker */
+    uint64_t encode_scratch_bytes;  /* for each worker */
+    uint64_t write_bytes;           /* one write buffer: a chunk's longest encoding, or a run of spilled blocks (at
+                                       least one block's longest encoding); 0: chunks of a raw chain are
+                                       written straight from the tile */
+    unsigned write_slots;           /* write buffers of each worker */
+    uint64_t index_bytes;           /* segment indexes: one being written, or a window into each that is read */
+    uint64_t library_bytes;         /* malloc of the codec libraries, all workers */
+};
+
+struct stage {
+    const char *name;               /* "split", "merge", "direct" */
+    struct span span;               /* the output that asked for it */
+    enum stage_source source;
+    enum stage_sink sink;
+    struct grid tasks;              /* cells are the boxes: slabs, buckets, direct boxes */
+    /* Parts of a tile. TO_SEGMENTS: equal to the next stage's `tasks`; TO_CHUNKS: the target's chunk grid. */
+    struct grid parts;
+    uint64_t piece_raw_bytes;       /* FROM_CHUNKS whose codec chain is raw: a piece is this many bytes of a chunk, a
+                                       multiple of the item size; 0: a piece is a whole chunk */
+    unsigned workers;               /* at most graph.threads: memory may allow fewer */
+    unsigned reads_in_flight;       /* of each worker */
+    struct stage_memory memory;
+};
+
+enum { STAGES_MAX = 8 };
+
+/* The longest run of raw bytes that is encoded, checksummed and indexed as one piece of scratch. */
+struct scratch_layout {
+    uint64_t block_bytes;           /* a multiple of 16 */
+    uint64_t predicted_bytes;       /* of the file, as planned: growth steps */
+    uint64_t limit_bytes;           /* 0: none */
+    enum spill_encoding encoding;   /* what is tried */
+    const char *path;               /* the scratch file */
+    struct span span;
+};
+
+struct graph {
+    const struct array_meta *source;
+    struct store *source_store;     /* open; borrowed */
+    const struct array_meta *target;
+    const char *target_path;
+    bool overwrite;
+    bool write_empty_chunks;
+    bool refuse_missing_chunks;
+    struct span source_span, target_span;
+
+    struct stage stages[STAGES_MAX];
+    unsigned stage_count;
+    struct scratch_layout scratch;  /* used if a stage writes segments */
+    unsigned threads;
+    enum io_backend backend;        /* chosen: not IO_AUTO */
+    uint64_t pool_bytes;            /* the largest pool sum of all stages */
+};
+
+/* Run all stages and publish the target. On failure nothing appears at target_path and nothing is left behind but,
+ * after a death, what the next run cleans up. `stop` is set by a signal handler: the number of the signal; checked
+ * between blocks. `report` may be NULL. */
+bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err);
+
+/* The bytes of pool one stage carves. The planner's sum and the engine's carving are this one function. */
+uint64_t stage_pool_bytes(const struct stage *s);
+
+#endif

@@ -1,0 +1,38 @@
+/* scan.h - one decode pass over an array, in its own chunk order, with a digest as its only result.
+ *
+ * What `digest`, `verify` and `check --chunks` stand on: the same reads and decoders as a stage's fill, but what
+ * is decoded is summed instead of scattered, so memory is reads and scratch, whatever the array's size.
+ */
+#ifndef SLUICE_EXEC_SCAN_H
+#define SLUICE_EXEC_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/array/digest.h"
+#include "engine/base/error.h"
+#include "engine/exec/graph.h"
+#include "engine/format/format.h"
+#include "engine/report/report.h"
+
+struct scan {
+    const struct array_meta *array;
+    struct store *store;
+    struct span span;
+    struct grid tasks;              /* as a stage's: boxes of chunks, walked in order. Usually one box: the whole array */
+    uint64_t piece_raw_bytes;       /* the fields of struct stage of the same name */
+    unsigned workers;
+    unsigned reads_in_flight;
+    struct stage_memory memory;     /* tile_bytes 0; reads, piece, decode scratch are used */
+    enum io_backend backend;
+    /* Called for each damaged chunk instead of failing, under a lock; NULL: the first one fails the scan. */
+    void (*damaged)(void *context, const char *key, const struct error *why);
+    void *context;
+};
+
+/* Sum the elements of `within` (NULL: all) into `d`, which is initialised with the frame wanted: the frame's fill may
+ * be another array's, so that two arrays with different fill values can be compared. */
+bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
+                 const volatile int *stop, struct error *err);
+
+#endif

@@ -1,0 +1,31 @@
+/* census.h - what is really there of an array: how many of its chunks, how large, framed how.
+ *
+ * Reads directory listings and the heads of a few chunks, never whole chunks, and stops at a time limit: a plan must
+ * be quick also for 10^9 chunks. What could not be counted in time says so.
+ */
+#ifndef SLUICE_FORMAT_CENSUS_H
+#define SLUICE_FORMAT_CENSUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+#include "engine/codec/codec.h"
+#include "engine/format/format.h"
+#include "engine/store/store.h"
+
+struct chunk_census {
+    uint64_t chunks;                /* of the grid; saturates */
+    uint64_t present;               /* exact if counted */
+    bool counted;
+    uint64_t sampled;               /* chunks opened and looked at: the first, the last and some in between */
+    uint64_t sampled_present;
+    uint64_t encoded_bytes_mean;    /* of those present; 0: none was */
+    uint64_t encoded_bytes_max;
+    struct codec_sample codec;
+};
+
+bool array_census(const struct array_meta *m, struct store *s, double seconds_max,
+                  struct chunk_census *out, struct error *err);
+
+#endif

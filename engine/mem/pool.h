@@ -1,0 +1,32 @@
+/* pool.h - the one place chunk-sized memory comes from: an anonymous mapping made once, carved by name.
+ *
+ * The planner has added up what every stage holds (planner/fit.h); the pool is exactly the largest of those sums.
+ * A stage carves its areas when it starts, and gives all of them back at once when it ends: nobody waits for
+ * memory while holding some, so nothing can deadlock. Pages are touched only when used.
+ *
+ * Threads: pool_carve and pool_reset from one thread (between stages); the memory itself is the caller's business.
+ */
+#ifndef SLUICE_MEM_POOL_H
+#define SLUICE_MEM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+
+struct pool;
+
+/* Map `bytes` (2 MiB aligned, huge pages asked for). Fails when the address space does not hold it. */
+bool pool_open(struct pool **p, uint64_t bytes, struct error *err);
+void pool_close(struct pool *p);                /* NULL is fine */
+
+/* The next `bytes` of the pool, IO_ALIGN aligned, contents undefined. Running out is our bug (the planner added
+ * wrong), so it aborts with the owner's name. `owner`: a static string. */
+void *pool_carve(struct pool *p, const char *owner, uint64_t bytes);
+/* Everything carved is free again. */
+void pool_reset(struct pool *p);
+
+uint64_t pool_bytes(const struct pool *p);
+uint64_t pool_bytes_carved_max(const struct pool *p);
+
+#endif

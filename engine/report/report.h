@@ -1,0 +1,68 @@
+/* report.h - one observer of a run: counters that the workers add to, a progress line, a summary, a JSON report.
+ *
+ * The engine only adds to counters and names the stage it is in; what is shown, and where, is decided here. A thread
+ * of its own draws the line (on a terminal ten times a second; in a log every 10 % or 5 minutes).
+ *
+ * Threads: report_add from any thread (relaxed atomics); the rest from the thread that runs the graph.
+ */
+#ifndef SLUICE_REPORT_REPORT_H
+#define SLUICE_REPORT_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine/base/text.h"
+
+enum report_counter {
+    COUNT_SOURCE_READ_BYTES,    /* bytes of source objects read */
+    COUNT_SOURCE_DECODED_BYTES, /* raw bytes decoded from them (a chunk read twice counts twice) */
+    COUNT_CHUNKS_PRESENT,
+    COUNT_CHUNKS_MISSING,
+    COUNT_SPILL_WRITE_BYTES,    /* written to scratch */
+    COUNT_SPILL_READ_BYTES,     /* read back */
+    COUNT_SPILL_RAW_BYTES,      /* what they held before encoding */
+    COUNT_TARGET_WRITE_BYTES,   /* bytes of target objects */
+    COUNT_TARGET_OBJECTS,       /* files made */
+    COUNT_TARGET_EMPTY,         /* chunks not written because they equal the fill value */
+    COUNT_WORK_BYTES,           /* raw bytes through the current plan's stages: what progress is measured in */
+    COUNT_COUNTERS
+};
+
+enum report_progress { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_LOG, PROGRESS_NONE };
+
+struct report_options {
+    enum report_progress progress;  /* AUTO: bar on a terminal, log otherwise */
+    FILE *to;                       /* standard error */
+    uint64_t memory_limit_bytes;
+    uint64_t work_bytes;            /* COUNT_WORK_BYTES at the end: the sum over all stages */
+};
+
+struct report;
+
+struct report *report_new(const struct report_options *o);     /* NULL: no memory */
+void report_free(struct report *r);             /* stops the line first; NULL is fine */
+
+void report_add(struct report *r, enum report_counter c, uint64_t amount);      /* r NULL: nothing */
+uint64_t report_count(const struct report *r, enum report_counter c);
+const char *report_counter_name(enum report_counter c);         /* "source_read_bytes", as in the JSON report */
+
+/* The stage that starts now ("split", "merge", "direct"): shown in the line, timed for the report. */
+void report_stage(struct report *r, const char *name);
+/* Start and stop drawing. Stop wipes the line. */
+void report_start(struct report *r);
+void report_stop(struct report *r);
+
+/* Times and memory. Seconds of stage i in the order they were named. */
+unsigned report_stage_count(const struct report *r);
+const char *report_stage_name(const struct report *r, unsigned i);
+double report_stage_seconds(const struct report *r, unsigned i);
+double report_seconds(const struct report *r);  /* since report_start, until report_stop */
+
+struct process_usage {
+    double user_seconds, system_seconds;
+    uint64_t rss_peak_bytes, rss_bytes;
+};
+void process_usage(struct process_usage *u);
+
+#endif

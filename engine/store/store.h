@@ -1,0 +1,65 @@
+/* store.h - keys to objects. Today a store is a directory; memory, zip and object stores come as further openers.
+ *
+ * Reading: keys are resolved below the root and nowhere else (no "..", no links), and only regular files count:
+ * anything else under a chunk's key is an error, never "missing". Sources are opened read-only, always.
+ *
+ * Writing: a target is staged in `<path>.sluice-partial/` beside it and appears by one rename at the end, so a
+ * reader sees it whole or not at all.
+ *
+ * Threads: after opening, any thread may open objects.
+ */
+#ifndef SLUICE_STORE_STORE_H
+#define SLUICE_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+
+enum { KEY_BYTES_MAX = 512 };   /* "c/" + 16 x 20 digits and separators, or a metadata key; longer is refused */
+
+struct store;
+
+/* An existing directory, for reading. */
+bool store_open(struct store **s, const char *path, struct span span, struct error *err);
+void store_close(struct store *s);              /* NULL is fine */
+const char *store_path(const struct store *s);
+int store_root_fd(const struct store *s);
+
+/* A whole small object (metadata) as NUL-terminated memory, to be freed. Not there: true with *bytes NULL.
+ * Larger than `bytes_max` is an error. */
+bool store_get(const struct store *s, const char *key, uint64_t bytes_max,
+               char **data, uint64_t *data_bytes, struct error *err);
+
+/* An object opened for reading by parts. */
+struct object {
+    int fd;                     /* -1: there is no such object */
+    bool direct;                /* O_DIRECT: offsets, lengths and memory must be IO_ALIGN aligned */
+    uint64_t bytes;             /* its size when opened */
+};
+bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err);
+void store_object_close(struct object *o);
+
+/* ---- writing ---- */
+
+/* Begin a target at `path`: makes the staging directory beside it (a leftover of a dead run is removed first).
+ * `path` exists: ERR_EXISTS, unless `overwrite`. Parent directories are made. */
+bool store_stage(struct store **s, const char *path, bool overwrite, struct span span, struct error *err);
+
+/* A new object, for writing by parts; missing directories of the key are made. `bytes_expected` 0: unknown.
+ * Uses O_DIRECT where the file system has it. */
+bool store_object_create(struct store *s, const char *key, struct object *o, struct error *err);
+/* Set the true length (direct writes are padded to IO_ALIGN) and close. */
+bool store_object_finish(struct store *s, struct object *o, uint64_t bytes, struct error *err);
+/* A small object at once (metadata). */
+bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);
+
+/* Publish: one rename (an exchange on overwrite, then the old tree is removed). The store stays open for reading. */
+bool store_publish(struct store *s, struct error *err);
+/* Remove the staging directory. After store_publish it does nothing. */
+void store_abandon(struct store *s);
+/* What was made so far: objects (files), for the report. */
+uint64_t store_objects_made(const struct store *s);
+
+#endif

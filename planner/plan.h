@@ -1,0 +1,83 @@
+/* plan.h - from a job to a graph that fits: opens the input's metadata, resolves chunks and codec, weighs the plans,
+ * proves that the best one fits memory and scratch, and explains it. No array data is read; nothing is
+ * O(chunks): 10^9 chunks plan in well under 0.1 s.
+ */
+#ifndef SLUICE_PLANNER_PLAN_H
+#define SLUICE_PLANNER_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/exec/graph.h"
+#include "engine/format/census.h"
+#include "engine/format/format.h"
+#include "planner/job.h"
+
+/* One named line of the memory table of a stage. chosen is between least and useful. */
+struct memory_line {
+    const char *what;               /* "merge: one bucket" */
+    uint64_t least_bytes, useful_bytes, chosen_bytes;
+    unsigned count;                 /* how many of them, for the text; the bytes above are for all together */
+};
+enum { MEMORY_LINES_MAX = 16 };
+struct memory_table {
+    struct memory_line lines[MEMORY_LINES_MAX];
+    unsigned count;
+};
+
+/* What a plan will cost, as predicted. */
+struct plan_cost {
+    uint64_t read_bytes, decoded_bytes, spill_write_bytes, spill_read_bytes, write_bytes, scratch_bytes, files;
+    double seconds;
+};
+
+/* A plan that was weighed: chosen, slower, or impossible. */
+struct plan_candidate {
+    const char *name;               /* "direct", "split + merge" */
+    bool fits;
+    char why_not[200];              /* if it does not fit, or is not built for this job */
+    uint64_t need_bytes;            /* the least budget it would run in */
+    struct plan_cost cost;          /* if it fits */
+};
+enum { CANDIDATES_MAX = 8 };
+
+struct plan {
+    struct array_meta source, target;
+    struct store *source_store;
+    struct chunk_census census;
+    struct graph graph;             /* points into this plan and the job */
+
+    uint64_t memory_bytes;          /* the budget */
+    char memory_from[120];          /* "on line 3", "--memory", "half of MemAvailable (23.1GiB)" */
+    char threads_from[120];
+    char scratch_from[120];
+    struct io_choice io;
+    uint64_t kernel_bytes;          /* "kernel, outside RSS": what a cgroup must have beside the budget */
+    uint64_t minimum_bytes;         /* the least budget any plan of this job runs in, exactly */
+
+    struct memory_table memory[STAGES_MAX];     /* of each stage of the graph */
+    struct plan_candidate candidates[CANDIDATES_MAX];
+    unsigned candidate_count, chosen;
+    struct text warnings;           /* one per line */
+    char *scratch_path;             /* owned; NULL: no scratch */
+};
+
+/* On failure the plan is released; errors point into the job's spans (a budget that is too small: ERR_FIT with the
+ * table as notes and need_bytes exact). `seconds_for_census` bounds the look at the source's chunks. */
+bool plan_make(struct plan *p, const struct job *job, struct error *err);
+void plan_release(struct plan *p);
+
+/* `plan` for people: stages, memory table, bytes, files, scratch, predicted seconds, why this plan, warnings. */
+void plan_explain(const struct plan *p, struct text *out);
+/* The same facts as one JSON object ("schema": 1). */
+void plan_explain_json(const struct plan *p, struct text *out);
+
+/* Memory for a scan (engine/exec/scan.h) of one array within a budget: fills the scan's memory, workers, tasks and
+ * reads. ERR_FIT with the exact minimum if it does not fit. */
+struct scan;
+bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const struct chunk_census *census,
+               struct span span, struct error *err);
+
+#endif
