@@ -112,6 +112,8 @@ static void copy_rows(const struct rows *rows, char *to, const char *from, uint6
     }
     if (run_bytes >= LONG_RUN_BYTES)
         copy_rows_long(rows, to, from, run_bytes);
+    else if (run_bytes > 64)
+        copy_rows_stepped(rows, to, from, run_bytes, 64);
     else if (run_bytes > 32)
         copy_rows_stepped(rows, to, from, run_bytes, 32);
     else if (run_bytes > 16)
