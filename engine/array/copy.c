@@ -98,7 +98,7 @@ static void copy_rows_long(const struct rows *rows, char *to, const char *from, 
 
 static void copy_rows(const struct rows *rows, char *to, const char *from, uint64_t run_bytes)
 {
-    enum { LONG_RUN_BYTES = 512 };  /* from here on the call of memcpy no longer shows */
+    enum { LONG_RUN_BYTES = 256 };  /* from here on the call of memcpy no longer shows */
 
     switch (run_bytes) {
     case 1:   copy_rows_constant(rows, to, from, 1); return;
