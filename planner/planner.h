@@ -1,9 +1,13 @@
 /* planner.h - private to planner/: what its files hand one another. Nothing above includes it (its tests do).
  *
- *   resolve.c   job, stores  -> source and target metadata          chunks.c  the chunk grammar on one array
- *   boxes.c     two grids    -> box shapes with few overlaps        needs.c   a setting -> stages and their memory
- *   cost.c      stages       -> bytes, files, seconds               fit.c     the best setting, the exact minimum
- *   weigh.c     candidates   -> the plan, or a refusal              table.c   memory tables
+ *   resolve.c         job, stores  -> the target's metadata, limits, room on disk
+ *   chunk_grammar.c   what was written about chunks, on one array
+ *   boxes.c           two grids    -> box shapes with few overlaps
+ *   needs.c           a setting    -> stages and their memory
+ *   cost.c            stages       -> bytes, files, seconds
+ *   fit.c             a budget     -> the best setting; the exact minimum
+ *   weigh.c           plans        -> the one chosen, or a refusal
+ *   memory_table.c    stages       -> named lines
  *
  * Everything from boxes.c on is arithmetic on struct basis: no files, no clocks, so tests make one by hand.
  * Byte sums saturate at UINT64_MAX, which never fits. Threads: none of this is shared.
@@ -115,7 +119,7 @@ bool fit_best(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes,
 enum { MEMORY_STEP_BYTES = 4096 };
 uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out);
 
-/* ---- table.c ---- */
+/* ---- memory_table.c ---- */
 
 /* The lines of one stage. `least`: the same plan in the least memory. */
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
@@ -134,7 +138,7 @@ struct room {
 /* From p->source, target, census, memory_bytes, graph.threads, io and scratch_path to everything else in the plan. */
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err);
 
-/* ---- chunks.c ---- */
+/* ---- chunk_grammar.c ---- */
 
 /* `what` names the array in messages. Fills cell[0 .. rank - 1]. */
 bool chunks_resolve(const struct chunk_request *request, const struct array_meta *source, const char *what,

@@ -1,4 +1,4 @@
-/* table.c - the memory table of a stage: the same numbers needs.c added up, with a name for each. */
+/* memory_table.c - the memory table of a stage: the same numbers needs.c added up, with a name for each. */
 #include "planner/planner.h"
 
 #include <string.h>

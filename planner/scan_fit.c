@@ -1,4 +1,4 @@
-/* scan.c - memory of a decode pass: reads and scratch, no tile. */
+/* scan_fit.c - memory of a decode pass: reads and scratch, no tile. */
 #include "planner/planner.h"
 
 #include <string.h>

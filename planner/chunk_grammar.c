@@ -1,4 +1,4 @@
-/* chunks.c - the one chunk grammar (LANGUAGE) on one array: from what was written to a chunk shape.
+/* chunk_grammar.c - the one chunk grammar (LANGUAGE) on one array: from what was written to a chunk shape.
  *
  * Per axis a count (kept as written, also when longer than the axis), all, keep, or bytes; a list by position or names;
  * bytes on all axes; auto. Dimensions without a name are called by their position, "0", "1", ...
