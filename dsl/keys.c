@@ -212,13 +212,14 @@ static void list_keys(enum key_section section, struct text *out)
 bool key_unknown(enum key_section section, const char *word, struct span span, struct error *err)
 {
     const char *names[sizeof key_table / sizeof key_table[0]], *near;
-    const char *where = section == AT_TOP ? "at the top of the file" : section_names[section];
+    char path[64];
     const struct key *other;
     struct text list;
     unsigned count = 0;
 
-    error_at(err, ERR_USAGE, span, "there is no key '%s' %s%s%s", word, section == AT_TOP ? "" : "under '", where,
-             section == AT_TOP ? "" : "'");
+    snprintf(path, sizeof path, "%s%s%s", section_names[section], section == AT_TOP ? "" : ".", word);
+    error_at(err, ERR_USAGE, span, "there is no such key");
+    error_key(err, path);
     if (strcmp(word, "<<") == 0)
         error_help(err, "merge keys are not taken: write the entries");
     other = synonym(section, word);
