@@ -9,6 +9,12 @@ static bool no_memory(struct error *err)
     return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the pipeline");
 }
 
+static bool what_an_axis_is(struct error *err)
+{
+    error_help(err, "an axis is a count (32), all, keep, or bytes (8MiB)");
+    return false;
+}
+
 /* A count, `all`, `-1`, `keep`, or a size. What only digits make is a count, so a size needs its unit. */
 static bool axis_from_text(struct axis_request *axis, const char *words, struct span span, struct error *err)
 {
@@ -25,7 +31,7 @@ static bool axis_from_text(struct axis_request *axis, const char *words, struct 
     }
     axis->kind = AXIS_COUNT;
     if (words[0] && words[strspn(words, "0123456789")] == '\0')
-        return scalar_count(&axis->value, words, span, 1, INT64_MAX, err);
+        return scalar_count(&axis->value, words, span, 1, INT64_MAX, err) || what_an_axis_is(err);
     axis->kind = AXIS_BYTES;
     if (isdigit((unsigned char)words[0]) && isalpha((unsigned char)words[strlen(words) - 1])) {
         if (!scalar_size(&size, words, span, false, err))
@@ -36,8 +42,7 @@ static bool axis_from_text(struct axis_request *axis, const char *words, struct 
     error_at(err, ERR_USAGE, span, "'%s' is not a chunk length", words);
     if (strcmp(words, "auto") == 0)
         error_help(err, "auto stands for all axes together: chunks: auto");
-    error_help(err, "an axis is a count (32), all, keep, or bytes (8MiB)");
-    return false;
+    return what_an_axis_is(err);
 }
 
 /* NULL: there are too many. */
@@ -164,8 +169,7 @@ bool chunks_from_node(struct chunk_request *out, const struct yaml_node *node, s
     for (const struct yaml_node *entry = node->first; entry; entry = entry->next) {
         if (entry->kind != YAML_SCALAR) {
             error_at(err, ERR_USAGE, entry->span, "the chunk length of an axis is %s", yaml_kind_name(entry->kind));
-            error_help(err, "an axis is a count (32), all, keep, or bytes (8MiB)");
-            return false;
+            return what_an_axis_is(err);
         }
         axis = next_axis(out, entry->span, err);
         if (!axis)

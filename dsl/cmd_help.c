@@ -20,12 +20,11 @@ static bool help_command(const char *name)
     return false;
 }
 
-int cmd_help(const struct command_line *line, const volatile int *stop, struct error *err)
+int cmd_help(struct invocation *v, struct error *err)
 {
-    const char *word = line->positional_count ? line->positionals[0].text : NULL;
+    const char *word = v->line->positional_count ? v->line->positionals[0].text : NULL;
     bool command, key;
 
-    (void)stop;
     if (!word) {
         usage(stdout);
         printf("\nKeys of a pipeline file ('sluice help KEY' says more):\n");
@@ -36,15 +35,14 @@ int cmd_help(const struct command_line *line, const volatile int *stop, struct e
     key = key_help(word, stdout);
     if (command || key)
         return 0;
-    key_unknown(AT_TOP, word, line->positionals[0].span, err);
+    key_unknown(AT_TOP, word, v->line->positionals[0].span, err);
     return 2;
 }
 
-int cmd_doctor(const struct command_line *line, const volatile int *stop, struct error *err)
+int cmd_doctor(struct invocation *v, struct error *err)
 {
-    struct span span = { &line->source, 1, (uint32_t)strlen("sluice ") + 1, (uint32_t)strlen("doctor") };
+    struct span span = { &v->line->source, 1, (uint32_t)strlen("sluice ") + 1, (uint32_t)strlen("doctor") };
 
-    (void)stop;
     error_at(err, ERR_USAGE, span, "'doctor' is not built yet");
     error_help(err, "'sluice plan' says which back end would be used and why");
     return 2;

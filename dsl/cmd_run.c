@@ -46,17 +46,17 @@ static bool print_run(const struct session *s, struct error *err)
     return ok;
 }
 
-static bool plan_or_run(const struct pipeline *p, const struct command_line *line, bool plan_only,
-                        const volatile int *stop, struct error *err)
+static bool plan_or_run(const struct invocation *v, bool plan_only, struct error *err)
 {
+    const struct command_line *line = v->line;
     const struct flag *report = command_line_flag(line, "--report");
-    struct session_options options = { .to = stderr, .stop = stop, .plan_only = plan_only };
-    struct session session = { .pipeline = p };
+    struct session_options options = { .to = stderr, .stop = v->stop, .plan_only = plan_only };
+    struct session session = { .pipeline = &v->pipeline };
     bool ok = false;
 
     if (!read_progress(line, &options.progress, err))
         return false;
-    ok = session_run(&session, p, &options, err);
+    ok = session_run(&session, &v->pipeline, &options, err);
     if (report && !plan_only) {
         struct error outcome = *err;
 
@@ -70,25 +70,21 @@ static bool plan_or_run(const struct pipeline *p, const struct command_line *lin
     return ok;
 }
 
-static int run_file(const struct command_line *line, bool plan_only, const volatile int *stop, struct error *err)
+static int run_file(struct invocation *v, bool plan_only, struct error *err)
 {
-    struct pipeline p;
-
-    pipeline_init(&p);
-    if (pipeline_from_line(&p, line, err) && pipeline_finish(&p, err))
-        plan_or_run(&p, line, plan_only, stop, err);
-    pipeline_release(&p);
+    if (pipeline_from_line(&v->pipeline, v->line, err) && pipeline_finish(&v->pipeline, err))
+        plan_or_run(v, plan_only, err);
     return 0;
 }
 
-int cmd_run(const struct command_line *line, const volatile int *stop, struct error *err)
+int cmd_run(struct invocation *v, struct error *err)
 {
-    return run_file(line, command_line_flag(line, "--dry-run") != NULL, stop, err);
+    return run_file(v, command_line_flag(v->line, "--dry-run") != NULL, err);
 }
 
-int cmd_plan(const struct command_line *line, const volatile int *stop, struct error *err)
+int cmd_plan(struct invocation *v, struct error *err)
 {
-    return run_file(line, true, stop, err);
+    return run_file(v, true, err);
 }
 
 static bool emit(const struct pipeline *p, bool json, struct error *err)
@@ -110,20 +106,18 @@ static bool emit(const struct pipeline *p, bool json, struct error *err)
     return ok;
 }
 
-int cmd_rechunk(const struct command_line *line, const volatile int *stop, struct error *err)
+int cmd_rechunk(struct invocation *v, struct error *err)
 {
-    const struct word *words = line->positionals;
-    struct pipeline p;
+    const struct word *words = v->line->positionals;
+    struct pipeline *p = &v->pipeline;
 
-    pipeline_init(&p);
-    if (pipeline_flag(&p, key_find(IN_INPUT, "path"), words[0].text, words[0].span, err) &&
-        pipeline_flag(&p, key_find(IN_OUTPUT, "path"), words[1].text, words[1].span, err) &&
-        pipeline_flags(&p, line, err) && pipeline_finish(&p, err)) {
-        if (command_line_flag(line, "--emit"))
-            emit(&p, wants_json(line), err);
+    if (pipeline_flag(p, key_find(IN_INPUT, "path"), words[0].text, words[0].span, err) &&
+        pipeline_flag(p, key_find(IN_OUTPUT, "path"), words[1].text, words[1].span, err) &&
+        pipeline_flags(p, v->line, err) && pipeline_finish(p, err)) {
+        if (command_line_flag(v->line, "--emit"))
+            emit(p, wants_json(v->line), err);
         else
-            plan_or_run(&p, line, command_line_flag(line, "--dry-run") != NULL, stop, err);
+            plan_or_run(v, command_line_flag(v->line, "--dry-run") != NULL, err);
     }
-    pipeline_release(&p);
     return 0;
 }

@@ -103,7 +103,7 @@ static bool count_words(const struct command *command, const struct command_line
     return false;
 }
 
-static int run_command(struct command_line *line, int argc, char **argv, const volatile int *stop, struct error *err)
+static int run_command(struct command_line *line, int argc, char **argv, struct invocation *v, struct error *err)
 {
     const struct command *command = find_command(argv[1]);
     struct span span = command_line_span(line, argv, 1);
@@ -116,11 +116,11 @@ static int run_command(struct command_line *line, int argc, char **argv, const v
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             line->positionals[0] = (struct word){ command->name, span };
             line->positional_count = 1;
-            return cmd_help(line, stop, err);
+            return cmd_help(v, err);
         }
     if (!command_line_read(line, argc, argv, command->bit, err) || !count_words(command, line, err))
         return 2;
-    return command->run(line, stop, err);
+    return command->run(v, err);
 }
 
 /* A refusal: for people on standard error, and as the one JSON document where that was asked for. */
@@ -141,6 +141,7 @@ static void refuse(const struct error *err, bool json)
 int command_main(int argc, char **argv, const volatile int *stop)
 {
     struct command_line line;
+    struct invocation invocation = { .line = &line, .stop = stop };
     struct error err = { 0 };
     bool json = false;
     int status = 0;
@@ -150,6 +151,7 @@ int command_main(int argc, char **argv, const volatile int *stop)
         return 2;
     }
     command_line_init(&line, argc, argv);
+    pipeline_init(&invocation.pipeline);
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
         json = json || strcmp(argv[i], "--json") == 0;
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
@@ -157,13 +159,14 @@ int command_main(int argc, char **argv, const volatile int *stop)
     else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         usage(stdout);
     else
-        status = run_command(&line, argc, argv, stop, &err);
+        status = run_command(&line, argc, argv, &invocation, &err);
     if (err.code == ERR_NONE)
         answer_flush(&err);
     if (err.code != ERR_NONE) {
         refuse(&err, json);
         status = error_exit_status(err.code);
     }
+    pipeline_release(&invocation.pipeline);
     command_line_release(&line);
     return status;
 }

@@ -1,7 +1,7 @@
 /* commands.h - what the program can be told to do, one row and one cmd_*.c each.
  *
  * A command answers with the exit status, or fills `err` (then its status does not count: error_exit_status says it).
- * `stop` is set to a signal's number by the signal handler.
+ * `stop` in the invocation is set to a signal's number by the signal handler.
  */
 #ifndef SLUICE_DSL_COMMANDS_H
 #define SLUICE_DSL_COMMANDS_H
@@ -14,27 +14,35 @@
 
 #define SLUICE_VERSION "0.1.0"
 
+/* What a command works on. The pipeline is empty at first; it is here, not in the command, because the error that
+ * comes back points into it. */
+struct invocation {
+    const struct command_line *line;
+    struct pipeline pipeline;
+    const volatile int *stop;
+};
+
 struct command {
     const char *name;
     unsigned bit;               /* FOR_... */
     const char *arguments;      /* "IN OUT" */
     unsigned words_min, words_max;
     const char *help;
-    int (*run)(const struct command_line *line, const volatile int *stop, struct error *err);
+    int (*run)(struct invocation *v, struct error *err);
 };
 
 extern const struct command command_table[];
 extern const unsigned command_count;
 
-int cmd_run(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_plan(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_check(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_rechunk(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_info(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_verify(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_digest(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_doctor(const struct command_line *line, const volatile int *stop, struct error *err);
-int cmd_help(const struct command_line *line, const volatile int *stop, struct error *err);
+int cmd_run(struct invocation *v, struct error *err);
+int cmd_plan(struct invocation *v, struct error *err);
+int cmd_check(struct invocation *v, struct error *err);
+int cmd_rechunk(struct invocation *v, struct error *err);
+int cmd_info(struct invocation *v, struct error *err);
+int cmd_verify(struct invocation *v, struct error *err);
+int cmd_digest(struct invocation *v, struct error *err);
+int cmd_doctor(struct invocation *v, struct error *err);
+int cmd_help(struct invocation *v, struct error *err);
 
 /* The whole program but for signals and malloc: find the command, run it, say what went wrong. Returns the exit
  * status. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dsl/pipeline.h"
+#include "engine/base/size.h"
 
 /* Plain where every YAML reader takes it for this text; else in quotes, as JSON writes it, which is YAML too. */
 static void add_words(struct text *out, const char *words)
@@ -23,6 +24,15 @@ static void add_words(struct text *out, const char *words)
     text_release(&doubled);
 }
 
+/* Exactly, in the largest unit that divides it. */
+static void add_bytes(struct text *out, const char *key, uint64_t bytes)
+{
+    const char *unit = bytes % GIB == 0 ? "GiB" : bytes % MIB == 0 ? "MiB" : bytes % KIB == 0 ? "KiB" : "B";
+    uint64_t scale = bytes % GIB == 0 ? GIB : bytes % MIB == 0 ? MIB : bytes % KIB == 0 ? KIB : 1;
+
+    text_addf(out, "%s%llu%s", key, (unsigned long long)(bytes / scale), unit);
+}
+
 static void add_size(struct text *out, const char *key, const struct size_request *size)
 {
     if (!size->set)
@@ -30,7 +40,7 @@ static void add_size(struct text *out, const char *key, const struct size_reques
     if (size->share > 0)
         text_addf(out, "%s%.9g%%", key, 100 * size->share);
     else
-        text_addf(out, "%s%llu", key, (unsigned long long)size->bytes);
+        add_bytes(out, key, size->bytes);
 }
 
 static void add_axis(struct text *out, const struct axis_request *axis)
@@ -39,8 +49,10 @@ static void add_axis(struct text *out, const struct axis_request *axis)
         text_add(out, "all");
     else if (axis->kind == AXIS_KEEP)
         text_add(out, "keep");
+    else if (axis->kind == AXIS_BYTES)
+        add_bytes(out, "", axis->value);
     else
-        text_addf(out, "%llu%s", (unsigned long long)axis->value, axis->kind == AXIS_BYTES ? "B" : "");
+        text_addf(out, "%llu", (unsigned long long)axis->value);
 }
 
 static void add_chunks(struct text *out, const struct chunk_request *chunks)
@@ -55,7 +67,8 @@ static void add_chunks(struct text *out, const struct chunk_request *chunks)
         return;
     }
     if (chunks->form == CHUNKS_BYTES) {
-        text_addf(out, "%lluB\n", (unsigned long long)chunks->bytes);
+        add_bytes(out, "", chunks->bytes);
+        text_add(out, "\n");
         return;
     }
     text_add(out, named ? "{" : "[");
@@ -107,8 +120,7 @@ void pipeline_emit(const struct pipeline *p, struct text *out)
 
     if (job->memory.set) {
         add_size(out, "memory: ", &job->memory);
-        text_addf(out, "%s%s\n", job->memory.share > 0 ? "" : "            # ",
-                  job->memory.share > 0 ? "" : SIZE_TEXT(job->memory.bytes));
+        text_add(out, "\n");
     }
     add_scratch(out, job);
     if (job->threads)

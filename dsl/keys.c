@@ -44,17 +44,6 @@ const struct key key_table[] = {
     { .section = AT_TOP, .name = "outputs", .type = KEY_NAMED, .section_of = IN_OUTPUT, .synonyms = "targets sinks",
       .help = "outputs by name: {maps: {path: out/maps.zarr, chunks: {time: 1}}}. More than one is not built yet" },
 
-    /* ---- scratch ---- */
-    { .section = IN_SCRATCH, .name = "path", .type = KEY_PATH, .offset = JOB(scratch_path),
-      .span_offset = JOB(scratch_span), .unset = "beside the output", .synonyms = "dir directory folder tmpdir",
-      .help = "a directory with room for one copy of the data; never $TMPDIR unasked" },
-    { .section = IN_SCRATCH, .name = "limit", .type = KEY_SIZE, .offset = JOB(scratch_limit), .unset = "free space",
-      .synonyms = "max_size size max quota", .help = "the most that scratch may take; hard" },
-    { .section = IN_SCRATCH, .name = "codec", .type = KEY_WORD, .offset = JOB(scratch_codec),
-      .choices = "auto none lz4", .unset = "auto: lz4 when the device is behind",
-      .synonyms = "compressor compression compress",
-      .help = "whether what waits is compressed: auto, none or lz4" },
-
     /* ---- input ---- */
     { .section = IN_INPUT, .name = "path", .type = KEY_PATH, .offset = JOB(input.path),
       .span_offset = JOB(input.span), .synonyms = "url uri file filename store urlpath location",
@@ -80,11 +69,11 @@ const struct key key_table[] = {
     { .section = IN_OUTPUT, .name = "format", .type = KEY_FORMAT, .offset = JOB(output.format),
       .span_offset = JOB(output.format_span), .choices = "zarr2 zarr3", .option = "--format",
       .unset = "the input's Zarr version", .synonyms = "zarr_format zarr_version version driver",
-      .help = "zarr2 or zarr3" },
+      .help = "how the output is stored: zarr2 or zarr3" },
     { .section = IN_OUTPUT, .name = "chunks", .type = KEY_CHUNKS, .offset = JOB(output.chunks), .option = "--chunks",
       .unset = "as the source",
       .synonyms = "target_chunks chunk_shape chunksizes chunk_size chunk chunking output_chunks inner_chunks",
-      .help = "by name {time: all, latitude: 32}, by position [744, 32, 32], 8MiB on all axes alike, or auto. An axis "
+      .help = "how the output is cut: by name {time: all, latitude: 32}, by position [744, 32, 32], 8MiB on all axes alike, or auto. An axis "
               "is a count, all (or -1), keep, or bytes. As flag: time=all,latitude=32 or 744,32,32 or 8MiB" },
     { .section = IN_OUTPUT, .name = "shards", .type = KEY_RESERVED, .option = "--shards",
       .synonyms = "shard shard_shape target_shards sharding",
@@ -92,7 +81,7 @@ const struct key key_table[] = {
     { .section = IN_OUTPUT, .name = "codec", .type = KEY_CODEC, .offset = JOB(output.codec),
       .span_offset = JOB(output.codec_span), .option = "--codec", .unset = "the source's",
       .synonyms = "compressor compressors compression codecs deflate complevel encoding filters",
-      .help = "none, zstd:3, gzip:1, zlib:6, lz4, blosc:CNAME:LEVEL[:SHUFFLE] as in blosc:zstd:5:bitshuffle; or a map, "
+      .help = "how chunks are compressed: none, zstd:3, gzip:1, zlib:6, lz4, blosc:CNAME:LEVEL[:SHUFFLE] as in blosc:zstd:5:bitshuffle; or a map, "
               "{blosc: {cname: zstd, clevel: 5, shuffle: bitshuffle}}" },
     { .section = IN_OUTPUT, .name = "overwrite", .type = KEY_BOOL, .offset = JOB(output.overwrite),
       .option = "--overwrite", .unset = "false", .synonyms = "mode exists clobber force replace",
@@ -116,6 +105,17 @@ const struct key key_table[] = {
       .help = "the array and coarser copies of it" },
     { .section = IN_OUTPUT, .name = "statistics", .type = KEY_RESERVED, .synonyms = "stats",
       .help = "least, greatest and mean of each chunk" },
+
+    /* ---- scratch ---- */
+    { .section = IN_SCRATCH, .name = "path", .type = KEY_PATH, .offset = JOB(scratch_path),
+      .span_offset = JOB(scratch_span), .unset = "beside the output", .synonyms = "dir directory folder tmpdir",
+      .help = "a directory with room for one copy of the data; never $TMPDIR unasked" },
+    { .section = IN_SCRATCH, .name = "limit", .type = KEY_SIZE, .offset = JOB(scratch_limit), .unset = "free space",
+      .synonyms = "max_size size max quota", .help = "the most that scratch may take; hard" },
+    { .section = IN_SCRATCH, .name = "codec", .type = KEY_WORD, .offset = JOB(scratch_codec),
+      .choices = "auto none lz4", .unset = "auto: lz4 when the device is behind",
+      .synonyms = "compressor compression compress",
+      .help = "whether what waits is compressed: auto, none or lz4" },
 
     /* ---- steps: all of them to come ---- */
     { .section = IN_STEP, .name = "select", .type = KEY_RESERVED, .synonyms = "sel subset crop clip bbox",

@@ -172,7 +172,7 @@ bool command_line_read(struct command_line *line, int argc, char **argv, unsigne
             options_end = true;
             continue;
         }
-        if (!options_end && argv[at][0] == '-' && argv[at][1]) {
+        if (!options_end && argv[at][0] == '-' && argv[at][1] && command != FOR_HELP) {
             if (!read_option(line, argc, argv, &at, err))
                 return false;
             continue;

@@ -193,8 +193,13 @@ static bool bind_named(const struct target *t, const struct key *k, const struct
 {
     const struct yaml_node *entry = node->first;
 
-    if (node->kind != YAML_MAP || !entry)
+    if (node->kind != YAML_MAP)
         return wrong_kind(k, node, "a map of names", t->err);
+    if (!entry) {
+        error_at(t->err, ERR_USAGE, node->span, "nothing is named");
+        error_help(t->err, "%s", k->help);
+        return false;
+    }
     if (entry->next) {
         error_at(t->err, ERR_USAGE, entry->next->key_span, "a second entry of '%s' is not built yet", k->name);
         error_help(t->err, "write one pipeline for each");
@@ -384,7 +389,7 @@ static bool missing(const struct pipeline *p, const char *key, const char *help,
 {
     struct span span = { .source = p->source.text ? &p->source : NULL, .line = 1, .column = 1, .length = 1 };
 
-    error_at(err, ERR_USAGE, span, "there is no '%s'", key);
+    error_at(err, ERR_USAGE, span, "it is not given");
     error_key(err, key);
     error_help(err, "%s", help);
     return false;
@@ -405,9 +410,9 @@ bool pipeline_finish(struct pipeline *p, struct error *err)
     const struct job *job = &p->job;
 
     if (!job->input.path)
-        return missing(p, "input", "write input: IN.zarr", err);
+        return missing(p, "input.path", "write input: IN.zarr", err);
     if (!job->output.path)
-        return missing(p, "output", "write output: {path: OUT.zarr, chunks: {time: all}}", err);
+        return missing(p, "output.path", "write output: {path: OUT.zarr, chunks: {time: all}}", err);
     for (unsigned i = 0; i < sizeof later / sizeof later[0]; i++)
         if (ends_with(job->output.path, later[i])) {
             if (job->output.format_set && i < 4)

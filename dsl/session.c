@@ -5,20 +5,11 @@
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
-#include "engine/base/size.h"
 #include "engine/exec/graph.h"
 
 static const struct plan_cost *chosen_cost(const struct plan *p)
 {
     return &p->candidates[p->chosen].cost;
-}
-
-/* Every element passes through every stage once. */
-static uint64_t work_bytes(const struct plan *p)
-{
-    uint64_t elements = shape_elements(p->source.chunks.rank, p->source.chunks.shape);
-
-    return size_mul_sat(size_mul_sat(elements, p->source.dtype.item_bytes), p->graph.stage_count);
 }
 
 /* What a stopped run leaves and how to go on, beside the engine's own words. */
@@ -38,7 +29,7 @@ static void print(const struct session_options *o, struct text *t)
 
 static bool run_graph(struct session *s, const struct session_options *o, struct error *err)
 {
-    struct report_options report = { .progress = o->progress, .to = o->to, .work_bytes = work_bytes(&s->plan),
+    struct report_options report = { .progress = o->progress, .to = o->to, .work_bytes = graph_work_bytes(&s->plan.graph),
                                      .memory_limit_bytes = s->plan.memory_bytes };
     bool ok;
 
