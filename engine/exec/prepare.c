@@ -52,7 +52,7 @@ static bool prepare_writes(struct stage_run *run, struct worker *w, struct error
     return true;
 }
 
-static bool prepare_worker(struct stage_run *run, struct worker *w, enum io_backend backend, struct error *err)
+static bool prepare_worker(struct stage_run *run, struct worker *w, struct error *err)
 {
     const struct stage_memory *m = &run->stage->memory;
 
@@ -70,7 +70,7 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, enum io_back
         !encoder_new(&w->encoder, &run->target->codecs, run->target->dtype, array_chunk_bytes(run->target),
                      w->encode_scratch, m->encode_scratch_bytes, err))
         return false;
-    return io_open(&w->io, backend, run->stage->reads_in_flight + m->write_slots + 1, err);
+    return true;
 }
 
 static bool prepare_windows(struct stage_run *run, struct error *err)
@@ -90,7 +90,7 @@ static bool prepare_windows(struct stage_run *run, struct error *err)
     return true;
 }
 
-bool stage_prepare(struct stage_run *run, enum io_backend backend, struct error *err)
+bool stage_prepare(struct stage_run *run, struct error *err)
 {
     const struct stage_memory *m = &run->stage->memory;
 
@@ -112,7 +112,7 @@ bool stage_prepare(struct stage_run *run, enum io_backend backend, struct error 
 
         w->run = run;
         w->number = i;
-        if (!prepare_worker(run, w, backend, err))
+        if (!prepare_worker(run, w, err))
             return false;
     }
     return true;
@@ -127,7 +127,6 @@ void stage_release(struct stage_run *run)
 
         for (unsigned j = 0; w->writes && j < run->stage->memory.write_slots; j++)
             store_object_close(&w->writes[j].object);
-        io_close(w->io);
         decoder_free(w->decoder);
         encoder_free(w->encoder);
         free(w->writes);

@@ -14,6 +14,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .stage = stage,
         .pool = pool,
         .report = report,
+        .backend = g->backend,
         .stop = stop,
         .from = stage->source == FROM_CHUNKS ? &from_chunks : &from_segments,
         .to = stage->sink == TO_CHUNKS ? &to_chunks : &to_segments,
@@ -44,7 +45,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
     report_stage(report, stage->name);
     pool_reset(pool);
-    ok = stage_prepare(&run, g->backend, err) && stage_run(&run, err);
+    ok = stage_prepare(&run, err) && stage_run(&run, err);
     stage_release(&run);
     return ok;
 }

@@ -22,7 +22,7 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
         .memory = s->memory,
     };
     struct stage_run run = {
-        .stage = &stage, .report = report, .stop = stop, .from = &from_chunks,
+        .stage = &stage, .report = report, .stop = stop, .backend = s->backend, .from = &from_chunks,
         .array = s->array, .store = s->store, .item_bytes = s->array->dtype.item_bytes,
         .cells = s->array->chunks, .subs = 1, .within = within, .tasks = within ? 1 : grid_cells(&s->tasks),
         .damaged = s->damaged, .damaged_context = s->context,
@@ -36,7 +36,7 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
     if (!pool_open(&run.pool, stage_pool_bytes(&stage), err))
         return false;
     report_stage(report, stage.name);
-    ok = stage_prepare(&run, s->backend, err);
+    ok = stage_prepare(&run, err);
     for (unsigned i = 0; ok && i < run.worker_count; i++)
         if (!digest_init(&run.workers[i].digest, &d->frame))
             ok = error_sys(err, ENOMEM, s->span, "the digest of '%s'", store_path(s->store));

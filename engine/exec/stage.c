@@ -456,9 +456,8 @@ static bool finished(struct worker *w)
     return over;
 }
 
-static void *worker_main(void *argument)
+static void work(struct worker *w)
 {
-    struct worker *w = argument;
     struct stage_run *run = w->run;
     struct io_request *done[REAP_MAX];
     bool idle = false;
@@ -479,6 +478,22 @@ static void *worker_main(void *argument)
         started = start_reads(w, &err);
         idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
+}
+
+/* The worker opens its io itself: a ring takes requests from the thread that made it alone. */
+static void *worker_main(void *argument)
+{
+    struct worker *w = argument;
+    struct stage_run *run = w->run;
+    struct error err = { 0 };
+
+    if (!io_open(&w->io, run->backend, run->stage->reads_in_flight + run->stage->memory.write_slots, &err)) {
+        fail_unlocked(run, &err);
+        return NULL;
+    }
+    work(w);
+    io_close(w->io);
+    w->io = NULL;
     return NULL;
 }
 

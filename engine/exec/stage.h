@@ -149,6 +149,7 @@ struct stage_run {
     struct pool *pool;
     struct report *report;
     const volatile int *stop;
+    enum io_backend backend;
 
     /* the source */
     const struct array_meta *array;

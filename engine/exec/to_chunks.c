@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/array/copy.h"
 #include "engine/exec/stage.h"
 
 static uint64_t unit_count(struct stage_run *run)
