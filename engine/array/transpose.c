@@ -113,8 +113,8 @@ AVX2 void transpose_block(char *to, uint64_t to_a, const char *from, uint64_t fr
 }
 
 /* A line by a line: each row of the destination gets its 64 bytes before the next rows are touched. */
-AVX2 void transpose_lines(const struct transpose *t, uint64_t a_first, uint64_t a_end, uint64_t b_first, uint64_t b_end,
-                          char *to, const char *from, const uint32_t item_bytes)
+AVX2 void transpose_lines(const struct transpose *t, uint64_t a_first, uint64_t a_end, uint64_t b_first,
+                          uint64_t b_end, char *to, const char *from, const uint32_t item_bytes)
 {
     for (uint64_t a = a_first; a < a_end; a += 16 / item_bytes)
         for (uint64_t b = b_first; b < b_end; b += 32 / item_bytes)
@@ -140,20 +140,12 @@ AVX2 void transpose_blocks(const struct transpose *t, char *to, const char *from
 }
 
 __attribute__((target("avx2")))
-static void transpose_blocks_1(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 1); }
-__attribute__((target("avx2")))
-static void transpose_blocks_2(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 2); }
-__attribute__((target("avx2")))
-static void transpose_blocks_4(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 4); }
-__attribute__((target("avx2")))
-static void transpose_blocks_8(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 8); }
-
 void transpose_avx2(const struct transpose *t, uint32_t item_bytes, char *to, const char *from)
 {
     switch (item_bytes) {
-    case 1: transpose_blocks_1(t, to, from); return;
-    case 2: transpose_blocks_2(t, to, from); return;
-    case 4: transpose_blocks_4(t, to, from); return;
-    case 8: transpose_blocks_8(t, to, from); return;
+    case 1: transpose_blocks(t, to, from, 1); return;
+    case 2: transpose_blocks(t, to, from, 2); return;
+    case 4: transpose_blocks(t, to, from, 4); return;
+    case 8: transpose_blocks(t, to, from, 8); return;
     }
 }
