@@ -46,8 +46,8 @@ struct size_text seconds_text(double seconds);
 #define COUNT_TEXT(count) (count_text(count).chars)
 #define SECONDS_TEXT(seconds) (seconds_text(seconds).chars)
 
-/* Of `count` words, the one most like `word` (letters missing, added, other or swapped, at most a third of its letters,
- * rounded up; case does not count), the first of equals; NULL if none. */
+/* Of `count` words, the one most like `word`, the first of equals; NULL if none is: letters missing, added, other or
+ * swapped may be at most a third of its letters, rounded up. Case does not count. */
 const char *text_nearest(const char *word, const char *const *words, size_t count);
 
 #endif
