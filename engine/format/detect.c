@@ -232,19 +232,20 @@ static bool complain_of_group(const struct store *s, const char *what, struct er
 {
     struct listing *l = calloc(1, sizeof *l);
     struct text names;
+    unsigned named = 0;
     bool found;
 
-    text_init(&names, ERROR_TEXT_BYTES / 2);
+    text_init(&names, ERROR_TEXT_BYTES);
     if (l) {
         l->store = s;
         list_arrays(l, store_root_fd(s), ".", "", 0);
         qsort(l->names, l->count, sizeof l->names[0], by_name);
     }
     found = l && l->count;
-    for (unsigned i = 0; found && i < l->count && i < NAMED_MAX; i++)
-        text_addf(&names, "%s%s", i ? ", " : "", l->names[i] ? l->names[i] : "");
-    if (found && l->count > NAMED_MAX)
-        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - NAMED_MAX);
+    for (; found && named < l->count && named < NAMED_MAX && names.length < ERROR_TEXT_BYTES / 3; named++)
+        text_addf(&names, "%s%s", named ? ", " : "", l->names[named] ? l->names[named] : "");
+    if (found && named < l->count)
+        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - named);
     if (l && l->kerchunk) {
         complain(err, store_span(s), store_path(s), "a kerchunk index, which is not supported", with_kerchunk);
         found = true;
