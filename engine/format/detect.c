@@ -1,5 +1,5 @@
-/* What a path is when it is not a Zarr array: a group, whose arrays are listed, or another format, which is named with
- * the tool that converts it. People meet this file more often than any other.
+/* What a path is when it is not a Zarr array: a group, whose arrays are listed, or another format, which is named
+ * with the tool that converts it. People meet this file more often than any other.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -73,7 +73,7 @@ static bool has_hdf5_signature(int fd)
     return false;
 }
 
-/* The first bytes of a file are not JSON's, or those of a kerchunk index, or metadata given instead of its directory. */
+/* `head` begins as JSON: metadata given instead of its directory, a kerchunk index, or anything. */
 static bool complain_of_json(struct error *err, struct span span, const char *path, const char *head)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -128,8 +128,8 @@ static bool complain_of_url(struct error *err, struct span span, const char *pat
 
     if (length == 4 && !strncmp(path, "file", 4))
         return complain(err, span, path, "a URL", "give the path alone, without file://");
-    error_at(err, ERR_INPUT, span, "'%s' is on a remote store, and %.*s:// is not supported: only local directories are",
-             path, (int)length, path);
+    error_at(err, ERR_INPUT, span, "'%s' is remote, and %.*s:// is not supported: only local directories are", path,
+             (int)length, path);
     error_help(err, "copy it first, for example: %s '%s' data.zarr",
                length == 2 && !strncmp(path, "s3", 2) ? "aws s3 sync" :
                length == 2 && !strncmp(path, "gs", 2) ? "gcloud storage rsync -r" : "rclone sync", path);

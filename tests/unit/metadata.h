@@ -6,7 +6,7 @@
 #include "tests/unit/directory.h"
 #include "tests/unit/test.h"
 
-/* Read the array in the directory. Complaints go to `err`; the warnings' text to `warned` (NULL: there must be none). */
+/* Read the array in the directory. Complaints go to `err`, warnings to `warned` (NULL: there must be none). */
 static inline bool metadata_read(const struct directory *d, struct array_meta *m, char *warned, struct error *err)
 {
     struct text warnings;

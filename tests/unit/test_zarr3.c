@@ -8,8 +8,11 @@
     "{\"zarr_format\": 3, \"node_type\": \"array\", \"shape\": [10, 20, 30], \"data_type\": \"float32\", " \
     "\"chunk_grid\": {\"name\": \"regular\", \"configuration\": {\"chunk_shape\": [3, 4, 5]}}, " \
     "\"chunk_key_encoding\": {\"name\": \"default\", \"configuration\": {\"separator\": \"/\"}}, " \
-    "\"fill_value\": 0.0, \"codecs\": [{\"name\": \"bytes\", \"configuration\": {\"endian\": \"little\"}}]" members "}"
+    "\"fill_value\": 0.0, \"codecs\": [" LITTLE "]" members "}"
 #define LITTLE "{\"name\": \"bytes\", \"configuration\": {\"endian\": \"little\"}}"
+#define TRANSPOSE(order) "{\"name\": \"transpose\", \"configuration\": {\"order\": " order "}}"
+#define GZIP "{\"name\": \"gzip\", \"configuration\": {\"level\": 1}}"
+#define BIG "{\"name\": \"bytes\", \"configuration\": {\"endian\": \"big\"}}"
 #define CODECS(list) ARRAY(", \"codecs\": [" list "]")
 
 static bool refused(const char *json, const char *words)
@@ -28,8 +31,8 @@ static bool keyed_as(const struct array_meta *m, const char *wanted)
 
 static void test_zarr3__reads_an_array(void)
 {
-    struct array_meta m = metadata_of("zarr.json", ARRAY(", \"dimension_names\": [\"t\", null, \"x\"], \"attributes\": "
-        "{\"a\": 1e400}, \"storage_transformers\": [], \"consolidated_metadata\": null"), NULL);
+    struct array_meta m = metadata_of("zarr.json", ARRAY(", \"dimension_names\": [\"t\", null, \"x\"], "
+        "\"attributes\": {\"a\": 1e400}, \"storage_transformers\": [], \"consolidated_metadata\": null"), NULL);
 
     CHECK_EQUAL(m.format, FORMAT_ZARR3);
     CHECK(m.chunks.rank == 3 && m.chunks.shape[2] == 30 && m.chunks.cell[2] == 5);
@@ -80,40 +83,41 @@ static void test_zarr3__refuses_data_types_by_name(void)
 static void test_zarr3__composes_transposes(void)
 {
     struct array_meta m = metadata_of("zarr.json", CODECS(
-        "{\"name\": \"transpose\", \"configuration\": {\"order\": [1, 2, 0]}}, " LITTLE), NULL);
+        TRANSPOSE("[1, 2, 0]") ", " LITTLE), NULL);
 
     CHECK(m.codecs.transposed);
     CHECK(m.codecs.order[0] == 1 && m.codecs.order[1] == 2 && m.codecs.order[2] == 0);
     array_meta_release(&m);
     /* B = A by [1, 2, 0], C = B by [1, 0, 2]: axis 0 of C is axis 1 of B, which is axis 2 of A. */
     m = metadata_of("zarr.json", CODECS(
-        "{\"name\": \"transpose\", \"configuration\": {\"order\": [1, 2, 0]}}, "
-        "{\"name\": \"transpose\", \"configuration\": {\"order\": [1, 0, 2]}}, " LITTLE), NULL);
+        TRANSPOSE("[1, 2, 0]") ", "
+        TRANSPOSE("[1, 0, 2]") ", " LITTLE), NULL);
     CHECK(m.codecs.order[0] == 2 && m.codecs.order[1] == 1 && m.codecs.order[2] == 0);
     array_meta_release(&m);
     m = metadata_of("zarr.json", CODECS(
-        "{\"name\": \"transpose\", \"configuration\": {\"order\": [1, 2, 0]}}, "
-        "{\"name\": \"transpose\", \"configuration\": {\"order\": [2, 0, 1]}}, " LITTLE), NULL);
+        TRANSPOSE("[1, 2, 0]") ", "
+        TRANSPOSE("[2, 0, 1]") ", " LITTLE), NULL);
     CHECK(!m.codecs.transposed);
     array_meta_release(&m);
-    m = metadata_of("zarr.json", CODECS("{\"name\": \"transpose\", \"configuration\": {\"order\": \"F\"}}, " LITTLE), NULL);
+    m = metadata_of("zarr.json", CODECS(TRANSPOSE("\"F\"") ", " LITTLE), NULL);
     CHECK(m.codecs.order[0] == 2 && m.codecs.transposed);
     array_meta_release(&m);
-    CHECK(refused(CODECS("{\"name\": \"transpose\", \"configuration\": {\"order\": [0, 1]}}, " LITTLE), "order"));
-    CHECK(refused(CODECS("{\"name\": \"transpose\", \"configuration\": {\"order\": [0, 1, 1]}}, " LITTLE), "permutation"));
-    CHECK(refused(CODECS("{\"name\": \"transpose\", \"configuration\": {\"order\": [0, 1, 3]}}, " LITTLE), "permutation"));
+    CHECK(refused(CODECS(TRANSPOSE("[0, 1]") ", " LITTLE), "order"));
+    CHECK(refused(CODECS(TRANSPOSE("[0, 1, 1]") ", " LITTLE), "permutation"));
+    CHECK(refused(CODECS(TRANSPOSE("[0, 1, 3]") ", " LITTLE), "permutation"));
 }
 
 static void test_zarr3__reads_byte_codecs(void)
 {
-    struct array_meta m = metadata_of("zarr.json", CODECS("{\"name\": \"bytes\", \"configuration\": {\"endian\": \"big\"}}, "
+    struct array_meta m = metadata_of("zarr.json", CODECS(BIG ", "
         "{\"name\": \"blosc\", \"configuration\": {\"cname\": \"lz4\", \"clevel\": 5, \"shuffle\": \"bitshuffle\", "
         "\"typesize\": 4, \"blocksize\": 0}}, {\"name\": \"gzip\", \"configuration\": {\"level\": 2}}, "
         "{\"name\": \"zstd\", \"configuration\": {\"level\": 3, \"checksum\": true}}, \"crc32c\""), NULL);
     const struct codec *c = m.codecs.codecs;
 
     CHECK(m.codecs.count == 4 && m.codecs.big_endian);
-    CHECK(c[0].kind == CODEC_BLOSC && c[0].shuffle == SHUFFLE_BIT && c[0].typesize == 4 && !strcmp(c[0].cname, "lz4"));
+    CHECK(c[0].kind == CODEC_BLOSC && c[0].shuffle == SHUFFLE_BIT && c[0].typesize == 4);
+    CHECK(!strcmp(c[0].cname, "lz4"));
     CHECK(c[1].kind == CODEC_GZIP && c[1].level == 2);
     CHECK(c[2].kind == CODEC_ZSTD && c[2].level == 3 && c[2].checksum);
     CHECK_EQUAL(c[3].kind, CODEC_CRC32C);
@@ -129,9 +133,9 @@ static void test_zarr3__reads_byte_codecs(void)
 static void test_zarr3__refuses_chains_in_the_wrong_order(void)
 {
     CHECK(refused(CODECS(""), "no codec 'bytes'"));
-    CHECK(refused(CODECS("{\"name\": \"gzip\", \"configuration\": {\"level\": 1}}, " LITTLE), "before codec 'bytes'"));
+    CHECK(refused(CODECS(GZIP ", " LITTLE), "before codec 'bytes'"));
     CHECK(refused(CODECS(LITTLE ", " LITTLE), "'bytes'"));
-    CHECK(refused(CODECS(LITTLE ", {\"name\": \"transpose\", \"configuration\": {\"order\": [0, 1, 2]}}"), "'transpose'"));
+    CHECK(refused(CODECS(LITTLE ", " TRANSPOSE("[0, 1, 2]")), "'transpose'"));
     CHECK(refused(ARRAY(", \"codecs\": null"), "codecs"));
 }
 
@@ -193,9 +197,9 @@ static void test_zarr3__writes_what_it_read(void)
         ARRAY(", \"data_type\": \"bool\", \"fill_value\": true, \"shape\": [0, 20, 30]"),
         ARRAY(", \"data_type\": \"uint64\", \"fill_value\": 18446744073709551615"),
         ARRAY(", \"data_type\": \"complex64\", \"fill_value\": [\"NaN\", \"0xffc00001\"]"),
-        CODECS("{\"name\": \"transpose\", \"configuration\": {\"order\": [1, 2, 0]}}, {\"name\": \"bytes\", "
-               "\"configuration\": {\"endian\": \"big\"}}, {\"name\": \"blosc\", \"configuration\": {\"cname\": \"zstd\", "
-               "\"clevel\": 5, \"shuffle\": \"shuffle\", \"typesize\": 4, \"blocksize\": 0}}, {\"name\": \"crc32c\"}"),
+        CODECS(TRANSPOSE("[1, 2, 0]") ", " BIG ", "
+               "{\"name\": \"blosc\", \"configuration\": {\"cname\": \"zstd\", \"clevel\": 5, "
+               "\"shuffle\": \"shuffle\", \"typesize\": 4, \"blocksize\": 0}}, {\"name\": \"crc32c\"}"),
         CODECS(LITTLE ", {\"name\": \"zstd\", \"configuration\": {\"level\": -7, \"checksum\": false}}, "
                "{\"name\": \"numcodecs.lz4\", \"configuration\": {\"acceleration\": 3}}, "
                "{\"name\": \"numcodecs.zlib\", \"configuration\": {\"level\": 3}}"),
@@ -213,8 +217,8 @@ static void test_zarr3__writes_what_it_read(void)
 
 static void test_zarr3__names_travel_to_v2_and_back(void)
 {
-    struct array_meta m = metadata_of("zarr.json", ARRAY(", \"dimension_names\": [\"t\", \"y\", \"x\"], \"attributes\": {}"),
-                                      NULL);
+    struct array_meta m = metadata_of("zarr.json",
+        ARRAY(", \"dimension_names\": [\"t\", \"y\", \"x\"], \"attributes\": {}"), NULL);
     struct array_meta copy, again;
     struct error err = { 0 };
 
@@ -270,7 +274,8 @@ static void test_zarr3__a_group_lists_its_arrays(void)
 static void test_zarr3__names_paths_that_are_something_else(void)
 {
     static const struct { const char *bytes; size_t count; const char *words; } rows[] = {
-        { "\x89HDF\r\n\x1a\n....", 12, "NetCDF4 or HDF5" }, { "CDF\x01....", 8, "NetCDF3" }, { "CDF\x05....", 8, "NetCDF3" },
+        { "\x89HDF\r\n\x1a\n....", 12, "NetCDF4 or HDF5" },
+        { "CDF\x01....", 8, "NetCDF3" }, { "CDF\x05....", 8, "NetCDF3" },
         { "GRIB....", 8, "GRIB" }, { "II*\0....", 8, "TIFF" }, { "MM\0*....", 8, "TIFF" },
         { "PK\x03\x04....", 8, "zip" }, { "{\"version\": 1, \"refs\": {}}", 26, "kerchunk" },
         { "hello", 5, "no format that is known" }, { "", 0, "no format that is known" },
