@@ -251,7 +251,8 @@ static bool fetch(struct decoder *d, struct error *err)
     const char *part;
     uint64_t part_bytes;
 
-    memcpy(d->room, d->carry, d->carry_bytes);
+    if (d->carry_bytes > 0)
+        memcpy(d->room, d->carry, d->carry_bytes);
     if (!d->stream->next(d->stream_state, d->room + d->carry_bytes, d->room_bytes - d->carry_bytes, &part, &part_bytes,
                          err))
         return false;
