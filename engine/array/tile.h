@@ -8,10 +8,12 @@
  *   clipped parts   hold just the elements of the box: part = cell AND box. Packed without gaps, so the whole
  *                   tile is one run of box_elements items, each part in C order of its own box. (Slabs: a part is
  *                   the piece of one bucket.)
- *   whole parts     have room for the full cell, also where it hangs over the array's end; each begins on a 4 KiB
- *                   border, and its axes may be stored in another order (a transposing codec). (Buckets and
- *                   direct boxes: a part is one target chunk, ready to be encoded.) The box must consist of whole
- *                   cells (clipped only by the array's end).
+ *   whole parts     have room for the full cell, also where it hangs over the array's end, and its axes may be stored
+ *                   in another order (a transposing codec). Parts of TILE_PAGED_PART_BYTES or more begin on an
+ *                   IO_ALIGN border, smaller ones on a TILE_PART_ALIGN border: paging those would waste memory, and
+ *                   they are encoded or copied before they are written. (Buckets and direct boxes: a part is one
+ *                   target chunk, ready to be encoded.) The box must consist of whole cells (clipped only by the
+ *                   array's end).
  *
  * Threads: after tile_init a tile is read-only; scatters from several threads may run at once as long as they put
  * different elements.
@@ -23,6 +25,8 @@
 #include <stdint.h>
 
 #include "engine/array/grid.h"
+
+enum { TILE_PAGED_PART_BYTES = 64 << 10, TILE_PART_ALIGN = 64 };
 
 enum tile_layout { TILE_CLIPPED, TILE_WHOLE };
 
@@ -43,7 +47,8 @@ void tile_init(struct tile *t, enum tile_layout layout, uint32_t item_bytes, con
 
 /* Bytes of memory a tile needs: the same as after tile_init, without one. Saturates. */
 uint64_t tile_bytes(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct box *box);
-/* The largest tile_bytes of all boxes in a grid of boxes (`boxes` cuts the same array). */
+/* The largest tile_bytes of all boxes in a grid of boxes (`boxes` cuts the same array; for whole parts
+ * its cells are whole parts too, or reach to the end of their axis). */
 uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct grid *boxes);
 
 uint64_t tile_part_count(const struct tile *t);
