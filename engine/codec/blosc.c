@@ -77,7 +77,7 @@ static bool blosc_begin(void *state, const char *from, uint64_t from_bytes, uint
     if (r->frame.raw_bytes != raw_bytes)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: the frame says %u bytes, the chunk has %llu",
                         r->frame.raw_bytes, (unsigned long long)raw_bytes);
-    return true;
+    return blosc_inner_ready(&r->inner, &r->frame, err);
 }
 
 /* As many whole blocks as make a good part, the last of the room being for the shuffled block. */
