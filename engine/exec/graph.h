@@ -99,6 +99,9 @@ struct graph {
  * between blocks. `report` may be NULL. */
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err);
 
+/* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once. */
+uint64_t graph_work_bytes(const struct graph *g);
+
 /* The bytes of pool one stage carves. The planner's sum and the engine's carving are this one function. Saturates. */
 uint64_t stage_pool_bytes(const struct stage *s);
 
