@@ -98,7 +98,7 @@ static void copy_rows_long(const struct rows *rows, char *to, const char *from, 
 
 static void copy_rows(const struct rows *rows, char *to, const char *from, uint64_t run_bytes)
 {
-    enum { LONG_RUN_BYTES = 512 };  /* from here on the call of memcpy no longer shows */
+    enum { LONG_RUN_BYTES = 256 };  /* from here on the call of memcpy no longer shows */
 
     switch (run_bytes) {
     case 1:   copy_rows_constant(rows, to, from, 1); return;
@@ -112,6 +112,8 @@ static void copy_rows(const struct rows *rows, char *to, const char *from, uint6
     }
     if (run_bytes >= LONG_RUN_BYTES)
         copy_rows_long(rows, to, from, run_bytes);
+    else if (run_bytes > 64)
+        copy_rows_stepped(rows, to, from, run_bytes, 64);
     else if (run_bytes > 32)
         copy_rows_stepped(rows, to, from, run_bytes, 32);
     else if (run_bytes > 16)

@@ -15,6 +15,9 @@
 enum { STAGE_BYTES = 8192 };        /* of the stack */
 enum { LAST_CELL_BYTES_MIN = 512 }; /* coarse boxes do not cut rows shorter than this */
 
+/* So many words share the high half of their number, and so their keys. */
+#define KEYED_WORDS (UINT64_C(1) << 32)
+
 /* ---- frames and accumulators ---- */
 
 void digest_frame_init(struct digest_frame *f, struct dtype dtype, unsigned rank, const uint64_t *shape,
@@ -112,16 +115,24 @@ static void summing_init(struct summing *s, const struct digest_frame *frame)
     s->d[0] = s->d[1] = 0;
 }
 
+/* All words have the same high half: that of `w`. */
+static void sum_word_rows(struct summing *s, uint64_t w, const struct digest_rows *rows)
+{
+    struct digest_keys keys = digest_keys((uint32_t)(w >> 32));
+
+    if (s->avx2 && rows->words >= 8)
+        digest_rows_avx2(keys, rows, s->fill, s->d);
+    else
+        digest_rows_generic(keys, rows, s->fill, s->d);
+}
+
 static void sum_whole_words(struct summing *s, uint64_t w, const char *data, uint64_t words)
 {
     while (words > 0) {
-        uint64_t part = size_min(words, (UINT64_C(1) << 32) - (uint32_t)w);
-        struct digest_keys keys = digest_keys((uint32_t)(w >> 32));
+        uint64_t part = size_min(words, KEYED_WORDS - w % KEYED_WORDS);
+        struct digest_rows row = { .rows = 1, .words = part, .w = (uint32_t)w, .data = data };
 
-        if (s->avx2 && part >= 8)
-            digest_words_avx2(keys, (uint32_t)w, data, part, s->fill, s->d);
-        else
-            digest_words_generic(keys, (uint32_t)w, data, part, s->fill, s->d);
+        sum_word_rows(s, w, &row);
         w += part;
         data += 4 * part;
         words -= part;
@@ -152,15 +163,85 @@ static void sum_bytes(struct summing *s, uint64_t offset, const char *data, uint
         sum_part_of_word(s, offset + bytes / 4 * 4, data + bytes / 4 * 4, bytes % 4);
 }
 
+/* Rows that are contiguous on both sides, `step` and `data_step` apart. */
+static void sum_rows(struct summing *s, uint64_t rows, uint64_t row_bytes, uint64_t offset, uint64_t step,
+                     const char *data, uint64_t data_step)
+{
+    const uint64_t first = offset / 4, last = (offset + (rows - 1) * step + row_bytes - 1) / 4;
+
+    if ((offset | step | row_bytes) % 4 == 0 && first / KEYED_WORDS == last / KEYED_WORDS) {
+        struct digest_rows r = { rows, row_bytes / 4, (uint32_t)first, (uint32_t)(step / 4), data, data_step };
+        sum_word_rows(s, first, &r);
+        return;
+    }
+    for (uint64_t i = 0; i < rows; i++)
+        sum_bytes(s, offset + i * step, data + i * data_step, row_bytes);
+}
+
+/* Items that lie next to one another in memory, `step` apart in the image. */
+static void sum_items(struct summing *s, uint64_t count, uint64_t offset, uint64_t step, const char *data)
+{
+    const uint64_t keyed_bytes = 4 * KEYED_WORDS;
+
+    while (count > 0) {
+        const uint64_t part = size_min(count, size_div_up(keyed_bytes - offset % keyed_bytes, step));
+        const struct digest_keys keys = digest_keys((uint32_t)(offset / keyed_bytes));
+        const struct digest_items items = { part, offset % keyed_bytes, step, s->item_bytes, data };
+
+        if (s->avx2)
+            digest_items_avx2(keys, &items, s->fill, s->d);
+        else
+            digest_items_generic(keys, &items, s->fill, s->d);
+        count -= part;
+        offset += part * step;
+        data += part * s->item_bytes;
+    }
+}
+
 /* ---- boxes ---- */
 
-/* Rows that are contiguous on both sides. */
-static void sum_rows(struct summing *s, const struct walk *w, uint64_t row_bytes, uint64_t offset, const char *data)
+/* The image has nothing in one piece: items, gathered first where memory has gaps too. */
+static void sum_scattered(struct summing *s, struct walk *w, uint64_t offset, const char *data)
 {
-    uint64_t index[COPY_RANK_MAX] = { 0 }, from = 0;
+    uint64_t index[COPY_RANK_MAX] = { 0 }, from = 0, count = 1, step = s->item_bytes, data_step = s->item_bytes;
+    char stage[STAGE_BYTES];
 
+    if (w->rank > 0) {
+        w->rank--;
+        count = w->length[w->rank];
+        step = w->to[w->rank];
+        data_step = w->from[w->rank];
+    }
+    do {
+        const uint64_t part_max = data_step == s->item_bytes ? count : STAGE_BYTES / s->item_bytes;
+
+        for (uint64_t i = 0; i < count; i += part_max) {
+            const uint64_t part = size_min(part_max, count - i), stage_step = s->item_bytes;
+            const char *items = data + from + i * data_step;
+
+            if (data_step != s->item_bytes) {
+                copy_box(1, &part, s->item_bytes, stage, &stage_step, items, &data_step);
+                items = stage;
+            }
+            sum_items(s, part, offset + i * step, step, items);
+        }
+    } while (walk_step(w, w->rank, index, &offset, &from));
+}
+
+/* The image and memory run along the last axis. */
+static void sum_contiguous(struct summing *s, struct walk *w, uint64_t offset, const char *data)
+{
+    uint64_t index[COPY_RANK_MAX] = { 0 }, from = 0, rows = 1, step = 0, data_step = 0;
+    const uint64_t row_bytes = w->length[--w->rank] * s->item_bytes;
+
+    if (w->rank > 0) {
+        w->rank--;
+        rows = w->length[w->rank];
+        step = w->to[w->rank];
+        data_step = w->from[w->rank];
+    }
     do
-        sum_bytes(s, offset, data + from, row_bytes);
+        sum_rows(s, rows, row_bytes, offset, step, data + from, data_step);
     while (walk_step(w, w->rank, index, &offset, &from));
 }
 
@@ -180,8 +261,7 @@ static void sum_plane(struct summing *s, const struct transpose *plane, uint64_t
             const uint64_t from[2] = { plane->from_a, plane->from_b };
 
             copy_box(2, length, s->item_bytes, stage, to, data + a * plane->from_a + b * plane->from_b, from);
-            for (uint64_t i = 0; i < length[0]; i++)
-                sum_bytes(s, offset + (a + i) * plane->to_a + b * plane->to_b, stage + i * row_bytes, row_bytes);
+            sum_rows(s, length[0], row_bytes, offset + a * plane->to_a + b * plane->to_b, plane->to_a, stage, row_bytes);
         }
     }
 }
@@ -214,15 +294,14 @@ static void sum_planes(struct summing *s, struct walk *w, uint64_t offset, const
 
 static void sum_box(struct summing *s, struct walk *w, uint64_t offset, const char *data)
 {
-    uint64_t row_bytes = s->item_bytes;
+    const unsigned last = w->rank - 1;
 
-    if (w->rank > 0 && w->to[w->rank - 1] == s->item_bytes && w->from[w->rank - 1] != s->item_bytes) {
+    if (w->rank == 0 || w->to[last] != s->item_bytes)
+        sum_scattered(s, w, offset, data);
+    else if (w->from[last] == s->item_bytes)
+        sum_contiguous(s, w, offset, data);
+    else
         sum_planes(s, w, offset, data);
-        return;
-    }
-    if (w->rank > 0 && w->to[w->rank - 1] == s->item_bytes)
-        row_bytes *= w->length[--w->rank];
-    sum_rows(s, w, row_bytes, offset, data);
 }
 
 /* The same for a box where every element is the item that `stage` repeats. */

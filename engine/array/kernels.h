@@ -96,10 +96,28 @@ uint64_t unshuffle_avx2(char *to, const char *from, uint64_t count, uint32_t ite
 struct digest_keys { uint32_t a, b; };
 struct digest_keys digest_keys(uint32_t w_high);
 
-/* Words w .. w + words - 1 (which do not cross 2^32); word w has the fill fill[w % 4]. Adds to d[0] and d[1]. */
-void digest_words_generic(struct digest_keys keys, uint32_t w, const char *data, uint64_t words,
-                          const uint32_t fill[4], uint64_t d[2]);
-void digest_words_avx2(struct digest_keys keys, uint32_t w, const char *data, uint64_t words,
-                       const uint32_t fill[4], uint64_t d[2]);
+/* Rows of whole words. Within a call no word number crosses a multiple of 2^32; only its low half is needed. */
+struct digest_rows {
+    uint64_t rows, words;           /* words of each row */
+    uint32_t w, w_step;             /* first word of the first row; from row to row */
+    const char *data;
+    uint64_t data_step;             /* bytes */
+};
+
+/* Word w has the fill fill[w % 4]. Adds to d[0] and d[1]. */
+void digest_rows_generic(struct digest_keys keys, const struct digest_rows *r, const uint32_t fill[4], uint64_t d[2]);
+void digest_rows_avx2(struct digest_keys keys, const struct digest_rows *r, const uint32_t fill[4], uint64_t d[2]);
+
+/* Items one by one, `step` apart in the image and next to one another in memory. The same holds for words; `offset`
+ * counts bytes from the last multiple of 2^34. */
+struct digest_items {
+    uint64_t count;
+    uint64_t offset, step;
+    uint32_t item_bytes;
+    const char *data;
+};
+
+void digest_items_generic(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4], uint64_t d[2]);
+void digest_items_avx2(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4], uint64_t d[2]);
 
 #endif

@@ -53,6 +53,7 @@ SSE2 uint64_t shuffle_sse2_items(char *to, const char *from, uint64_t count, con
 #pragma GCC unroll 16
         for (unsigned i = 0; i < item_bytes; i++)
             v[i] = _mm_loadu_si128((const __m128i *)(from + at * item_bytes + 16 * i));
+#pragma GCC unroll 4
         for (unsigned round = 0; round < 4; round++)
             rotate_sse2(v, item_bytes);
 #pragma GCC unroll 16
@@ -71,6 +72,7 @@ SSE2 uint64_t unshuffle_sse2_items(char *to, const char *from, uint64_t count, c
 #pragma GCC unroll 16
         for (unsigned i = 0; i < item_bytes; i++)
             v[i] = _mm_loadu_si128((const __m128i *)(from + i * count + at));
+#pragma GCC unroll 4
         for (unsigned round = item_bytes; round > 1; round /= 2)
             rotate_sse2(v, item_bytes);
 #pragma GCC unroll 16

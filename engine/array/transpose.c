@@ -1,7 +1,8 @@
 /* transpose.c - two axes change places: the source runs along a, the destination along b.
  *
- * Both forms go through panels of PANEL_ITEMS_B items of b, and within a panel over a. So a line of the source that
- * was fetched for one a is still near for the next, and the destination is written in stretches.
+ * Both forms go through panels of some hundred items of b, and there take a few a at a time, at most those of one
+ * line of the source, through the whole panel. So a line that was fetched is used up before it leaves the cache (at
+ * strides of a power of two the cache holds very few), and the destination is written in stretches.
  *
  * The AVX2 form moves blocks of 32 / item by 16 / item items (a line of 32 bytes in each of `columns` destination
  * rows). A register holds 16 bytes of one source row in its low lane and 16 bytes of a row half a block below in its
@@ -14,31 +15,36 @@
 #include "engine/array/kernels.h"
 #include "engine/base/size.h"
 
-enum { PANEL_ITEMS_B = 128 };
+enum { PANEL_ITEMS = 128, VECTOR_PANEL_ITEMS = 256, LINE_BYTES = 64 };
 
 /* ---- portable ---- */
 
 static inline __attribute__((always_inline))
 void transpose_items(const struct transpose *t, uint64_t a_first, uint64_t a_end, uint64_t b_first, uint64_t b_end,
-                     char *to, const char *from, uint32_t item_bytes)
+                     char *to, const char *from, const uint32_t item_bytes)
 {
-    for (uint64_t a = a_first; a < a_end; a++) {
-        char *to_at = to + a * t->to_a + b_first * t->to_b;
-        const char *from_at = from + a * t->from_a + b_first * t->from_b;
+    for (uint64_t b = b_first; b < b_end; b++) {
+        char *to_at = to + a_first * t->to_a + b * t->to_b;
+        const char *from_at = from + a_first * t->from_a + b * t->from_b;
 
-        for (uint64_t b = b_first; b < b_end; b++) {
+        for (uint64_t a = a_first; a < a_end; a++) {
             memcpy(to_at, from_at, item_bytes);
-            to_at += t->to_b;
-            from_at += t->from_b;
+            to_at += t->to_a;
+            from_at += t->from_a;
         }
     }
 }
 
 static inline __attribute__((always_inline))
-void transpose_panels(const struct transpose *t, char *to, const char *from, uint32_t item_bytes)
+void transpose_panels(const struct transpose *t, char *to, const char *from, const uint32_t item_bytes)
 {
-    for (uint64_t b = 0; b < t->length_b; b += PANEL_ITEMS_B)
-        transpose_items(t, 0, t->length_a, b, size_min(b + PANEL_ITEMS_B, t->length_b), to, from, item_bytes);
+    /* Eight rows of the destination at most: what one set of the cache can hold. */
+    const uint64_t line = item_bytes < LINE_BYTES / 8 ? 8 : LINE_BYTES / item_bytes;
+
+    for (uint64_t b = 0; b < t->length_b; b += PANEL_ITEMS)
+        for (uint64_t a = 0; a < t->length_a; a += line)
+            transpose_items(t, a, size_min(a + line, t->length_a), b, size_min(b + PANEL_ITEMS, t->length_b),
+                            to, from, item_bytes);
 }
 
 void transpose_generic(const struct transpose *t, uint32_t item_bytes, char *to, const char *from)
@@ -108,13 +114,12 @@ AVX2 void transpose_block(char *to, uint64_t to_a, const char *from, uint64_t fr
 
 AVX2 void transpose_blocks(const struct transpose *t, char *to, const char *from, const uint32_t item_bytes)
 {
-    const uint64_t side_a = 16 / item_bytes, side_b = 32 / item_bytes, line = 64 / item_bytes;
+    const uint64_t side_a = 16 / item_bytes, side_b = 32 / item_bytes, line = LINE_BYTES / item_bytes;
     const uint64_t end_a = t->length_a / side_a * side_a, end_b = t->length_b / side_b * side_b;
 
-    for (uint64_t panel = 0; panel < end_b; panel += PANEL_ITEMS_B) {
-        const uint64_t panel_end = size_min(panel + PANEL_ITEMS_B, end_b);
+    for (uint64_t panel = 0; panel < end_b; panel += VECTOR_PANEL_ITEMS) {
+        const uint64_t panel_end = size_min(panel + VECTOR_PANEL_ITEMS, end_b);
 
-        /* A cache line of the source at a time, so that each is fetched once. */
         for (uint64_t a_line = 0; a_line < end_a; a_line += line)
             for (uint64_t b = panel; b < panel_end; b += side_b)
                 for (uint64_t a = a_line; a < size_min(a_line + line, end_a); a += side_a)

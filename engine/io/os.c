@@ -43,7 +43,11 @@ int os_fault(enum os_kind kind)
     const struct os_faults *faults = atomic_load_explicit(&faults_now, memory_order_acquire);
     uint64_t call;
 
-    if (!faults || !(faults->kinds & kind))
+    if (!faults)
+        return 0;
+    if (faults->absent & kind)
+        return ENOSYS;
+    if (!(faults->kinds & kind))
         return 0;
     call = atomic_fetch_add(&faults_seen, 1);
     if (call < faults->first || (call > faults->first && !faults->forever))
@@ -323,7 +327,7 @@ static int walk_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 {
     struct open_how how = {
-        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW),
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NONBLOCK),
         .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };

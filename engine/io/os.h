@@ -82,8 +82,10 @@ enum os_kind {
 
 enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2 };
 
-/* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. */
+/* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
+ * (of OS_OPENAT2, OS_RENAMEAT2, OS_RING) answer ENOSYS always, uncounted: an older kernel. */
 struct os_faults {
+    unsigned absent;
     unsigned kinds;
     uint64_t first;
     bool forever;                   /* not with EINTR: it would be retried for ever */

@@ -328,25 +328,92 @@ static void test_digest__offsets_beyond_the_low_word_use_the_high_one(void)
     }
 }
 
-static void test_digest__words_agree_with_and_without_avx2(void)
+static void test_digest__rows_agree_with_and_without_avx2(void)
 {
     struct cases c = { 37 };
-    char data[4 * 300 + 3];
+    char data[5 * 4 * 60 + 3];
 
     if (!cpu_has_avx2())
         SKIP("this processor has no AVX2");
     cases_bytes(&c, data, sizeof data);
     for (unsigned round = 0; round < 600; round++) {
-        const uint32_t w = (uint32_t)cases_next(&c) & 0x7fffffff;
         const struct digest_keys keys = digest_keys((uint32_t)cases_pick(&c, 0, 2));
-        const uint64_t words = cases_pick(&c, 0, 300);
+        const struct digest_rows rows = {
+            .rows = cases_pick(&c, 1, 5), .words = cases_pick(&c, 0, 60),
+            .w = (uint32_t)cases_next(&c) & 0x7fffffff, .w_step = (uint32_t)cases_pick(&c, 1, 5000),
+            .data = data + round % 4, .data_step = 240,
+        };
         uint64_t one[2] = { 1, 2 }, other[2] = { 1, 2 };
         uint32_t fill[4];
 
         cases_bytes(&c, fill, sizeof fill);
-        digest_words_avx2(keys, w, data + round % 4, words, fill, one);
-        digest_words_generic(keys, w, data + round % 4, words, fill, other);
+        digest_rows_avx2(keys, &rows, fill, one);
+        digest_rows_generic(keys, &rows, fill, other);
         CHECK(one[0] == other[0] && one[1] == other[1]);
+    }
+}
+
+static void test_digest__items_agree_with_and_without_avx2(void)
+{
+    struct cases c = { 39 };
+    char data[100 * 16];
+
+    if (!cpu_has_avx2())
+        SKIP("this processor has no AVX2");
+    cases_bytes(&c, data, sizeof data);
+    for (unsigned round = 0; round < 600; round++) {
+        const struct digest_keys keys = digest_keys((uint32_t)cases_pick(&c, 0, 2));
+        const uint32_t item_bytes = UINT32_C(1) << round % 5;
+        const struct digest_items items = {
+            .count = cases_pick(&c, 0, 100), .item_bytes = item_bytes, .data = data,
+            .offset = cases_pick(&c, 0, UINT64_C(1) << 32) * item_bytes % (UINT64_C(1) << 33),
+            .step = cases_pick(&c, 1, UINT64_C(1) << 20) * item_bytes,
+        };
+        uint64_t one[2] = { 1, 2 }, other[2] = { 1, 2 };
+        uint32_t fill[4];
+        uint8_t fill_item[16];
+
+        cases_bytes(&c, fill_item, sizeof fill_item);
+        fill_bytes(fill, sizeof fill, fill_item, item_bytes);
+        digest_items_avx2(keys, &items, fill, one);
+        digest_items_generic(keys, &items, fill, other);
+        CHECK(one[0] == other[0] && one[1] == other[1]);
+    }
+}
+
+static void test_digest__a_pencil_across_the_high_word_is_summed_item_by_item(void)
+{
+    struct cases c = { 40 };
+    enum { ELEMENTS = 100 };
+    /* A column of an array whose rows are nearly 2^33 bytes: every other item has keys of its own. */
+    uint8_t fill[16], image[ELEMENTS * 16];
+
+    cases_bytes(&c, fill, sizeof fill);
+    cases_bytes(&c, image, sizeof image);
+    for (uint32_t item_bytes = 1; item_bytes <= 16; item_bytes *= 2) {
+        const uint64_t columns = (UINT64_C(1) << 33) / item_bytes - 7, column = 12345;
+        const uint64_t shape[2] = { ELEMENTS, columns };
+        struct run run = { { { 0, column }, { ELEMENTS, 1 } }, NULL, 0, ELEMENTS, (const char *)image };
+        uint64_t d1 = 0, d2 = 0, part_1, part_2;
+        struct digest_frame frame;
+        struct digest d;
+
+        digest_frame_init(&frame, type_of(item_bytes), 2, shape, fill, 1);
+        CHECK(digest_init(&d, &frame));
+        digest_run(&d, &run, NULL);
+        for (uint64_t i = 0; i < ELEMENTS; i++) {
+            const uint64_t offset = (i * columns + column) * item_bytes;
+            uint8_t word[16];
+
+            /* The item in its word, the rest of which is as the fill has it. */
+            fill_bytes(word, sizeof word, fill, item_bytes);
+            memcpy(word + offset % 4, image + i * item_bytes, item_bytes);
+            naive_sums(word, item_bytes < 4 ? 4 : item_bytes, fill, item_bytes, offset / 4, &part_1, &part_2);
+            d1 += part_1;
+            d2 += part_2;
+        }
+        CHECK(digest_total(&d).d1 == d1 && digest_total(&d).d2 == d2);
+        digest_release(&d);
     }
 }
 
@@ -384,7 +451,9 @@ int main(void)
     RUN(test_digest__a_missing_piece_equals_the_same_values_stored);
     RUN(test_digest__what_is_outside_the_window_does_not_count);
     RUN(test_digest__offsets_beyond_the_low_word_use_the_high_one);
-    RUN(test_digest__words_agree_with_and_without_avx2);
+    RUN(test_digest__rows_agree_with_and_without_avx2);
+    RUN(test_digest__items_agree_with_and_without_avx2);
+    RUN(test_digest__a_pencil_across_the_high_word_is_summed_item_by_item);
     RUN(test_digest__the_coarse_grid_is_bounded_and_covers);
     return test_summary();
 }

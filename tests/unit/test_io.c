@@ -76,7 +76,8 @@ static struct io *open_io(unsigned depth)
 /* One request, alone. */
 static int64_t run_one(enum io_op op, int fd, void *memory, uint64_t bytes, uint64_t offset)
 {
-    struct io_request request = { .op = op, .fd = fd, .memory = memory, .bytes = bytes, .offset = offset }, *done = NULL;
+    struct io_request request = { .op = op, .fd = fd, .memory = memory, .bytes = bytes, .offset = offset };
+    struct io_request *done = NULL;
     struct io *io = open_io(1);
 
     io_submit(io, &request);

@@ -1,4 +1,4 @@
-/* run.c - a graph from its first stage to the rename that publishes the target. */
+/* graph_run.c - a graph from its first stage to the rename that publishes the target. */
 #include <errno.h>
 
 #include "engine/base/size.h"
