@@ -117,9 +117,16 @@ int error_exit_status(enum error_code code)
     return 5;
 }
 
-/* The line the span stands on, and a caret under its bytes. A tab is shown as one space, other control bytes as
- * '?', so that the caret stays in its column. */
-static void print_line(const struct span *span, FILE *to)
+/* A long line is shown around the span only: this much before it, this much in all. */
+enum { SHOWN_BEFORE_BYTES = 80, SHOWN_BYTES = 160 };
+
+static bool continues_character(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* Where the line the span stands on begins; NULL: the source has no such line. */
+static const char *find_line(const struct span *span)
 {
     const char *at = span->source->text, *end = at + span->source->text_bytes;
     uint32_t line = 1;
@@ -127,17 +134,41 @@ static void print_line(const struct span *span, FILE *to)
     while (line < span->line && at < end)
         if (*at++ == '\n')
             line++;
-    if (line != span->line)
+    return line == span->line && span->column - 1 <= (uint64_t)(end - at) ? at : NULL;
+}
+
+/* The line the span stands on, and a caret under its bytes. A tab is shown as one space, other control bytes as
+ * '?', and the caret counts characters, so that it stays in its column. */
+static void print_line(const struct span *span, FILE *to)
+{
+    const char *from = find_line(span), *text_end = span->source->text + span->source->text_bytes, *culprit, *end;
+    bool cut = false;
+
+    if (!from)
         return;
-    fprintf(to, "%5u | ", span->line);
-    for (; at < end && *at != '\n' && *at != '\r'; at++)
-        fputc((unsigned char)*at >= ' ' ? *at : *at == '\t' ? ' ' : '?', to);
-    fprintf(to, "\n      | ");
-    for (uint32_t i = 1; i < span->column; i++)
-        fputc(' ', to);
+    culprit = from + span->column - 1;
+    if (culprit - from > SHOWN_BEFORE_BYTES) {
+        from = culprit - SHOWN_BEFORE_BYTES / 2;
+        while (continues_character(*from))
+            from++;
+        cut = true;
+    }
+    fprintf(to, "%5u | %s", span->line, cut ? "..." : "");
+    for (end = from; end < text_end && *end != '\n' && *end != '\r'; end++) {
+        if (end - from >= SHOWN_BYTES && !continues_character(*end)) {
+            fprintf(to, "...");
+            break;
+        }
+        fputc((unsigned char)*end >= ' ' ? *end : *end == '\t' ? ' ' : '?', to);
+    }
+    fprintf(to, "\n      | %s", cut ? "   " : "");
+    for (; from < culprit; from++)
+        if (from >= end || !continues_character(*from))
+            fputc(' ', to);
     fputc('^', to);
-    for (uint32_t i = 1; i < span->length; i++)
-        fputc('~', to);
+    for (from = culprit + 1; from < culprit + span->length && from < end; from++)
+        if (!continues_character(*from))
+            fputc('~', to);
     fputc('\n', to);
 }
 
