@@ -292,7 +292,8 @@ static void check_round_trip(const char *words, struct dtype dtype, const char *
 
 static const char *const chains[] = {
     "none", "blosc", "blosc:zstd:3:bitshuffle", "zstd", "zstd:1:checksum", "zstd:-3", "gzip", "gzip:0", "gzip:9",
-    "zlib:1", "lz4", "lz4:100", "crc32c", "zstd+crc32c", "blosc:lz4:5+crc32c", "crc32c+crc32c", "crc32c+zstd", "crc32c+blosc",
+    "zlib:1", "lz4", "lz4:100", "crc32c", "zstd+crc32c", "blosc:lz4:5+crc32c", "crc32c+crc32c", "crc32c+zstd",
+    "crc32c+blosc",
     "gzip:1+zstd", "zstd+blosc:zlib:1", "blosc:lz4:1+gzip:1", "lz4+zlib:1+zstd+crc32c",
     "crc32c+lz4+crc32c+zlib:1+crc32c",
     "blosc+blosc+blosc", "lz4+lz4+lz4+lz4+lz4",

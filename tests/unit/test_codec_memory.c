@@ -59,9 +59,11 @@ EXPORTED int posix_memalign(void **memory, size_t align, size_t bytes)
 
 static const char *const chains[] = {
     "zstd:-5", "zstd:1", "zstd:3", "zstd:9", "zstd:19", "gzip:0", "gzip:1", "gzip:9", "zlib:6", "lz4",
-    "zstd:3+crc32c", "gzip:5+zstd:1", "blosc:blosclz:9", "blosc:lz4:1", "blosc:lz4:5", "blosc:lz4:9", "blosc:lz4hc:5", "blosc:lz4hc:9",
+    "zstd:3+crc32c", "gzip:5+zstd:1", "blosc:blosclz:9", "blosc:lz4:1", "blosc:lz4:5", "blosc:lz4:9",
+    "blosc:lz4hc:5", "blosc:lz4hc:9",
     "blosc:snappy:5", "blosc:snappy:9", "blosc:zlib:1", "blosc:zlib:9", "blosc:zstd:1", "blosc:zstd:3",
-    "blosc:zstd:5", "blosc:zstd:7", "blosc:zstd:8", "blosc:zstd:9", "blosc:zstd:5:bitshuffle", "blosc:lz4:5:shuffle:2000000",
+    "blosc:zstd:5", "blosc:zstd:7", "blosc:zstd:8", "blosc:zstd:9", "blosc:zstd:5:bitshuffle",
+    "blosc:lz4:5:shuffle:2000000",
 };
 
 static const uint64_t lengths[] = { 20000, 200000, 1500000 };
