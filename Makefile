@@ -1,11 +1,14 @@
 # sluice: `make` builds ./sluice and the library; `make demo` shows it; `make test` tests it. `make help` lists all.
 
 BUILD ?= build
+ROOT := $(BUILD)
 SAN ?=
 CC = cc
 AR = ar
+PYTHON ?= python3
+PREFIX ?= /usr/local
+INTEROP_CASES ?= 240
 
-PACKAGES = liburing blosc yaml-0.1 libzstd liblz4 libdeflate json-c zlib snappy
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -fvisibility=hidden -fPIC -pthread -I. $(CFLAGS)
@@ -16,18 +19,56 @@ ifeq ($(SAN),address)
 ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
 BUILD := $(BUILD)/asan
+else ifeq ($(SAN),undefined)
+ALL_CFLAGS += -fsanitize=undefined -fno-sanitize-recover=undefined
+ALL_LDFLAGS += -fsanitize=undefined
+BUILD := $(BUILD)/ubsan
 else ifeq ($(SAN),thread)
 ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=thread
 BUILD := $(BUILD)/tsan
+else ifneq ($(SAN),)
+$(error SAN=$(SAN): address, undefined or thread)
 endif
 
 SOURCES = $(wildcard engine/*/*.c planner/*.c dsl/*.c)
 LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out dsl/main.c,$(SOURCES)))
 UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+BENCHES = $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+GENERATE = $(ROOT)/bench/generate
+VENV = $(ROOT)/venv
+JUDGE = $(VENV)/bin/python
+TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all unit clean
+.PHONY: all help deps unit test test-long test-san test-run interop golden tidy bench benches demo static shared install clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
 all: $(BUILD)/sluice
+ifeq ($(SAN),)
+all: sluice
+endif
+
+help:                  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+	    while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@echo '  SAN=address|undefined|thread  builds and tests with a sanitizer, in build/asan, build/ubsan or build/tsan'
+	@echo '  CC= CFLAGS= BUILD= PYTHON=    as usual'
+
+deps:                  ## install the libraries and tools that are missing (apt; elsewhere says what to install)
+	@tests/tools/deps.sh install
+
+# ---- the program and the library ----
+
+# A missing library is named before the compiler meets it.
+$(ROOT)/.libraries: tests/tools/deps.sh
+	@mkdir -p $(@D)
+	@CC="$(CC)" tests/tools/deps.sh check
+	@touch $@
+
+$(BUILD)/%.o: %.c | $(ROOT)/.libraries
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libsluice.a: $(LIB_OBJECTS)
 	@rm -f $@
@@ -36,17 +77,100 @@ $(BUILD)/libsluice.a: $(LIB_OBJECTS)
 $(BUILD)/sluice: $(BUILD)/dsl/main.o $(BUILD)/libsluice.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+sluice: $(ROOT)/sluice
+	@ln -sf $(ROOT)/sluice sluice
+
+static: $(ROOT)/static/sluice  ## build/static/sluice, which needs nothing of the machine it runs on
+$(ROOT)/static/sluice: $(BUILD)/dsl/main.o $(BUILD)/libsluice.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -static -o $@ $^ $(LIBS) -lstdc++ -lm
+
+# Only what sluice.h marks is visible; everything else is hidden by -fvisibility=hidden.
+shared: $(ROOT)/libsluice.so   ## build/libsluice.so
+$(ROOT)/libsluice.so: $(LIB_OBJECTS)
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libsluice.so.0 -Wl,--no-undefined -o $@ $^ $(LIBS)
+
+install: $(ROOT)/sluice $(ROOT)/libsluice.so  ## into PREFIX=/usr/local (DESTDIR is honoured)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -d $(DESTDIR)$(PREFIX)/share/sluice/pipelines
+	install -m 755 $(ROOT)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 755 $(ROOT)/libsluice.so $(DESTDIR)$(PREFIX)/lib/libsluice.so.0
+	ln -sf libsluice.so.0 $(DESTDIR)$(PREFIX)/lib/libsluice.so
+	install -m 644 dsl/sluice.h $(DESTDIR)$(PREFIX)/include/sluice.h
+	install -m 644 LICENSE README.md $(DESTDIR)$(PREFIX)/share/sluice
+	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/sluice/pipelines
+
+# ---- tests ----
+
+test:                  ## everything that is quick: unit, tidy, golden, run, interop (about five minutes)
+	@$(MAKE) --no-print-directory all $(ROOT)/bench/generate $(JUDGE)
+	@$(TALLY) \
+	    'unit=$(MAKE) --no-print-directory -k unit' \
+	    'tidy=$(MAKE) --no-print-directory tidy' \
+	    'golden=$(MAKE) --no-print-directory golden-check' \
+	    'run=$(MAKE) --no-print-directory test-run' \
+	    'interop=$(MAKE) --no-print-directory interop'
+
+test-long:             ## the same with thousands of random cases
+	@$(MAKE) --no-print-directory test INTEROP_CASES=5000
+
+unit: $(UNIT_TESTS)
+	@status=0; for t in $(UNIT_TESTS); do $$t || status=1; done; exit $$status
+
+# Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
+test-run: $(BUILD)/sluice $(GENERATE) $(JUDGE)
+	@status=0; for t in $(wildcard tests/run/test_*.py); do \
+	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) $$t || status=1; done; exit $$status
+
+# Other implementations as judges.
+interop: $(BUILD)/sluice $(JUDGE)
+	@status=0; SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/interop.py --cases $(INTEROP_CASES) || status=1; \
+	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/corpus.py || status=1; exit $$status
+
+test-san:              ## unit, run and some interop tests under the address, undefined and thread sanitizers
+	@$(MAKE) --no-print-directory $(GENERATE) $(JUDGE)
+	@$(MAKE) --no-print-directory SAN=address all
+	@$(MAKE) --no-print-directory SAN=thread all
+	@$(TALLY) \
+	    'unit-asan=$(MAKE) --no-print-directory -k SAN=address unit' \
+	    'run-asan=$(MAKE) --no-print-directory SAN=address test-run' \
+	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 interop' \
+	    'unit-tsan=$(MAKE) --no-print-directory -k SAN=thread unit' \
+	    'run-tsan=$(MAKE) --no-print-directory SAN=thread test-run' \
+	    'interop-tsan=$(MAKE) --no-print-directory SAN=thread INTEROP_CASES=40 interop'
+
+tidy:                  ## the rules of the tree: layers, sizes, banned functions, headers that stand alone
+	@CC="$(CC)" CFLAGS="$(ALL_CFLAGS)" $(PYTHON) tests/tools/tidy.py
+
+golden-check: $(BUILD)/sluice
+	@if [ -f tests/golden/run.sh ]; then SLUICE=$(BUILD)/sluice sh tests/golden/run.sh; fi
+golden: $(BUILD)/sluice  ## rewrite the expected messages of tests/golden (read the diff)
+	@SLUICE=$(BUILD)/sluice sh tests/golden/run.sh --update
+
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsluice.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+# The venv is ready when its stamp is newer than the list of what is in it.
+$(JUDGE): tests/requirements.txt
+	@tests/tools/venv.sh $(PYTHON) $(VENV) tests/requirements.txt
 
-unit: $(UNIT_TESTS)
-	@for t in $(UNIT_TESTS); do $$t || exit 1; done
+# ---- benchmarks and the demo ----
 
-clean:
-	rm -rf $(BUILD)
+$(BUILD)/bench/generate: $(BUILD)/bench/generate.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lblosc -lm
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libsluice.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
--include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c))
+benches: $(BENCHES)
+bench: $(BUILD)/sluice $(GENERATE)  ## sluice and its peers on the same work (bench/README.md says how to get the peers)
+	@$(PYTHON) bench/run.py
+
+demo:                  ## installs what is missing, builds, rechunks 1 GB inside 64 MiB and shows it
+	@tests/tools/deps.sh install
+	@$(MAKE) --no-print-directory -s all $(GENERATE)
+	@ROOT=$(ROOT) tests/tools/demo.sh
+
+clean:                 ## remove what was built (the Python environment too)
+	rm -rf $(ROOT) sluice
+
+-include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c bench/*.c))

@@ -48,13 +48,6 @@ double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, co
     return product;
 }
 
-uint64_t axis_touched_max(uint64_t shape, uint64_t cell, uint64_t by)
-{
-    uint64_t divisor = greatest_divisor(cell, by);
-
-    return size_min(size_div_up(size_add_sat(cell - divisor, by), cell), size_max(size_div_up(shape, cell), 1));
-}
-
 /* One length an axis could have. */
 struct option {
     uint64_t length;            /* elements, whole cells */

@@ -33,10 +33,21 @@ static void axis_names_init(struct axis_names *n, const struct array_meta *m)
     }
 }
 
+/* The name that was meant: one that is spelled alike, or that begins alike (lon, longitude). */
+static const char *nearest_name(const struct axis_names *n, unsigned rank, const char *word)
+{
+    const char *nearest = text_nearest(word, n->name, rank);
+
+    for (unsigned i = 0; !nearest && i < rank; i++)
+        if (strncasecmp(n->name[i], word, size_min(strlen(n->name[i]), strlen(word))) == 0)
+            nearest = n->name[i];
+    return nearest;
+}
+
 static bool refuse_name(const struct axis_names *n, unsigned rank, const struct axis_request *axis, const char *what,
                         struct error *err)
 {
-    const char *nearest = text_nearest(axis->name, n->name, rank);
+    const char *nearest = nearest_name(n, rank, axis->name);
     char names[NAMES_TEXT_BYTES] = "";
     size_t length = 0;
 

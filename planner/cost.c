@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/scratch.h"
 
 /* ---- the measured constants ---- */
 
@@ -174,7 +175,11 @@ static void cost_split(const struct basis *b, struct arrangement *a)
     double blocks = fmax(a->extents, raw / (double)a->setting.block_bytes);
     bool lz4 = b->spill == SPILL_LZ4;
     double segments = (double)grid_cells(&split->tasks), buckets = (double)size_max(1, grid_cells(&merge->tasks));
-    double indexes = segments * (double)split->memory.index_bytes;
+    double indexes = segments * (double)split_index_bytes(&split->tasks, &merge->tasks, b->source->dtype.item_bytes,
+                                                          a->setting.block_bytes);
+    /* Each write is filled up to IO_ALIGN: half of it on the mean, all of it at the end of a segment. */
+    double padding = spilled / (double)size_max(IO_ALIGN, split->memory.write_bytes) * IO_ALIGN / 2 +
+                     segments * split->workers * IO_ALIGN;
 
     from_source(b, a, split, &first);
     first.write_bytes += spilled + indexes;
@@ -191,7 +196,7 @@ static void cost_split(const struct basis *b, struct arrangement *a)
     a->cost.spill_write_bytes = a->cost.spill_read_bytes = whole(spilled + indexes);
     a->cost.write_bytes = whole(second.write_bytes);
     /* A fifth more than expected: a sample is a sample. */
-    a->cost.scratch_bytes = size_align_up(whole((lz4 ? 1.2 : 1.0) * spilled + indexes + segments * 2 * IO_ALIGN), IO_ALIGN);
+    a->cost.scratch_bytes = size_align_up(whole((lz4 ? 1.2 : 1.0) * spilled + indexes + padding), IO_ALIGN);
     a->cost.seconds = startup_seconds + stage_seconds(b, split, &first) + stage_seconds(b, merge, &second);
 }
 

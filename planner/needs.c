@@ -16,19 +16,22 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/scratch.h"
 
 /* What the process holds before it plans anything: text, libraries, heap, the pipeline. */
 #define PROGRAM_BYTES (10 * MIB)
-/* The plan, the report, the stores' paths. */
-#define TABLE_BYTES (256 * KIB)
-/* What a worker's stack touches, and its request tables. */
+/* The plan, the report, the engine's tables of up to a thousand reads. */
+#define TABLE_BYTES MIB
+/* What a worker's stack touches, and its own tables of reads, writes and packed blocks. */
 #define WORKER_BYTES (256 * KIB)
 #define RAW_PIECE_BYTES MIB
 #define RAW_PIECE_BYTES_LEAST (64 * KIB)
 /* Raw chunks shorter than this are gathered in a write buffer, longer ones are written from the tile. */
 #define RAW_WRITE_BYTES_LEAST (64 * KIB)
 #define WRITE_RUN_BYTES MIB
-#define INDEX_ENTRY_BYTES 16
+/* The engine's records of a segment and of a window into one, beside the pool; counted with the indexes. */
+#define SEGMENT_BYTES 64
+#define WINDOW_BYTES 64
 /* "extents under 4 KiB": too many seeks, unless there are few of them at all. */
 #define EXTENT_BYTES_LEAST 4096.0
 #define EXTENTS_FEW 100000.0
@@ -350,25 +353,20 @@ bool extents_too_small(const struct basis *b, double extents)
     return extents > EXTENTS_FEW && extent_disk_bytes(b, extents) < EXTENT_BYTES_LEAST;
 }
 
-/* The index of one segment, and the windows into all the segments that a bucket touches. */
+/* The index of one segment; and the windows into all the segments that a bucket touches. */
 static void index_needs(const struct basis *b, const struct setting *set, struct stage *split, struct stage *merge)
 {
-    const uint64_t *shape = b->source->chunks.shape;
-    uint64_t extent_bytes = b->source->dtype.item_bytes, touched = 1, blocks, window;
+    uint32_t item_bytes = b->source->dtype.item_bytes;
+    uint64_t segments_bytes = size_mul_sat(grid_cells(&split->tasks), SEGMENT_BYTES);
+    uint64_t windows_bytes = size_mul_sat(cells_touched_max(&merge->tasks, &split->tasks), WINDOW_BYTES);
 
-    for (unsigned i = 0; i < b->source->chunks.rank; i++) {
-        uint64_t slab = split->tasks.cell[i], bucket = merge->tasks.cell[i];
-
-        extent_bytes = size_mul_sat(extent_bytes, size_min(size_min(slab, bucket), shape[i]));
-        touched = size_mul_sat(touched, axis_touched_max(shape[i], slab, bucket));
-    }
-    blocks = size_div_up(extent_bytes, set->block_bytes);
-    split->memory.index_bytes = size_align_up(size_mul_sat(size_mul_sat(grid_cells(&merge->tasks), blocks),
-                                                           INDEX_ENTRY_BYTES), IO_ALIGN);
-    window = size_add_sat(size_align_up(size_mul_sat(blocks, INDEX_ENTRY_BYTES), IO_ALIGN), IO_ALIGN);
-    merge->memory.index_bytes = size_align_up(size_add_sat(size_mul_sat(touched, window),
-                                                           size_mul_sat(grid_cells(&split->tasks), INDEX_ENTRY_BYTES)),
-                                              IO_ALIGN);
+    split->memory.index_bytes = size_add_sat(split_index_bytes(&split->tasks, &merge->tasks, item_bytes,
+                                                               set->block_bytes), segments_bytes);
+    merge->memory.index_bytes = size_add_sat(merge_index_bytes(&split->tasks, &merge->tasks, item_bytes,
+                                                               set->block_bytes),
+                                             size_add_sat(segments_bytes, windows_bytes));
+    split->memory.index_bytes = size_align_up(split->memory.index_bytes, IO_ALIGN);
+    merge->memory.index_bytes = size_align_up(merge->memory.index_bytes, IO_ALIGN);
 }
 
 /* Boxes for the room given; *slab_room and *bucket_room shrink to what the indexes leave. */

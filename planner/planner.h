@@ -50,8 +50,6 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
 uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b);
 /* The product over all axes. */
 double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, const uint64_t *b);
-/* The most cells of length `cell` that one cell of length `by` touches. */
-uint64_t axis_touched_max(uint64_t shape, uint64_t cell, uint64_t by);
 
 /* The box of whole cells of `unit` with the fewest overlaps with the grid of `other`, whose tile is at most
  * `bytes_max`. False: not even one cell fits. */
@@ -157,6 +155,7 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
 bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);
 /* How a person recognises where a value came from: "--memory", "on line 3". */
+bool span_is_in_file(const struct span *span);
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes);
 
 #endif

@@ -189,7 +189,7 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
     if (job->scratch_path) {
         status = os_fstatat(AT_FDCWD, job->scratch_path, &st, 0);
         if (status < 0 || !S_ISDIR(st.st_mode)) {
-            error_at(err, ERR_USAGE, job->scratch_span, "scratch: '%s' is not a directory", job->scratch_path);
+            error_at(err, ERR_USAGE, job->scratch_span, "'%s' is not a directory", job->scratch_path);
             error_key(err, "scratch");
             return false;
         }
@@ -258,34 +258,38 @@ bool resolve_room(const struct plan *p, const struct job *job, struct room *room
 
 /* ---- limits ---- */
 
+bool span_is_in_file(const struct span *span)
+{
+    return span->source && strcmp(span->source->name, "command line") != 0;
+}
+
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes)
 {
-    if (!span->source || strcmp(span->source->name, "command line") == 0)
-        snprintf(buffer, buffer_bytes, "%s", flag);
-    else
+    if (span_is_in_file(span))
         snprintf(buffer, buffer_bytes, "on line %u", span->line);
+    else
+        snprintf(buffer, buffer_bytes, "%s", flag);
 }
 
 static bool resolve_memory(struct plan *p, const struct job *job, const struct host *host, struct error *err)
 {
     const struct size_request *r = &job->memory;
+    char origin[24];
 
     if (!r->set) {
         p->memory_bytes = host_default_budget(host);
-        snprintf(p->memory_from, sizeof p->memory_from, "%s of %s (%s)", host->dedicated ? "80%" : "half",
+        snprintf(p->memory_from, sizeof p->memory_from, "%s of %.70s (%s)", host->dedicated ? "80%" : "half",
                  host->available_from, SIZE_TEXT(host->available_bytes));
         return true;
     }
     p->memory_bytes = r->share > 0 ? (uint64_t)(r->share * (double)host->available_bytes) : r->bytes;
-    span_origin(&r->span, "--memory", p->memory_from, sizeof p->memory_from);
-    if (r->share > 0) {
-        size_t length = strlen(p->memory_from);
-
-        snprintf(p->memory_from + length, sizeof p->memory_from - length, ", %.0f%% of %s", r->share * 100,
-                 host->available_from);
-    }
+    span_origin(&r->span, "--memory", origin, sizeof origin);
+    if (r->share > 0)
+        snprintf(p->memory_from, sizeof p->memory_from, "%s, %.0f%% of %.70s", origin, r->share * 100, host->available_from);
+    else
+        snprintf(p->memory_from, sizeof p->memory_from, "%s", origin);
     if (p->memory_bytes > host->cgroup_limit_bytes) {
-        error_at(err, ERR_FIT, r->span, "memory: %s is more than this process may have: its cgroup allows %s",
+        error_at(err, ERR_FIT, r->span, "%s is more than this process may have: its cgroup allows %s",
                  SIZE_TEXT(p->memory_bytes), SIZE_TEXT(host->cgroup_limit_bytes));
         error_key(err, "memory");
         error_bytes(err, p->memory_bytes, host->cgroup_limit_bytes);

@@ -73,7 +73,7 @@ bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const
     scan_set(scan, &needs, 1, COMFORT_LEAST, UINT64_MAX);
     scan->memory.reads_bytes = scan->memory.piece_bytes_max;
     need_bytes = total_bytes(scan);
-    error_at(err, ERR_FIT, span, "memory: %s cannot hold one chunk and its decoder, which need at least %s",
+    error_at(err, ERR_FIT, span, "%s cannot hold one chunk and its decoder, which need at least %s",
              SIZE_TEXT(memory_bytes), SIZE_TEXT_UP(need_bytes));
     error_key(err, "memory");
     error_bytes(err, need_bytes, memory_bytes);

@@ -22,6 +22,9 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 /* Without scratch there is less to go wrong: it may be this much slower and is still taken. */
 static const double scratch_reluctance = 1.05;
 
+/* Where a reason is about scratch; in an error the key says so already. */
+static const char scratch_prefix[] = "scratch: ";
+
 /* One plan with the arrangements behind its candidate. */
 struct weighed {
     struct arrangement best, least;
@@ -61,12 +64,12 @@ static void scratch_check(const struct plan *p, const struct job *job, const str
     w->scratch_need_bytes = need;
     w->scratch_have_bytes = size_min(limit, room->scratch_free_bytes);
     if (need > limit)
-        why_not(c, "scratch: about %s, and the limit is %s", SIZE_TEXT(need), SIZE_TEXT(limit));
+        why_not(c, "%sabout %s, and the limit is %s", scratch_prefix, SIZE_TEXT(need), SIZE_TEXT(limit));
     else if (need > room->scratch_free_bytes)
-        why_not(c, "scratch: about %s, and '%s' has %s free", SIZE_TEXT(need), p->scratch_path ? p->scratch_path : "",
-                SIZE_TEXT(room->scratch_free_bytes));
+        why_not(c, "%sabout %s, and '%.80s' has %s free", scratch_prefix, SIZE_TEXT(need),
+                p->scratch_path ? p->scratch_path : "", SIZE_TEXT(room->scratch_free_bytes));
     else if (room->scratch_is_memory && need > p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes)) {
-        why_not(c, "scratch: '%s' is memory (tmpfs), and %s more do not fit in the budget",
+        why_not(c, "%s'%.80s' is memory (tmpfs), and %s more do not fit in the budget", scratch_prefix,
                 p->scratch_path ? p->scratch_path : "", SIZE_TEXT(need));
         w->scratch_have_bytes = p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes);
     }
@@ -154,13 +157,13 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     if (p->minimum_bytes == UINT64_MAX)
         return error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
                         SIZE_TEXT(b->target_chunk_bytes));
-    error_at(err, ERR_FIT, span, "memory: %s cannot hold this pipeline, which needs at least %s",
+    error_at(err, ERR_FIT, span, "%s cannot hold this pipeline, which needs at least %s",
              SIZE_TEXT(p->memory_bytes), SIZE_TEXT_UP(p->minimum_bytes));
     error_key(err, "memory");
     error_bytes(err, p->minimum_bytes, p->memory_bytes);
     table_fill(&table, b, least, hungriest(least), least);
     note_table(&table, err);
-    if (job->output.chunks.span.source && job->output.chunks.span.line)
+    if (span_is_in_file(&job->output.chunks.span))
         error_help(err, "raise memory to %s, or make the chunks of '%s' smaller on line %u",
                    SIZE_TEXT_UP(p->minimum_bytes), job->output.name ? job->output.name : "output",
                    job->output.chunks.span.line);
@@ -175,7 +178,7 @@ static bool refuse_scratch(const struct plan *p, const struct job *job, const st
     struct span span = job->scratch_limit.set ? job->scratch_limit.span
                        : job->scratch_path ? job->scratch_span : job->output.span;
 
-    error_at(err, ERR_FIT, span, "%s", c->why_not);
+    error_at(err, ERR_FIT, span, "%s", c->why_not + strlen(scratch_prefix));
     error_key(err, "scratch");
     error_bytes(err, w->scratch_need_bytes, w->scratch_have_bytes);
     if (direct->need_bytes != UINT64_MAX && direct->need_bytes > p->memory_bytes)

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import Suite, check, check_left_alone, minimum_bytes, rechunk, sluice, tree  # noqa: E402
+
+import inputs  # noqa: E402
+import numpy as np  # noqa: E402
+
+MEMORY = ["--memory", "64MiB"]
+
+
+def test_rechunk__gives_the_values_again(directory):
+    source = inputs.small(directory / "in.zarr")
+    rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", *MEMORY).expect(0)
+    check(np.array_equal(inputs.values(source), inputs.values(directory / "out.zarr")))
+    check_left_alone(directory, "in.zarr", "out.zarr")
+
+
+def test_rechunk__keeps_quiet_on_standard_output(directory):
+    source = inputs.small(directory / "in.zarr")
+    done = rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", *MEMORY).expect(0)
+    check(done.out == "", done.out)
+    check("done" in done.err, done.err)
+
+
+def test_rechunk__refuses_an_output_that_exists(directory):
+    source = inputs.small(directory / "in.zarr")
+    old = inputs.small(directory / "out.zarr", shape=(3, 4, 5), chunks=(3, 4, 5))
+    before = tree(old)
+    rechunk(source, old, "--chunks", "12,5,7", *MEMORY).expect(6, "out.zarr")
+    check(tree(old) == before, "the old output was changed")
+    check_left_alone(directory, "in.zarr", "out.zarr")
+
+
+def test_rechunk__refuses_a_file_in_place_of_the_output(directory):
+    source = inputs.small(directory / "in.zarr")
+    (directory / "out.zarr").write_text("precious")
+    rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", *MEMORY).expect(6, "out.zarr")
+    check((directory / "out.zarr").read_text() == "precious")
+
+
+def test_overwrite__replaces_the_whole_array(directory):
+    source = inputs.small(directory / "in.zarr")
+    old = inputs.small(directory / "out.zarr", shape=(30, 40, 5), chunks=(1, 4, 5))
+    rechunk(source, old, "--chunks", "12,5,7", "--overwrite", *MEMORY).expect(0)
+    fresh = directory / "fresh.zarr"
+    rechunk(source, fresh, "--chunks", "12,5,7", *MEMORY).expect(0)
+    check(tree(old) == tree(fresh), "something of the old array is left")
+    check_left_alone(directory, "in.zarr", "out.zarr", "fresh.zarr")
+
+
+def test_overwrite__leaves_the_old_array_when_it_fails(directory):
+    source = inputs.small(directory / "in.zarr")
+    old = inputs.small(directory / "out.zarr", shape=(3, 4, 5), chunks=(3, 4, 5))
+    before = tree(old)
+    (source / "5.0.0").write_bytes(b"no frame at all")
+    rechunk(source, old, "--chunks", "12,5,7", "--overwrite", *MEMORY).expect(4, "5.0.0")
+    check(tree(old) == before, "the old output was changed")
+    check_left_alone(directory, "in.zarr", "out.zarr")
+
+
+def refuses_target(directory, target, source=None):
+    source = source or directory / "in.zarr"
+    before = tree(directory)
+    for flags in ([], ["--overwrite"]):
+        result = rechunk(source, target, "--chunks", "12,5,7", *flags, *MEMORY)
+        check(result.status in (2, 6), f"exit {result.status}\n{result}")
+        check(tree(directory) == before, f"something was changed\n{result}")
+
+
+def test_rechunk__refuses_an_output_that_is_the_input(directory):
+    inputs.small(directory / "in.zarr")
+    refuses_target(directory, directory / "in.zarr")
+    refuses_target(directory, f"{directory}/./in.zarr/")
+
+
+def test_rechunk__refuses_an_output_inside_the_input(directory):
+    inputs.small(directory / "in.zarr")
+    refuses_target(directory, directory / "in.zarr" / "out.zarr")
+    (directory / "link").symlink_to(directory / "in.zarr")
+    refuses_target(directory, directory / "link" / "out.zarr")
+
+
+def test_rechunk__refuses_an_output_that_holds_the_input(directory):
+    (directory / "outer").mkdir()
+    inputs.small(directory / "outer" / "in.zarr")
+    refuses_target(directory, directory / "outer", directory / "outer" / "in.zarr")
+
+
+def test_memory__says_the_exact_minimum(directory):
+    source = inputs.small(directory / "in.zarr", shape=(40, 60, 70), chunks=(1, 60, 70))
+    for plan in ("direct", "split"):
+        flags = ["--chunks", "40,7,7", "--plan", plan]
+        least = minimum_bytes(source, directory / "no.zarr", *flags)
+        rechunk(source, directory / "no.zarr", *flags, "--memory", least - 1).expect(3)
+        check_left_alone(directory, "in.zarr", *(["direct.zarr"] if plan == "split" else []))
+        rechunk(source, directory / f"{plan}.zarr", *flags, "--memory", least).expect(0)
+
+
+def test_command_line__mistakes_exit_2(directory):
+    source = inputs.small(directory / "in.zarr")
+    target = directory / "out.zarr"
+    for flags in (["--chunks", "12,5"], ["--chunks", "0,5,7"], ["--chunks", "twelve,5,7"], ["--chunk", "12,5,7"],
+                  ["--chunks", "12,5,7", "--codec", "lzma"], ["--chunks", "12,5,7", "--memory", "lots"],
+                  ["--chunks", "12,5,7", "--threads", "0"], ["--chunks", "12,5,7", "--format", "zarr4"],
+                  ["--chunks", "nope=3"], ["--chunks", "12,5,7", "--io", "aio"]):
+        rechunk(source, target, *flags).expect(2)
+    sluice("rechunk", source).expect(2)
+    sluice("no-such-command").expect(2)
+    check_left_alone(directory, "in.zarr")
+
+
+def test_input__that_is_no_array_is_named(directory):
+    target = directory / "out.zarr"
+    (directory / "empty").mkdir()
+    (directory / "file").write_text("text")
+    for name in ("absent", "empty", "file"):
+        result = rechunk(directory / name, target, "--chunks", "1", *MEMORY)
+        check(result.status in (2, 4, 5), f"exit {result.status}\n{result}")
+        check(name in result.err, f"does not name it\n{result}")
+    check_left_alone(directory, "empty", "file")
+
+
+def test_dry_run__makes_nothing(directory):
+    source = inputs.small(directory / "in.zarr")
+    rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", "--dry-run", *MEMORY).expect(0)
+    rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", "-n", "--json", *MEMORY).expect(0).json()
+    check_left_alone(directory, "in.zarr")
+
+
+def test_json__is_one_document_for_refusals_too(directory):
+    source = inputs.small(directory / "in.zarr")
+    document = rechunk(source, directory / "out.zarr", "--chunks", "nope=3", "--json").expect(2).json()
+    check(document.get("schema") == 1, document)
+    document = rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", "--json", *MEMORY).expect(0).json()
+    check(document.get("schema") == 1, document)
+
+
+def test_verify__finds_a_difference_and_other_shapes(directory):
+    import zarr
+    source = inputs.small(directory / "in.zarr")
+    other = directory / "other.zarr"
+    rechunk(source, other, "--chunks", "12,5,7", *MEMORY).expect(0)
+    sluice("verify", source, other).expect(0)
+    array = zarr.open_array(str(other), mode="r+")
+    array[11, 19, 29] = np.nextafter(array[11, 19, 29], 1e9, dtype="float32")
+    sluice("verify", source, other).expect(1)
+    inputs.small(directory / "shape.zarr", shape=(12, 20, 31))
+    sluice("verify", source, directory / "shape.zarr").expect(1)
+    inputs.small(directory / "dtype.zarr", dtype="int32")
+    sluice("verify", source, directory / "dtype.zarr").expect(1)
+
+
+def test_pipeline__paths_are_relative_to_the_file(directory):
+    inputs.small(directory / "in.zarr", dimension_names=None, attributes={"_ARRAY_DIMENSIONS": ["time", "lat", "lon"]})
+    (directory / "p.yaml").write_text("memory: $memory\ninput: in.zarr\noutput:\n  path: out/by-point.zarr\n"
+                                      "  chunks: {time: all, lat: 5, lon: 7}\n")
+    sluice("run", directory / "p.yaml", "--set", "memory=32MiB", cwd="/").expect(0)
+    check(np.array_equal(inputs.values(directory / "in.zarr"), inputs.values(directory / "out" / "by-point.zarr")))
+    check_left_alone(directory / "out", "by-point.zarr")
+
+
+def test_pipeline__is_read_from_standard_input(directory):
+    inputs.small(directory / "in.zarr")
+    text = "memory: 32MiB\ninput: in.zarr\noutput: {path: out.zarr, chunks: [12, 5, 7]}\n"
+    sluice("run", "-", cwd=directory, text=text).expect(0)
+    sluice("verify", directory / "in.zarr", directory / "out.zarr").expect(0)
+
+
+def test_scratch__limit_that_is_too_small_exits_3(directory):
+    inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
+    (directory / "p.yaml").write_text(
+        "memory: 32MiB\nscratch: {path: ., limit: 1MiB}\ninput: in.zarr\noutput: {path: out.zarr, chunks: [40, 8, 8]}\n")
+    sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(3, "scratch")
+    check_left_alone(directory, "in.zarr", "p.yaml")
+
+
+if __name__ == "__main__":
+    suite = Suite("refusals")
+    suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
+    sys.exit(suite.close())

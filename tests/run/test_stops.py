@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Runs that are stopped: by a signal, by a full disk. Nothing half-made stays where the output was to be."""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, backend, check, check_left_alone, command,  # noqa: E402
+                     rechunk, sluice)
+
+import inputs  # noqa: E402
+
+STOP_SECONDS = 30 if SANITIZER else 5
+SLOW = ["--codec", "zstd:19", "--memory", "96MiB"]
+# 10 MB of what no codec shrinks.
+NOISE = ["40,181,360", "1,181,360", "--field", "random"]
+
+
+def start(source, target, *flags):
+    return subprocess.Popen(command("rechunk", source, target, *backend(), *flags), env=ENVIRONMENT,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_until_working(process, directory):
+    """Until something of the output is being made."""
+    for _ in range(600):
+        check(process.poll() is None, "ended before it could be stopped", process.stderr)
+        if any("partial" in p.name for p in directory.iterdir()):
+            time.sleep(0.3)
+            return
+        time.sleep(0.05)
+    raise AssertionError("nothing was begun in 30 s")
+
+
+def stopped_by(number, status, plan):
+    def test(directory):
+        source = inputs.big(directory / "in.zarr")
+        process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", plan, *SLOW)
+        wait_until_working(process, directory)
+        begun = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        seconds = time.monotonic() - begun
+        check(process.returncode == status, f"exit {process.returncode}, not {status}\n{err.decode()}")
+        check(seconds < STOP_SECONDS, f"stopped only after {seconds:.1f} s")
+        check_left_alone(directory, "in.zarr")
+    test.__name__ = f"test_stop__{number.name.lower()}_in_{plan}_leaves_nothing"
+    return test
+
+
+def test_stop__after_kill_the_same_command_works(directory):
+    source = inputs.big(directory / "in.zarr")
+    process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", *SLOW)
+    wait_until_working(process, directory)
+    process.kill()
+    process.communicate(timeout=60)
+    check(not (directory / "out.zarr").exists(), "half an output")
+    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", "--memory", "96MiB").expect(0)
+    sluice("verify", source, directory / "out.zarr").expect(0)
+    check_left_alone(directory, "in.zarr", "out.zarr")
+
+
+@contextlib.contextmanager
+def mounted(place, *options):
+    if os.geteuid() != 0:
+        raise Skip("mounting needs root")
+    place.mkdir()
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+@contextlib.contextmanager
+def tiny_ext4(directory, mebibytes):
+    """An ext4 of its own, in a file."""
+    if not shutil.which("mkfs.ext4"):
+        raise Skip("no mkfs.ext4")
+    image = directory / "image"
+    with open(image, "wb") as f:
+        f.truncate(mebibytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    with mounted(directory / "disk", "-o", "loop", str(image)) as place:
+        yield place
+
+
+def check_disk_is_clean(place):
+    check([p.name for p in place.iterdir() if p.name != "lost+found"] == [], f"left on the full disk: {list(place.iterdir())}")
+
+
+def test_full_disk__under_the_output_exits_3_and_names_it(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    with tiny_ext4(directory, 8) as disk:
+        for plan in ("direct", "split"):
+            rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", plan, "--memory", "64MiB",
+                    "--scratch", directory).expect(3, str(disk))
+            check_disk_is_clean(disk)
+    check_left_alone(directory, "in.zarr", "image", "disk")
+
+
+def test_full_disk__tmpfs_under_the_output_exits_3(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    with mounted(directory / "disk", "-t", "tmpfs", "-o", "size=4m", "none") as disk:
+        rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", "direct", "--memory", "64MiB").expect(3, str(disk))
+        check_disk_is_clean(disk)
+
+
+def test_full_disk__under_the_scratch_exits_3_and_names_it(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    with tiny_ext4(directory, 8) as disk:
+        rechunk(source, directory / "out.zarr", "--chunks", "40,8,8", "--plan", "split", "--memory", "32MiB",
+                "--threads", 1, "--scratch", disk).expect(3, str(disk))
+        check_disk_is_clean(disk)
+    check_left_alone(directory, "in.zarr", "image", "disk")
+
+
+if __name__ == "__main__":
+    suite = Suite("stops")
+    suite.run(*[stopped_by(number, status, plan) for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
+                for plan in ("direct", "split")])
+    suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
+    sys.exit(suite.close())
