@@ -9,7 +9,10 @@
 #include "engine/exec/stage.h"
 #include "engine/io/os.h"
 
-enum { PUNCHES = 16 };              /* times per stage that space is given back: each punch costs, even a small one */
+enum {
+    PUNCHES = 16,                   /* times per stage that space is given back */
+    SPACE_AMPLE_FACTOR = 4,         /* a file system with this many times the scratch file free needs none back */
+};
 
 /* The bucket's place among those that a slab touches: what the slab's index is counted by. */
 static uint64_t bucket_ordinal(const struct stage_run *run, const uint64_t *slab, const uint64_t *bucket)
@@ -153,7 +156,7 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     return true;
 }
 
-/* Remember what may be given back now; punching takes milliseconds and waits until the lock is free. */
+/* Remember what may be given back now; punching waits until the lock is free. */
 static void leave_task(struct stage_run *run)
 {
     uint64_t segments = grid_cells(&run->cells);
@@ -168,10 +171,15 @@ static void leave_task(struct stage_run *run)
     }
 }
 
+/* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. So
+ * space goes back only where somebody could need it. */
 static void give_back(struct stage_run *run)
 {
-    uint64_t segments = grid_cells(&run->cells);
+    uint64_t segments = grid_cells(&run->cells), free_bytes, free_files;
 
+    if (os_space(scratch_fd(run->scratch), &free_bytes, &free_files) == 0 &&
+        free_bytes >= SPACE_AMPLE_FACTOR * scratch_bytes_taken(run->scratch))
+        return;
     for (uint64_t i = 0; i < segments; i++) {
         struct segment *segment = scratch_segment(run->scratch, i);
 
