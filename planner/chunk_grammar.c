@@ -14,7 +14,7 @@
 /* What auto aims at: one chunk of this many raw bytes, or up to twice that. */
 #define AUTO_CHUNK_BYTES (16 * MIB)
 
-enum { POSITION_BYTES = 4, NAMES_TEXT_BYTES = 300 };
+enum { POSITION_BYTES = 12, NAMES_TEXT_BYTES = 300 };
 
 /* The names of all axes; those without one get their position. */
 struct axis_names {
