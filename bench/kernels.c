@@ -58,7 +58,8 @@ static void measure_runs(char *to, const char *from)
 {
     for (uint64_t run = 8; run <= 4096; run *= 2) {
         const uint64_t rows = 16 * MIB / run;
-        const uint64_t length[2] = { rows, run / 4 }, to_stride[2] = { run, 4 }, from_stride[2] = { 4 * run, 4 };
+        const uint64_t length[2] = { rows, run / 4 };
+        const uint64_t to_stride[2] = { run, 4 }, from_stride[2] = { 4 * run, 4 };
         char name[64];
 
         snprintf(name, sizeof name, "copy_box, runs of %llu bytes", (unsigned long long)run);
@@ -79,10 +80,11 @@ static void measure_transposes(char *to, const char *from)
             const struct transpose t = { side, rows, to_stride[0], to_stride[1], from_stride[0], from_stride[1] };
             char name[64];
 
-            snprintf(name, sizeof name, "transpose, %u-byte items, rows of %llu", item_bytes, (unsigned long long)side);
-            MEASURE(name, side * rows * item_bytes, copy_box(2, length, item_bytes, to, to_stride, from, from_stride));
-            snprintf(name, sizeof name, "  portable");
-            MEASURE(name, side * rows * item_bytes, transpose_generic(&t, item_bytes, to, from));
+            snprintf(name, sizeof name, "transpose, %u-byte items, rows of %llu", item_bytes,
+                     (unsigned long long)side);
+            MEASURE(name, side * rows * item_bytes,
+                    copy_box(2, length, item_bytes, to, to_stride, from, from_stride));
+            MEASURE("  portable", side * rows * item_bytes, transpose_generic(&t, item_bytes, to, from));
         }
     }
 }
@@ -97,7 +99,8 @@ static void measure_shuffle(char *to, const char *from)
 
         snprintf(name, sizeof name, "shuffle, %u-byte items, in cache", item_bytes);
         MEASURE(name, BYTES * TIMES, for (int i = 0; i < TIMES; i++) shuffle_bytes(to, from, count, item_bytes));
-        MEASURE("  back", BYTES * TIMES, for (int i = 0; i < TIMES; i++) unshuffle_bytes(to, from, count, item_bytes));
+        MEASURE("  back", BYTES * TIMES,
+                for (int i = 0; i < TIMES; i++) unshuffle_bytes(to, from, count, item_bytes));
         MEASURE("  SSE2", BYTES * TIMES, for (int i = 0; i < TIMES; i++) shuffle_sse2(to, from, count, item_bytes));
         MEASURE("  SSE2, back", BYTES * TIMES,
                 for (int i = 0; i < TIMES; i++) unshuffle_sse2(to, from, count, item_bytes));
@@ -126,48 +129,65 @@ static void measure_digest(const char *from)
         digest_frame_init(&frame, (struct dtype){ DTYPE_FLOAT, 4 }, 3, cases[i].shape, fill, DIGEST_BOXES_MAX);
         if (!digest_init(&d, &frame))
             exit(1);
-        MEASURE(cases[i].name, 20 * run.count * 4, for (int times = 0; times < 20; times++) digest_run(&d, &run, NULL));
+        MEASURE(cases[i].name, 20 * run.count * 4,
+                for (int times = 0; times < 20; times++) digest_run(&d, &run, NULL));
         digest_release(&d);
     }
 }
 
 /* A piece scattered in runs of `run_bytes`. */
-static void measure_scatter(const char *name, enum tile_layout layout, const uint64_t *shape, const uint64_t *part,
-                            const struct box *box, const struct box *piece, uint64_t run_bytes,
-                            char *to, const char *from)
+/* A piece scattered in runs of `run_bytes`, as decoders hand them out. */
+struct scatter_case {
+    const char *name;
+    enum tile_layout layout;
+    uint64_t shape[3], part[3];
+    struct box box, piece;
+    uint64_t run_bytes;
+};
+
+static void measure_scatter(const struct scatter_case *s, char *to, const char *from)
 {
     const uint32_t item_bytes = 4;
-    const uint64_t count = box_elements(3, piece), step = run_bytes / item_bytes;
+    const uint64_t count = box_elements(3, &s->piece), step = s->run_bytes / item_bytes;
     struct grid parts = { .rank = 3 };
     struct tile t;
 
-    memcpy(parts.shape, shape, 3 * sizeof *shape);
-    memcpy(parts.cell, part, 3 * sizeof *part);
-    tile_init(&t, layout, item_bytes, &parts, box, NULL, to);
-    MEASURE(name, count * item_bytes, {
+    memcpy(parts.shape, s->shape, sizeof s->shape);
+    memcpy(parts.cell, s->part, sizeof s->part);
+    tile_init(&t, s->layout, item_bytes, &parts, &s->box, NULL, to);
+    MEASURE(s->name, count * item_bytes, {
         for (uint64_t first = 0; first < count; first += step) {
-            struct run run = { *piece, NULL, first, size_min(step, count - first), from + first * item_bytes };
+            struct run run = { s->piece, NULL, first, size_min(step, count - first), from + first * item_bytes };
             tile_scatter(&t, &run);
         }
     });
 }
 
+#define W2 { 720, 721, 1440 }
+#define W2_BUCKET { { 0, 0, 0 }, { 720, 48, 1440 } }
+#define W2_EXTENT { { 52, 0, 0 }, { 52, 48, 1440 } }
+#define W2_SLAB { { 0, 0, 0 }, { 52, 721, 1440 } }
+#define W2_CHUNK { { 7, 0, 0 }, { 1, 721, 1440 } }
+#define PENCILS { 4096, 256, 256 }
+
 static void measure_scatters(char *to, const char *from)
 {
-    const uint64_t w2[3] = { 720, 721, 1440 }, merge_part[3] = { 720, 16, 16 }, split_part[3] = { 720, 48, 1440 };
-    const uint64_t pencils[3] = { 4096, 256, 256 }, pencil[3] = { 4096, 1, 1 }, part_4[3] = { 4096, 4, 4 };
-    const struct box bucket = { { 0, 0, 0 }, { 720, 48, 1440 } }, extent = { { 52, 0, 0 }, { 52, 48, 1440 } };
-    const struct box slab = { { 0, 0, 0 }, { 52, 721, 1440 } }, plane = { { 7, 0, 0 }, { 1, 721, 1440 } };
-    const struct box bundle = { { 0, 0, 0 }, { 4096, 2, 256 } }, block = { { 64, 0, 0 }, { 64, 2, 256 } };
-    const struct box four = { { 0, 0, 0 }, { 4096, 4, 256 } }, four_block = { { 64, 0, 0 }, { 64, 4, 256 } };
+    static const struct scatter_case cases[] = {
+        { "scatter, W2 merge, runs of 128 KiB", TILE_WHOLE, W2, { 720, 16, 16 }, W2_BUCKET, W2_EXTENT, 128 << 10 },
+        { "scatter, W2 merge, runs of 512 KiB", TILE_WHOLE, W2, { 720, 16, 16 }, W2_BUCKET, W2_EXTENT, 512 << 10 },
+        { "scatter, W2 split, runs of 128 KiB", TILE_CLIPPED, W2, { 720, 48, 1440 }, W2_SLAB, W2_CHUNK, 128 << 10 },
+        { "scatter, W2 split, runs of 512 KiB", TILE_CLIPPED, W2, { 720, 48, 1440 }, W2_SLAB, W2_CHUNK, 512 << 10 },
+        { "scatter, W2 split into (720,16,16)", TILE_CLIPPED, W2, { 720, 16, 16 }, W2_SLAB, W2_CHUNK, 512 << 10 },
+        { "scatter, pencils (4096,1,1)", TILE_WHOLE, PENCILS, { 4096, 1, 1 },
+          { { 0, 0, 0 }, { 4096, 2, 256 } }, { { 64, 0, 0 }, { 64, 2, 256 } }, 128 << 10 },
+        { "scatter, parts (4096,4,4)", TILE_WHOLE, PENCILS, { 4096, 4, 4 },
+          { { 0, 0, 0 }, { 4096, 4, 256 } }, { { 64, 0, 0 }, { 64, 4, 256 } }, 256 << 10 },
+        { "scatter, pencils, one plane", TILE_WHOLE, PENCILS, { 4096, 1, 1 },
+          { { 0, 0, 0 }, { 4096, 16, 256 } }, { { 64, 0, 0 }, { 1, 16, 256 } }, 512 << 10 },
+    };
 
-    measure_scatter("scatter, W2 merge, runs of 128 KiB", TILE_WHOLE, w2, merge_part, &bucket, &extent, 128 * KIB, to, from);
-    measure_scatter("scatter, W2 merge, runs of 512 KiB", TILE_WHOLE, w2, merge_part, &bucket, &extent, 512 * KIB, to, from);
-    measure_scatter("scatter, W2 split, runs of 128 KiB", TILE_CLIPPED, w2, split_part, &slab, &plane, 128 * KIB, to, from);
-    measure_scatter("scatter, W2 split, runs of 512 KiB", TILE_CLIPPED, w2, split_part, &slab, &plane, 512 * KIB, to, from);
-    measure_scatter("scatter, W2 split into (720,16,16)", TILE_CLIPPED, w2, merge_part, &slab, &plane, 512 * KIB, to, from);
-    measure_scatter("scatter, pencils (4096,1,1)", TILE_WHOLE, pencils, pencil, &bundle, &block, 128 * KIB, to, from);
-    measure_scatter("scatter, parts (4096,4,4)", TILE_WHOLE, pencils, part_4, &four, &four_block, 256 * KIB, to, from);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        measure_scatter(&cases[i], to, from);
 }
 
 int main(void)

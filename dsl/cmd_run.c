@@ -57,7 +57,7 @@ static bool plan_or_run(const struct invocation *v, bool plan_only, struct error
     if (!read_progress(line, &options.progress, err))
         return false;
     ok = session_run(&session, &v->pipeline, &options, err);
-    if (report && !plan_only) {
+    if (report) {
         struct error outcome = *err;
 
         ok = session_write_report(&session, &outcome, report->words, report->span, err) && ok;

@@ -113,8 +113,11 @@ void session_summary(const struct session *s, struct text *out)
     process_usage(&usage);
     text_addf(out, "done in %s (predicted %s): %s\n", SECONDS_TEXT(report_seconds(s->report)),
               SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
-    text_addf(out, "read %s, %s of %s chunks present", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)),
-              COUNT_TEXT(present), COUNT_TEXT(present + missing));
+    text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
+    if (p->census.counted)
+        text_addf(out, "%s of %s chunks present", COUNT_TEXT(p->census.present), COUNT_TEXT(p->census.chunks));
+    else
+        text_addf(out, "%s of %s chunk reads found one", COUNT_TEXT(present), COUNT_TEXT(present + missing));
     if (count(s, COUNT_SPILL_WRITE_BYTES))
         text_addf(out, "; spilled %s for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)),
                   SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));

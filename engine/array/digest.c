@@ -261,7 +261,8 @@ static void sum_plane(struct summing *s, const struct transpose *plane, uint64_t
             const uint64_t from[2] = { plane->from_a, plane->from_b };
 
             copy_box(2, length, s->item_bytes, stage, to, data + a * plane->from_a + b * plane->from_b, from);
-            sum_rows(s, length[0], row_bytes, offset + a * plane->to_a + b * plane->to_b, plane->to_a, stage, row_bytes);
+            sum_rows(s, length[0], row_bytes, offset + a * plane->to_a + b * plane->to_b, plane->to_a,
+                     stage, row_bytes);
         }
     }
 }

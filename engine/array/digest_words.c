@@ -64,7 +64,8 @@ static void add_items(struct digest_keys keys, const struct digest_items *items,
     }
 }
 
-void digest_items_generic(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4], uint64_t d[2])
+void digest_items_generic(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4],
+                          uint64_t d[2])
 {
     add_items(keys, i, 0, fill, d);
 }
@@ -143,8 +144,8 @@ AVX2 __m256i load_items(const char *data, uint32_t item_bytes)
     return _mm256_loadu_si256((const __m256i *)data);
 }
 
-/* A lane is a word of an item or a small item. The lanes keep their word number and, for small items, the bits by
- * which the item is shifted in its word; both go forward by a fixed amount, with a carry. */
+/* A lane is a word of an item, or a small item, which is shifted to its place in the word. Eight small items further
+ * that place is the same, because eight steps are whole words; only the word's number goes forward. */
 AVX2 void add_items_avx2(struct digest_keys keys, const struct digest_items *items, const uint32_t fill[4],
                          uint64_t d[2], const uint32_t item_bytes)
 {
@@ -153,7 +154,6 @@ AVX2 void add_items_avx2(struct digest_keys keys, const struct digest_items *ite
     const uint64_t advance = items_per_vector * items->step;
     const __m256i key_a = _mm256_set1_epi32((int)keys.a), key_b = _mm256_set1_epi32((int)keys.b);
     const __m256i advance_words = _mm256_set1_epi32((int)(uint32_t)(advance / 4));
-    const __m256i advance_bits = _mm256_set1_epi32((int)(advance % 4 * 8));
     struct lanes sums = { _mm256_setzero_si256(), _mm256_setzero_si256() };
     uint32_t lane_place[8], lane_bits[8], lane_fill[8];
     __m256i place, bits, fill_lanes;
@@ -177,11 +177,6 @@ AVX2 void add_items_avx2(struct digest_keys keys, const struct digest_items *ite
             changed = _mm256_sllv_epi32(changed, bits);
         add_lanes(&sums, changed, place, key_a, key_b);
         place = _mm256_add_epi32(place, advance_words);
-        if (item_bytes < 4) {
-            bits = _mm256_add_epi32(bits, advance_bits);
-            place = _mm256_add_epi32(place, _mm256_srli_epi32(bits, 5));
-            bits = _mm256_and_si256(bits, _mm256_set1_epi32(31));
-        }
     }
     d[0] += sum_lanes(sums.sum_1);
     d[1] += sum_lanes(sums.sum_2);

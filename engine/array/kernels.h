@@ -108,8 +108,8 @@ struct digest_rows {
 void digest_rows_generic(struct digest_keys keys, const struct digest_rows *r, const uint32_t fill[4], uint64_t d[2]);
 void digest_rows_avx2(struct digest_keys keys, const struct digest_rows *r, const uint32_t fill[4], uint64_t d[2]);
 
-/* Items one by one, `step` apart in the image and next to one another in memory. The same holds for words; `offset`
- * counts bytes from the last multiple of 2^34. */
+/* Items one by one, `step` bytes apart in the image (a multiple of item_bytes) and next to one another in memory.
+ * `offset` counts from the last multiple of 2^34 bytes; all items lie before the next one. */
 struct digest_items {
     uint64_t count;
     uint64_t offset, step;
@@ -117,7 +117,8 @@ struct digest_items {
     const char *data;
 };
 
-void digest_items_generic(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4], uint64_t d[2]);
+void digest_items_generic(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4],
+                          uint64_t d[2]);
 void digest_items_avx2(struct digest_keys keys, const struct digest_items *i, const uint32_t fill[4], uint64_t d[2]);
 
 #endif

@@ -44,7 +44,8 @@ uint64_t tile_bytes(enum tile_layout layout, uint32_t item_bytes, const struct g
     return size_mul_sat(cell_range_cells(parts->rank, &cells), part_stride(item_bytes, parts));
 }
 
-uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct grid *boxes)
+uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts,
+                        const struct grid *boxes)
 {
     struct box first;
 
@@ -87,7 +88,8 @@ static void whole_strides(const struct tile *t, uint64_t *stride)
 }
 
 /* Where a part begins, in bytes. A clipped part begins after all elements of the box that come before it: on each
- * axis in turn, those in cells before its own, by the part's extent on the axes above and the box's on those below. */
+ * axis in turn those in cells before its own, times the part's extent on the axes above and the box's on those
+ * below. */
 static uint64_t part_offset(const struct tile *t, const struct box *part, const uint64_t *coords)
 {
     const unsigned rank = t->parts.rank;

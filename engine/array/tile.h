@@ -49,7 +49,8 @@ void tile_init(struct tile *t, enum tile_layout layout, uint32_t item_bytes, con
 uint64_t tile_bytes(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct box *box);
 /* The largest tile_bytes of all boxes in a grid of boxes (`boxes` cuts the same array; for whole parts
  * its cells are whole parts too, or reach to the end of their axis). */
-uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct grid *boxes);
+uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts,
+                        const struct grid *boxes);
 
 uint64_t tile_part_count(const struct tile *t);
 
@@ -65,7 +66,7 @@ void tile_part(const struct tile *t, uint64_t i, struct tile_part *out);
 /* A run of elements in a foreign order, on its way into a tile: elements first .. first + count - 1, in storage
  * order, of a piece (a source chunk, an extent) that covers `piece` of the array. */
 struct run {
-    struct box piece;           /* array coordinates; may hang over the array and the tile's box: what is outside is dropped */
+    struct box piece;           /* array coordinates; what of it is outside the array or the tile's box is dropped */
     const uint8_t *order;       /* storage axis i is array axis order[i]; NULL: C order */
     uint64_t first;
     uint64_t count;

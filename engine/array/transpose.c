@@ -112,6 +112,16 @@ AVX2 void transpose_block(char *to, uint64_t to_a, const char *from, uint64_t fr
         _mm256_storeu_si256((__m256i *)(to + i * to_a), v[i]);
 }
 
+/* A line by a line: each row of the destination gets its 64 bytes before the next rows are touched. */
+AVX2 void transpose_lines(const struct transpose *t, uint64_t a_first, uint64_t a_end, uint64_t b_first,
+                          uint64_t b_end, char *to, const char *from, const uint32_t item_bytes)
+{
+    for (uint64_t a = a_first; a < a_end; a += 16 / item_bytes)
+        for (uint64_t b = b_first; b < b_end; b += 32 / item_bytes)
+            transpose_block(to + a * t->to_a + b * item_bytes, t->to_a,
+                            from + a * item_bytes + b * t->from_b, t->from_b, item_bytes);
+}
+
 AVX2 void transpose_blocks(const struct transpose *t, char *to, const char *from, const uint32_t item_bytes)
 {
     const uint64_t side_a = 16 / item_bytes, side_b = 32 / item_bytes, line = LINE_BYTES / item_bytes;
@@ -121,30 +131,21 @@ AVX2 void transpose_blocks(const struct transpose *t, char *to, const char *from
         const uint64_t panel_end = size_min(panel + VECTOR_PANEL_ITEMS, end_b);
 
         for (uint64_t a_line = 0; a_line < end_a; a_line += line)
-            for (uint64_t b = panel; b < panel_end; b += side_b)
-                for (uint64_t a = a_line; a < size_min(a_line + line, end_a); a += side_a)
-                    transpose_block(to + a * t->to_a + b * item_bytes, t->to_a,
-                                    from + a * item_bytes + b * t->from_b, t->from_b, item_bytes);
+            for (uint64_t b = panel; b < panel_end; b += 2 * side_b)
+                transpose_lines(t, a_line, size_min(a_line + line, end_a), b, size_min(b + 2 * side_b, panel_end),
+                                to, from, item_bytes);
         transpose_items(t, end_a, t->length_a, panel, panel_end, to, from, item_bytes);
     }
     transpose_items(t, 0, t->length_a, end_b, t->length_b, to, from, item_bytes);
 }
 
 __attribute__((target("avx2")))
-static void transpose_blocks_1(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 1); }
-__attribute__((target("avx2")))
-static void transpose_blocks_2(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 2); }
-__attribute__((target("avx2")))
-static void transpose_blocks_4(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 4); }
-__attribute__((target("avx2")))
-static void transpose_blocks_8(const struct transpose *t, char *to, const char *from) { transpose_blocks(t, to, from, 8); }
-
 void transpose_avx2(const struct transpose *t, uint32_t item_bytes, char *to, const char *from)
 {
     switch (item_bytes) {
-    case 1: transpose_blocks_1(t, to, from); return;
-    case 2: transpose_blocks_2(t, to, from); return;
-    case 4: transpose_blocks_4(t, to, from); return;
-    case 8: transpose_blocks_8(t, to, from); return;
+    case 1: transpose_blocks(t, to, from, 1); return;
+    case 2: transpose_blocks(t, to, from, 2); return;
+    case 4: transpose_blocks(t, to, from, 4); return;
+    case 8: transpose_blocks(t, to, from, 8); return;
     }
 }

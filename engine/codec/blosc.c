@@ -77,7 +77,7 @@ static bool blosc_begin(void *state, const char *from, uint64_t from_bytes, uint
     if (r->frame.raw_bytes != raw_bytes)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: the frame says %u bytes, the chunk has %llu",
                         r->frame.raw_bytes, (unsigned long long)raw_bytes);
-    return true;
+    return blosc_inner_ready(&r->inner, &r->frame, err);
 }
 
 /* As many whole blocks as make a good part, the last of the room being for the shuffled block. */
@@ -140,17 +140,36 @@ static bool blosc_decode(void *state, const struct decode_job *job, uint64_t *to
 
 /* ---- encoding ---- */
 
+static int level_of(const struct codec *c)
+{
+    return c->level < 0 ? LEVEL_DEFAULT : c->level > LEVEL_MAX ? LEVEL_MAX : c->level;
+}
+
 static uint64_t blosc_encoded_bytes_max(const struct codec *c, uint64_t raw_bytes)
 {
     (void)c;
     return size_add_sat(raw_bytes, BLOSC_MAX_OVERHEAD);
 }
 
-/* The longest block c-blosc 1.21 makes of raw_bytes: a forced block size is multiplied by typesize where blocks are
- * split, up to 1 MiB; its own choice never passes 1 MiB. */
+/* The block size c-blosc 1.21 chooses: by level, twice for codecs meant for high ratios; where it splits blocks, a split
+ * of that size for each byte of an item. */
 static uint64_t block_bytes_made(const struct codec *c, uint64_t raw_bytes)
 {
-    return size_min(size_max(c->blocksize, MIB), raw_bytes);
+    static const uint64_t by_level[] = { 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 256 * KIB, 256 * KIB,
+                                         256 * KIB, 256 * KIB };
+    bool is_zstd = strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0;
+    bool high_ratio = is_zstd || strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0 ||
+                      strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0;
+    int level = level_of(c);
+    uint64_t typesize = size_max(c->typesize, 1), block_bytes = by_level[level];
+
+    if (high_ratio)
+        block_bytes *= level == LEVEL_MAX ? 4 : 2;
+    if (c->blocksize > 0)
+        block_bytes = size_max(c->blocksize, 128);
+    if (!is_zstd && typesize <= 16 && block_bytes / typesize >= 128)
+        block_bytes = size_min(size_max(size_min(block_bytes, 256 * KIB) * typesize, 64 * KIB), MIB);
+    return size_min(block_bytes, raw_bytes);
 }
 
 /* The context ZSTD_compress makes for one block: c-blosc's levels are these of zstd's. The parameters for short inputs
@@ -175,7 +194,7 @@ static uint64_t blosc_encode_library_bytes(const struct codec *c, uint64_t raw_b
     if (c->level == 0)
         inner_bytes = 0;
     else if (strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0)
-        inner_bytes = zstd_context_bytes(c->level, block_bytes);
+        inner_bytes = zstd_context_bytes(level_of(c), block_bytes);
     else if (strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0)
         inner_bytes = 272 * KIB;    /* deflateInit's own figure: (1 << 17) + (1 << 17) and its state */
     else if (strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0)
@@ -197,8 +216,7 @@ static bool blosc_encoder_open(void **state, const struct codec *c, uint64_t raw
 static bool blosc_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
                          uint64_t *to_bytes, struct error *err)
 {
-    int level = c->level < 0 ? LEVEL_DEFAULT : c->level > LEVEL_MAX ? LEVEL_MAX : c->level;
-    int got = blosc_compress_ctx(level, (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from, to,
+    int got = blosc_compress_ctx(level_of(c), (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from, to,
                                  from_bytes + BLOSC_MAX_OVERHEAD, c->cname, c->blocksize, 1);
 
     (void)state;

@@ -90,19 +90,15 @@ bool blosc_frame_open(struct blosc_frame *f, const char *bytes, uint64_t byte_co
     return true;
 }
 
-static bool decode_zlib(struct blosc_inner *inner, const char *from, uint32_t from_bytes, char *to, uint32_t to_bytes)
+bool blosc_inner_ready(struct blosc_inner *inner, const struct blosc_frame *f, struct error *err)
 {
-    if (!inner->deflate)
-        inner->deflate = libdeflate_alloc_decompressor();
-    return inner->deflate &&
-           libdeflate_zlib_decompress(inner->deflate, from, from_bytes, to, to_bytes, NULL) == LIBDEFLATE_SUCCESS;
-}
-
-static bool decode_zstd(struct blosc_inner *inner, const char *from, uint32_t from_bytes, char *to, uint32_t to_bytes)
-{
-    if (!inner->zstd)
-        inner->zstd = ZSTD_createDCtx();
-    return inner->zstd && ZSTD_decompressDCtx(inner->zstd, to, to_bytes, from, from_bytes) == to_bytes;
+    if (blosc_frame_is_memcpyed(f))
+        return true;
+    if (f->inner == INNER_ZSTD && !inner->zstd && !(inner->zstd = ZSTD_createDCtx()))
+        return error_at(err, ERR_FIT, SPAN_NONE, "blosc: no memory for a zstd decoder");
+    if (f->inner == INNER_ZLIB && !inner->deflate && !(inner->deflate = libdeflate_alloc_decompressor()))
+        return error_at(err, ERR_FIT, SPAN_NONE, "blosc: no memory for a zlib decoder");
+    return true;
 }
 
 static bool decode_snappy(const char *from, uint32_t from_bytes, char *to, uint32_t to_bytes)
@@ -128,9 +124,9 @@ static bool decode_split(const struct blosc_frame *f, struct blosc_inner *inner,
     case INNER_SNAPPY:
         return decode_snappy(from, from_bytes, to, to_bytes);
     case INNER_ZLIB:
-        return decode_zlib(inner, from, from_bytes, to, to_bytes);
+        return libdeflate_zlib_decompress(inner->deflate, from, from_bytes, to, to_bytes, NULL) == LIBDEFLATE_SUCCESS;
     default:
-        return decode_zstd(inner, from, from_bytes, to, to_bytes);
+        return ZSTD_decompressDCtx(inner->zstd, to, to_bytes, from, from_bytes) == to_bytes;
     }
 }
 

@@ -30,7 +30,7 @@ enum {
 struct ZSTD_DCtx_s;
 struct libdeflate_decompressor;
 
-/* Contexts of the inner codecs, made when the first frame needs them. All zero to begin with. */
+/* Contexts of the inner codecs, made for the first frame that needs them. All zero to begin with. */
 struct blosc_inner {
     struct ZSTD_DCtx_s *zstd;
     struct libdeflate_decompressor *deflate;
@@ -55,6 +55,9 @@ static inline bool blosc_frame_is_memcpyed(const struct blosc_frame *f) { return
 static inline const char *blosc_frame_raw(const struct blosc_frame *f) { return f->bytes + BLOSC_HEAD_BYTES; }
 /* Does decoding a block take room for a second one? */
 bool blosc_frame_is_shuffled(const struct blosc_frame *f);
+
+/* Make the context that the frame's blocks take, if it is not there. */
+bool blosc_inner_ready(struct blosc_inner *inner, const struct blosc_frame *f, struct error *err);
 
 /* The raw length of a block of a frame that is not memcpyed. */
 static inline uint32_t blosc_frame_block_bytes(const struct blosc_frame *f, uint32_t index)

@@ -31,14 +31,15 @@ uint64_t chain_encoded_bytes_max(const struct codec_chain *c, unsigned count, ui
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes)
 {
     const char *bytes = head;
-    unsigned last = c->count;
+    unsigned compressors = 0;
+    bool is_blosc = false;
 
-    /* what a suffix wraps begins with the same bytes */
-    while (last > 0 && codec_class_of(&c->codecs[last - 1])->strip)
-        last--;
-    if (last == 0 || c->codecs[last - 1].kind != CODEC_BLOSC || head_bytes < BLOSC_HEAD_BYTES)
-        return;
-    if (bytes[2] & BLOSC_FLAG_MEMCPYED)
+    /* a checksum appended to a frame leaves its head where it is; another compressor does not */
+    for (unsigned i = 0; i < c->count; i++) {
+        compressors += !codec_class_of(&c->codecs[i])->strip;
+        is_blosc |= c->codecs[i].kind == CODEC_BLOSC;
+    }
+    if (!is_blosc || compressors != 1 || head_bytes < BLOSC_HEAD_BYTES || bytes[2] & BLOSC_FLAG_MEMCPYED)
         return;
     s->blosc_block_bytes_max = (uint32_t)size_max(s->blosc_block_bytes_max,
                                                   size_min(load_u32(bytes + 8), load_u32(bytes + 4)));

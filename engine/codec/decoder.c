@@ -127,8 +127,12 @@ void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_
 static bool divide_scratch(struct decoder *d, char *scratch, uint64_t scratch_bytes, struct error *err)
 {
     const struct decode_layout *l = &d->layout;
-    uint64_t least = size_mul_sat(l->intermediates, l->intermediate_bytes);
+    unsigned inner = innermost(&d->chain);
+    bool by_blocks = inner < d->chain.count && codec_class_of(&d->chain.codecs[inner])->work_bytes;
+    uint64_t before = size_mul_sat(l->intermediates, l->intermediate_bytes), least;
 
+    /* how long blocks are is seen chunk by chunk; there must be room to swap a few items */
+    least = size_add_sat(before, !by_blocks ? l->part_room_least : d->swap_bytes > 1 ? BUFFER_ALIGN : 0);
     if (scratch_bytes < least) {
         error_at(err, ERR_FIT, SPAN_NONE, "decoding a chunk takes %llu bytes of scratch, %llu are given",
                  (unsigned long long)least, (unsigned long long)scratch_bytes);
@@ -137,8 +141,8 @@ static bool divide_scratch(struct decoder *d, char *scratch, uint64_t scratch_by
     }
     for (unsigned i = 0; i < l->intermediates; i++)
         d->intermediate[i] = scratch + i * l->intermediate_bytes;
-    d->room = scratch + least;
-    d->room_bytes = size_align_down(scratch_bytes - least, BUFFER_ALIGN);
+    d->room = scratch + before;
+    d->room_bytes = size_align_down(scratch_bytes - before, BUFFER_ALIGN);
     return true;
 }
 
@@ -251,7 +255,8 @@ static bool fetch(struct decoder *d, struct error *err)
     const char *part;
     uint64_t part_bytes;
 
-    memcpy(d->room, d->carry, d->carry_bytes);
+    if (d->carry_bytes > 0)
+        memcpy(d->room, d->carry, d->carry_bytes);
     if (!d->stream->next(d->stream_state, d->room + d->carry_bytes, d->room_bytes - d->carry_bytes, &part, &part_bytes,
                          err))
         return false;

@@ -153,6 +153,7 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     return true;
 }
 
+/* Remember what may be given back now; punching takes milliseconds and waits until the lock is free. */
 static void leave_task(struct stage_run *run)
 {
     uint64_t segments = grid_cells(&run->cells);
@@ -160,16 +161,28 @@ static void leave_task(struct stage_run *run)
     if (run->punch_task == 0 || run->task + 1 < run->punch_task)
         return;
     run->punch_task = 0;
+    run->give_back_due = true;
+    for (uint64_t i = 0; i < segments; i++) {
+        struct segment *segment = scratch_segment(run->scratch, i);
+        segment->punch_to_offset = segment->free_to_offset;
+    }
+}
+
+static void give_back(struct stage_run *run)
+{
+    uint64_t segments = grid_cells(&run->cells);
+
     for (uint64_t i = 0; i < segments; i++) {
         struct segment *segment = scratch_segment(run->scratch, i);
 
-        if (segment->free_to_offset > segment->data_offset) {
-            scratch_punch(run->scratch, segment->data_offset, segment->free_to_offset);
-            segment->data_offset = segment->free_to_offset;
+        if (segment->punch_to_offset > segment->data_offset) {
+            scratch_punch(run->scratch, segment->data_offset, segment->punch_to_offset);
+            segment->data_offset = segment->punch_to_offset;
         }
     }
 }
 
 const struct stage_from from_segments = {
     .enter_task = enter_task, .claimed = claimed, .locate = locate, .decode = decode, .leave_task = leave_task,
+    .give_back = give_back,
 };

@@ -39,6 +39,7 @@ struct segment {
     uint64_t index_offset;
     uint64_t index_bytes;
     uint64_t free_to_offset;        /* data before it may be given back once the buckets at hand are merged */
+    uint64_t punch_to_offset;       /* data before it is being given back */
 };
 
 struct scratch;

@@ -93,6 +93,8 @@ struct stage_from {
     bool (*decode)(struct worker *w, struct read *read, struct error *err);
     /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
     void (*leave_task)(struct stage_run *run);
+    /* No lock, one worker at a time. What leave_task asked for by `give_back_due`. NULL: nothing. */
+    void (*give_back)(struct stage_run *run);
 };
 
 struct stage_to {
@@ -172,6 +174,7 @@ struct stage_run {
     struct grid segment_parts;      /* FROM_SEGMENTS: what its index counts: this stage's tasks */
     uint64_t segment_slack_bytes;   /* FROM_SEGMENTS: how far out of order the blocks of a segment may lie */
     uint64_t punch_task;            /* lock: when the tasks before it are drained, prefixes are given back; 0: none */
+    bool give_back_due, giving_back;    /* lock */
     /* a scan */
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);

@@ -456,6 +456,24 @@ static bool finished(struct worker *w)
     return over;
 }
 
+/* Do what the source put off until the lock was free. */
+static void give_back(struct stage_run *run)
+{
+    bool mine;
+
+    pthread_mutex_lock(&run->lock);
+    mine = run->give_back_due && !run->giving_back;
+    run->giving_back = run->giving_back || mine;
+    run->give_back_due = run->give_back_due && !mine;
+    pthread_mutex_unlock(&run->lock);
+    if (!mine)
+        return;
+    run->from->give_back(run);
+    pthread_mutex_lock(&run->lock);
+    run->giving_back = false;
+    pthread_mutex_unlock(&run->lock);
+}
+
 static void work(struct worker *w)
 {
     struct stage_run *run = w->run;
@@ -476,6 +494,7 @@ static void work(struct worker *w)
             handle(w, done[i]);
         check_stop(run);
         started = start_reads(w, &err);
+        give_back(run);
         idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
 }

@@ -1,5 +1,5 @@
-/* The bytes-to-bytes codecs as metadata writes them. Names and parameters are numcodecs' for v2, and for v3 those of the
- * core and of the zarr-extensions registry; codecs that exist in v2 only go by "numcodecs.<id>" there.
+/* The bytes-to-bytes codecs as metadata writes them. Names and parameters are numcodecs' for v2, and for v3 those of
+ * the core and of the zarr-extensions registry; codecs that exist in v2 only go by "numcodecs.<id>" there.
  */
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* What a path is when it is not a Zarr array: a group, whose arrays are listed, or another format, which is named with
- * the tool that converts it. People meet this file more often than any other.
+/* What a path is when it is not a Zarr array: a group, whose arrays are listed, or another format, which is named
+ * with the tool that converts it. People meet this file more often than any other.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -73,7 +73,7 @@ static bool has_hdf5_signature(int fd)
     return false;
 }
 
-/* The first bytes of a file are not JSON's, or those of a kerchunk index, or metadata given instead of its directory. */
+/* `head` begins as JSON: metadata given instead of its directory, a kerchunk index, or anything. */
 static bool complain_of_json(struct error *err, struct span span, const char *path, const char *head)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -128,8 +128,8 @@ static bool complain_of_url(struct error *err, struct span span, const char *pat
 
     if (length == 4 && !strncmp(path, "file", 4))
         return complain(err, span, path, "a URL", "give the path alone, without file://");
-    error_at(err, ERR_INPUT, span, "'%s' is on a remote store, and %.*s:// is not supported: only local directories are",
-             path, (int)length, path);
+    error_at(err, ERR_INPUT, span, "'%s' is remote, and %.*s:// is not supported: only local directories are", path,
+             (int)length, path);
     error_help(err, "copy it first, for example: %s '%s' data.zarr",
                length == 2 && !strncmp(path, "s3", 2) ? "aws s3 sync" :
                length == 2 && !strncmp(path, "gs", 2) ? "gcloud storage rsync -r" : "rclone sync", path);
@@ -232,19 +232,20 @@ static bool complain_of_group(const struct store *s, const char *what, struct er
 {
     struct listing *l = calloc(1, sizeof *l);
     struct text names;
+    unsigned named = 0;
     bool found;
 
-    text_init(&names, ERROR_TEXT_BYTES / 2);
+    text_init(&names, ERROR_TEXT_BYTES);
     if (l) {
         l->store = s;
         list_arrays(l, store_root_fd(s), ".", "", 0);
         qsort(l->names, l->count, sizeof l->names[0], by_name);
     }
     found = l && l->count;
-    for (unsigned i = 0; found && i < l->count && i < NAMED_MAX; i++)
-        text_addf(&names, "%s%s", i ? ", " : "", l->names[i] ? l->names[i] : "");
-    if (found && l->count > NAMED_MAX)
-        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - NAMED_MAX);
+    for (; found && named < l->count && named < NAMED_MAX && names.length < ERROR_TEXT_BYTES / 3; named++)
+        text_addf(&names, "%s%s", named ? ", " : "", l->names[named] ? l->names[named] : "");
+    if (found && named < l->count)
+        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - named);
     if (l && l->kerchunk) {
         complain(err, store_span(s), store_path(s), "a kerchunk index, which is not supported", with_kerchunk);
         found = true;

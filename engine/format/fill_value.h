@@ -4,8 +4,8 @@
  * are lexed as such, decimal text is rounded once, to the item's own float type, and NaN payloads are kept where the
  * JSON form has them.
  *
- * Sources: zarr v2 spec ("fill value encoding") and what numcodecs-era writers made of it; zarr v3 core, "Permitted fill
- * values".
+ * Sources: zarr v2 spec ("fill value encoding") and what writers of its time made of it; zarr v3 core, "Permitted
+ * fill values".
  */
 #ifndef SLUICE_FORMAT_FILL_VALUE_H
 #define SLUICE_FORMAT_FILL_VALUE_H

@@ -34,7 +34,7 @@ struct key_style key_style_default(enum format_kind f);
 
 struct array_meta {
     enum format_kind format;
-    struct grid chunks;         /* rank, shape, cell = chunk shape; cell >= 1 everywhere (0 on an empty axis is read as 1) */
+    struct grid chunks;         /* rank, shape, cell = chunk shape; cell >= 1 (0 on an empty axis is read as 1) */
     struct dtype dtype;
     uint8_t fill[ITEM_BYTES_MAX];   /* one item, little-endian */
     bool fill_undefined;        /* v2 null: missing chunks read as zero, and empty chunks are always written */

@@ -149,8 +149,11 @@ bool meta_dimension_names(const struct reading *r, const struct json *names, boo
     for (const struct json *at = names->first; at; at = at->next)
         if (!json_string(at) && !(nullable && at->kind == JSON_NULL))
             return false;
-    for (const struct json *at = names->first; at; at = at->next, i++)
+    for (const struct json *at = names->first; at; at = at->next, i++) {
         to[i] = at->kind == JSON_NULL ? NULL : strdup(at->chars);
+        if (at->kind != JSON_NULL && !to[i])
+            error_at(r->err, ERR_FIT, store_span(r->store), "no memory for names of dimensions");
+    }
     return true;
 }
 
@@ -283,6 +286,7 @@ bool array_meta_read(struct array_meta *m, const struct store *s, struct text *w
     } else {
         not_an_array(s, err);
     }
+    ok = ok && err->code == ERR_NONE;
 out:
     if (!ok)
         array_meta_release(m);

@@ -35,8 +35,8 @@ void meta_doc_release(struct meta_doc *doc);
 bool meta_grid(const struct reading *r, const struct json *shape, const struct json *cell, const char *cell_name);
 /* m->attributes, and m->dimension_names from _ARRAY_DIMENSIONS. `attributes` NULL or null: none. */
 bool meta_attributes(const struct reading *r, const struct json *attributes);
-/* A list of `rank` strings (or nulls, if `nullable`) to m->dimension_names, which is empty. False: it is none such, and
- * nothing was taken. */
+/* A list of `rank` strings (or nulls, if `nullable`) to m->dimension_names, which is empty. False: it is none such,
+ * and nothing was taken. Without memory for the names r->err is filled. */
 bool meta_dimension_names(const struct reading *r, const struct json *names, bool nullable);
 /* m->fill. */
 bool meta_fill(const struct reading *r, const struct json *value);

@@ -14,10 +14,10 @@
 static const char *unsupported_dtype(char kind)
 {
     switch (kind) {
-    case 'M': return "a date (datetime64)";
-    case 'm': return "a time span (timedelta64)";
-    case 'S': return "a byte string";
-    case 'U': return "a Unicode string";
+    case 'M': return "datetime64";
+    case 'm': return "timedelta64";
+    case 'S': return "byte strings";
+    case 'U': return "Unicode strings";
     case 'V': return "raw bytes";
     case 'O': return "Python objects";
     default:  return NULL;
@@ -58,8 +58,9 @@ static bool read_dtype(const struct reading *r, const struct json *value)
     if (*string && dtype_from_string(string, &r->m->dtype, &r->m->codecs.big_endian))
         return true;
     what = *string ? unsupported_dtype(string[strchr("<>|=", *string) ? 1 : 0]) : NULL;
-    return meta_fail(r, "dtype '%s' %s%s", string, what ? what : "",
-                     what ? " is not supported" : "is unknown or not supported");
+    if (what)
+        return meta_fail(r, "dtype '%s' (%s) is not supported", string, what);
+    return meta_fail(r, "dtype '%s' is unknown or not supported", string);
 }
 
 /* ---- codecs ---- */

@@ -231,7 +231,7 @@ static uint64_t uring_bytes(unsigned depth_max)
     /* SQEs on pages of their own; queue heads, SQ array and twice as many CQEs on the others */
     return size_align_up(entries * sizeof(struct io_uring_sqe), IO_ALIGN) +
            size_align_up(512 + entries * sizeof(uint32_t) + 2 * entries * sizeof(struct io_uring_cqe), IO_ALIGN) +
-           sizeof(struct uring);
+           IO_ALIGN;    /* the struct */
 }
 
 const struct io_type io_uring_type = {

@@ -47,8 +47,9 @@ struct object {
 bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err);
 void store_object_close(struct object *o);
 
-/* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts the
- * staging directory as the output's: an input in there would be removed. What cannot be looked at does not overlap. */
+/* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
+ * the staging directory as the output's: an input in there would be removed. What cannot be looked at does not
+ * overlap. */
 bool store_paths_overlap(const struct store *input, const char *output_path);
 
 /* ---- writing ---- */

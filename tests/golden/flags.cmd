@@ -8,7 +8,7 @@ run a.yaml --memory --json
 run a.yaml --overwrite=yes
 run a.yaml --set year
 run a.yaml --set year=1 --set year=2
-run a.yaml --progress fast
+rechunk in.zarr out.zarr --progress fast
 rechunk in.zarr
 rechunk in.zarr out.zarr --memory=lots
 rechunk in.zarr out.zarr --threads=0

@@ -45,7 +45,7 @@ def make_arrays(directory):
     (directory / "large.yaml").write_text("# " + "x" * (1 << 20) + "\n")
     (directory / "nul.yaml").write_bytes(b"memory: 1GiB\ninput: a\0b\n")
     (directory / "latin1.yaml").write_bytes(b"input: caf\xe9.zarr\n")
-    (directory / "many.yaml").write_text("input: [" + "a," * 100001 + "]\n")
+    (directory / "many.yaml").write_text("input: [" + "a,\n" * 100001 + "]\n")
     (directory / "tab.yaml").write_text("output:\n\tpath: out.zarr\n")
     (directory / "empty.yaml").write_text("# nothing\n")
 

@@ -1,8 +1,6 @@
-/* Chains of codecs: what other implementations wrote is read, what is written reads back, what is damaged is refused,
- * and all of it in the memory that was promised. */
+/* Chains of codecs: what other implementations wrote is read, what is written reads back, what is damaged is refused. */
 #include <blosc.h>
 #include <libdeflate.h>
-#include <malloc.h>
 #include <zstd.h>
 
 #include "tests/unit/test.h"
@@ -323,7 +321,7 @@ static void test_codec__reads_every_kind_of_blosc_frame(void)
         uint32_t typesize = sizes[i / 18 % 9], length = lengths[i / 162], blocksize = blocksizes[i % 4];
         struct codec_chain c = chain_of("blosc", 1);
         struct error err = { 0 };
-        int bytes = blosc_compress_ctx(1 + (int)(i % 9), (int)shuffle, typesize, length, raw, encoded, length + 16,
+        int bytes = blosc_compress_ctx(1 + (int)(i % 4), (int)shuffle, typesize, length, raw, encoded, length + 16,
                                        cname, blocksize, 1);
 
         CHECK(bytes > 0);
@@ -633,72 +631,6 @@ static void test_codec__refuses_chunks_too_large_for_blosc_before_work_begins(vo
     encoder_free(e);
 }
 
-/* ---- memory ---- */
-
-static uint64_t heap_now(void)
-{
-    struct mallinfo2 m = mallinfo2();
-    return m.uordblks + m.hblkhd;
-}
-
-static void test_codec__contexts_stay_within_what_was_promised(void)
-{
-    static const char *const words[] = { "zstd:1", "zstd:3", "zstd:9", "zstd:19", "gzip:1", "gzip:9", "zlib:6", "lz4" };
-    enum { BYTES = 3 << 20 };
-    struct dtype f4 = { DTYPE_FLOAT, 4 };
-    char *raw = malloc(BYTES), *encoded = malloc(2 * BYTES);
-
-    fill_smooth_f4((float *)raw, BYTES / 4);
-    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
-        struct codec_chain c = chain_of(words[i], 4);
-        struct codec_needs needs;
-        struct error err = { 0 };
-        struct encoder *e;
-        uint64_t encoded_bytes, before = heap_now(), held;
-
-        codec_encode_needs(&c, f4, BYTES, &needs);
-        CHECK(encoder_new(&e, &c, f4, BYTES, NULL, 0, &err));
-        CHECK(encode(e, raw, encoded, &encoded_bytes, &err));
-        held = heap_now() - before;
-        CHECK(held <= needs.library_bytes + 1024);      /* the encoder itself is ours */
-        CHECK(needs.library_bytes <= 2 * held + (64 << 10));
-        encoder_free(e);
-    }
-    free(raw);
-    free(encoded);
-}
-
-/* c-blosc frees what it took before it returns, so its peak is read off the address space it may still grow by: run
- * with a limit on it. Here: its block size, of which it takes two, is never longer than was reckoned with. */
-static void test_codec__blosc_makes_no_longer_blocks_than_reckoned(void)
-{
-    static const char *const cnames[] = { "blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd" };
-    enum { BYTES = 5 << 20 };
-    struct dtype f4 = { DTYPE_FLOAT, 4 };
-    char *raw = calloc(1, BYTES);
-
-    for (unsigned i = 0; i < 6 * 9; i++) {
-        for (uint32_t typesize = 1; typesize <= 16; typesize *= 2) {
-            struct codec_chain c = chain_of("blosc", typesize);
-            struct codec_needs needs;
-            struct codec_sample sample = { 0 };
-            struct error err = { 0 };
-            char *encoded;
-            uint64_t encoded_bytes;
-
-            strcpy(c.codecs[0].cname, cnames[i % 6]);
-            c.codecs[0].level = 1 + (int)(i / 6);
-            codec_encode_needs(&c, f4, BYTES, &needs);
-            CHECK(encode_bytes(&c, f4, raw, BYTES, &encoded, &encoded_bytes, &err));
-            codec_sample_add(&sample, &c, encoded, encoded_bytes);
-            CHECK(sample.blosc_block_bytes_max > 0);
-            CHECK(2 * (uint64_t)sample.blosc_block_bytes_max < needs.library_bytes);
-            free(encoded);
-        }
-    }
-    free(raw);
-}
-
 int main(void)
 {
     RUN(test_codec__reads_and_writes_its_text);
@@ -722,7 +654,5 @@ int main(void)
     RUN(test_codec__a_blosclz_run_longer_than_memory_is_refused);
     RUN(test_codec__says_which_sizes_disagree);
     RUN(test_codec__refuses_chunks_too_large_for_blosc_before_work_begins);
-    RUN(test_codec__contexts_stay_within_what_was_promised);
-    RUN(test_codec__blosc_makes_no_longer_blocks_than_reckoned);
     return test_summary();
 }

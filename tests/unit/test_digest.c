@@ -285,7 +285,8 @@ static void test_digest__what_is_outside_the_window_does_not_count(void)
 {
     struct cases c = { 35 };
     const uint64_t shape[2] = { 20, 30 };
-    const struct box all = { { 0, 0 }, { 20, 30 } }, left = { { 0, 0 }, { 20, 11 } }, right = { { 0, 11 }, { 20, 19 } };
+    const struct box all = { { 0, 0 }, { 20, 30 } };
+    const struct box left = { { 0, 0 }, { 20, 11 } }, right = { { 0, 11 }, { 20, 19 } };
     uint16_t image[600], fill = 3;
     struct run run = { all, NULL, 0, 600, (const char *)image };
     struct digest_frame frame;
@@ -381,39 +382,47 @@ static void test_digest__items_agree_with_and_without_avx2(void)
     }
 }
 
-static void test_digest__a_pencil_across_the_high_word_is_summed_item_by_item(void)
+/* `width` columns of an array whose rows are nearly 2^33 bytes, so that every other row has keys of its own. */
+static void check_columns(struct cases *c, uint32_t item_bytes, uint64_t width)
+{
+    enum { ROWS = 100, WIDTH_MAX = 24 };
+    const uint64_t columns = (UINT64_C(1) << 33) / item_bytes - 8, column = 12340;
+    const uint64_t shape[2] = { ROWS, columns };
+    uint8_t fill[16], *image = malloc(ROWS * WIDTH_MAX * 16);
+    struct run run = { { { 0, column }, { ROWS, width } }, NULL, 0, ROWS * width, (const char *)image };
+    uint64_t d1 = 0, d2 = 0, part_1, part_2;
+    struct digest_frame frame;
+    struct digest d;
+
+    cases_bytes(c, fill, sizeof fill);
+    cases_bytes(c, image, ROWS * WIDTH_MAX * 16);
+    digest_frame_init(&frame, type_of(item_bytes), 2, shape, fill, 1);
+    CHECK(digest_init(&d, &frame));
+    digest_run(&d, &run, NULL);
+    for (uint64_t i = 0; i < ROWS * width; i++) {
+        const uint64_t offset = (i / width * columns + column + i % width) * item_bytes;
+        uint8_t word[16];
+
+        /* The item in its word, the rest of which is as the fill has it. */
+        fill_bytes(word, sizeof word, fill, item_bytes);
+        memcpy(word + offset % 4, image + i * item_bytes, item_bytes);
+        naive_sums(word, item_bytes < 4 ? 4 : item_bytes, fill, item_bytes, offset / 4, &part_1, &part_2);
+        d1 += part_1;
+        d2 += part_2;
+    }
+    CHECK(digest_total(&d).d1 == d1 && digest_total(&d).d2 == d2);
+    digest_release(&d);
+    free(image);
+}
+
+static void test_digest__columns_across_the_low_word_use_the_high_one(void)
 {
     struct cases c = { 40 };
-    enum { ELEMENTS = 100 };
-    /* A column of an array whose rows are nearly 2^33 bytes: every other item has keys of its own. */
-    uint8_t fill[16], image[ELEMENTS * 16];
 
-    cases_bytes(&c, fill, sizeof fill);
-    cases_bytes(&c, image, sizeof image);
     for (uint32_t item_bytes = 1; item_bytes <= 16; item_bytes *= 2) {
-        const uint64_t columns = (UINT64_C(1) << 33) / item_bytes - 7, column = 12345;
-        const uint64_t shape[2] = { ELEMENTS, columns };
-        struct run run = { { { 0, column }, { ELEMENTS, 1 } }, NULL, 0, ELEMENTS, (const char *)image };
-        uint64_t d1 = 0, d2 = 0, part_1, part_2;
-        struct digest_frame frame;
-        struct digest d;
-
-        digest_frame_init(&frame, type_of(item_bytes), 2, shape, fill, 1);
-        CHECK(digest_init(&d, &frame));
-        digest_run(&d, &run, NULL);
-        for (uint64_t i = 0; i < ELEMENTS; i++) {
-            const uint64_t offset = (i * columns + column) * item_bytes;
-            uint8_t word[16];
-
-            /* The item in its word, the rest of which is as the fill has it. */
-            fill_bytes(word, sizeof word, fill, item_bytes);
-            memcpy(word + offset % 4, image + i * item_bytes, item_bytes);
-            naive_sums(word, item_bytes < 4 ? 4 : item_bytes, fill, item_bytes, offset / 4, &part_1, &part_2);
-            d1 += part_1;
-            d2 += part_2;
-        }
-        CHECK(digest_total(&d).d1 == d1 && digest_total(&d).d2 == d2);
-        digest_release(&d);
+        check_columns(&c, item_bytes, 1);
+        check_columns(&c, item_bytes, 3);
+        check_columns(&c, item_bytes, 24);
     }
 }
 
@@ -453,7 +462,7 @@ int main(void)
     RUN(test_digest__offsets_beyond_the_low_word_use_the_high_one);
     RUN(test_digest__rows_agree_with_and_without_avx2);
     RUN(test_digest__items_agree_with_and_without_avx2);
-    RUN(test_digest__a_pencil_across_the_high_word_is_summed_item_by_item);
+    RUN(test_digest__columns_across_the_low_word_use_the_high_one);
     RUN(test_digest__the_coarse_grid_is_bounded_and_covers);
     return test_summary();
 }

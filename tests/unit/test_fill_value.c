@@ -155,7 +155,7 @@ static void test_fill_value__rounds_halves_at_their_limits(void)
     CHECK(bits_of("1e-400", float16, FILL_ZARR3) == 0);
     CHECK(bits_of("-1e-400", float16, FILL_ZARR3) == 0x8000);
     CHECK(bits_of("6.103515625e-05", float16, FILL_ZARR3) == 0x0400);
-    CHECK(bits_of("6.1005353927612305e-05", float16, FILL_ZARR3) == 0x0400);      /* a tie, carried into the normals */
+    CHECK(bits_of("6.1005353927612305e-05", float16, FILL_ZARR3) == 0x0400);      /* a tie, carried upwards */
     CHECK(bits_of("1e400", float64, FILL_ZARR2) == 0x7ff0000000000000);
 }
 

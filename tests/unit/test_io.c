@@ -19,6 +19,7 @@
 
 #include "engine/base/size.h"
 #include "engine/io/os.h"
+#include "engine/report/report.h"
 #include "tests/unit/test.h"
 
 enum { DEPTH = 8, FILE_BLOCKS = 64, REQUESTS = 400 };
@@ -422,6 +423,43 @@ static void test_io__opening_and_closing_leaks_nothing(void)
     io_close(NULL);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* The memory table counts io_bytes for each worker; a bound that is too low is an overrun of the budget. */
+static void test_io__costs_what_io_bytes_says(void)
+{
+    enum { IOS = 32 };
+    struct io_request requests[IOS][DEPTH], *done[DEPTH];
+    struct process_usage before, after;
+    struct io *ios[IOS];
+    char memory[64];
+    int fd = open("/dev/zero", O_RDONLY);
+
+    NEEDS_BACKEND();
+    memset(requests, 1, sizeof requests);
+    process_usage(&before);
+    for (unsigned i = 0; i < IOS; i++) {
+        ios[i] = open_io(DEPTH);
+        for (unsigned k = 0; k < DEPTH; k++) {
+            requests[i][k] = (struct io_request){ .op = IO_READ, .fd = fd, .memory = memory, .bytes = sizeof memory };
+            io_submit(ios[i], &requests[i][k]);
+        }
+    }
+    for (unsigned i = 0; i < IOS; i++)
+        while (io_in_flight(ios[i]))
+            io_reap(ios[i], done, DEPTH, true);
+    process_usage(&after);
+    for (unsigned i = 0; i < IOS; i++)
+        io_close(ios[i]);
+    CHECK(after.rss_bytes <= before.rss_bytes + IOS * io_bytes(backend, DEPTH) + 256 * KIB);
+    close(fd);
+}
+#else
+static void test_io__costs_what_io_bytes_says(void)
+{
+    SKIP("a sanitizer's own memory is in the way");
+}
+#endif
+
 static void test_io__reap_gives_no_more_than_asked(void)
 {
     char memory[DEPTH][16];
@@ -464,6 +502,7 @@ static void run_set(enum io_backend b)
     RUN(test_io__endless_EAGAIN_is_believed_in_the_end);
     RUN(test_io__opening_and_closing_leaks_nothing);
     RUN(test_io__reap_gives_no_more_than_asked);
+    RUN(test_io__costs_what_io_bytes_says);
 }
 
 /* ---- the choice ---- */
@@ -553,6 +592,41 @@ static void test_io__a_seccomp_profile_that_hides_gives_threads(void)
     check_under_seccomp(SYS_io_uring_setup, ENOSYS);
 }
 
+/* A child that may no longer enter the ring still gets its completions: a worker that computes between two looks pays
+ * nothing for looking. (Entering would abort.) */
+static void test_io__looking_for_completions_makes_no_system_call(void)
+{
+    int status = -1;
+    pid_t child;
+
+    if (!uring_works)
+        SKIP("io_uring is refused here");
+    child = fork();
+    if (child == 0) {
+        char memory[16];
+        int fd = open("/dev/zero", O_RDONLY);
+        struct io_request request = { .op = IO_READ, .fd = fd, .memory = memory, .bytes = sizeof memory }, *done;
+        struct error err = { 0 };
+        unsigned count = 0;
+        struct io *io;
+
+        if (!io_open(&io, IO_URING, 1, &err))
+            _exit(1);
+        io_submit(io, &request);
+        if (!refuse_call(SYS_io_uring_enter, EPERM))
+            _exit(77);
+        for (unsigned i = 0; i < 1000 && !count; i++) {
+            usleep(1000);
+            count = io_reap(io, &done, 1, false);
+        }
+        _exit(count == 1 && request.result == sizeof memory && io_reap(io, &done, 1, false) == 0 ? 0 : 2);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        SKIP("seccomp filters are not allowed here");
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
     struct error err = { 0 };
@@ -566,5 +640,6 @@ int main(void)
     RUN(test_io__a_refused_ring_is_said_with_its_reason);
     RUN(test_io__a_seccomp_profile_that_refuses_gives_threads);
     RUN(test_io__a_seccomp_profile_that_hides_gives_threads);
+    RUN(test_io__looking_for_completions_makes_no_system_call);
     return test_summary();
 }

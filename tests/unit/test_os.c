@@ -199,7 +199,8 @@ static void test_os__all_means_all(void)
 
     memset(data, 'x', sizeof data);
     for (unsigned i = 0; i < 2; i++) {
-        struct os_faults faults = { .kinds = OS_READ | OS_WRITE, .forever = hows[i] == OS_FAULT_SHORT, .how = hows[i] };
+        struct os_faults faults = { .kinds = OS_READ | OS_WRITE, .how = hows[i],
+                                    .forever = hows[i] == OS_FAULT_SHORT };
 
         CHECK_EQUAL(os_ftruncate(fd, 0), 0);
         os_faults_set(&faults);
