@@ -139,7 +139,8 @@ static void front_extend(struct shape_choice *to, const struct shape_choice *fro
 
             if (memory > memory_max)
                 break;
-            slot = &to[(unsigned)size_min(STEPS - 1, (uint64_t)((from[i].memory_log + axis->options[j].memory_log) * scale))];
+            slot = &to[(unsigned)size_min(STEPS - 1,
+                                          (uint64_t)((from[i].memory_log + axis->options[j].memory_log) * scale))];
             if (slot->overlaps > 0 && (slot->overlaps < overlaps ||
                                        (slot->overlaps == overlaps && slot->memory <= memory)))
                 continue;
