@@ -50,8 +50,10 @@ static uint64_t scratch_limit_bytes(const struct job *job, const struct room *ro
 
     if (!r->set)
         return UINT64_MAX;
-    return r->share > 0 && room->scratch_free_bytes != UINT64_MAX ? (uint64_t)(r->share * (double)room->scratch_free_bytes)
-                                                                  : r->bytes ? r->bytes : UINT64_MAX;
+    if (r->share > 0)
+        return room->scratch_free_bytes == UINT64_MAX ? UINT64_MAX
+                                                      : (uint64_t)(r->share * (double)room->scratch_free_bytes);
+    return r->bytes ? r->bytes : UINT64_MAX;
 }
 
 static void scratch_check(const struct plan *p, const struct job *job, const struct room *room, struct weighed *w,
