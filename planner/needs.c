@@ -30,7 +30,7 @@
 #define RAW_WRITE_BYTES_LEAST (64 * KIB)
 #define WRITE_RUN_BYTES MIB
 /* The engine's records of a segment and of a window into one, beside the pool; counted with the indexes. */
-#define SEGMENT_BYTES 64
+#define SEGMENT_BYTES 192
 #define WINDOW_BYTES 64
 /* "extents under 4 KiB": too many seeks, unless there are few of them at all. */
 #define EXTENT_BYTES_LEAST 4096.0

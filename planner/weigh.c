@@ -33,6 +33,10 @@ struct weighed {
     uint64_t scratch_need_bytes, scratch_have_bytes;
 };
 
+/* A file system with this many times the scratch file free needs none of it back before the end; giving it back
+ * holds up the reads. */
+enum { SPACE_AMPLE_FACTOR = 4 };
+
 static void why_not(struct plan_candidate *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void why_not(struct plan_candidate *c, const char *format, ...)
 {
@@ -235,6 +239,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;
+    g->scratch.give_back = room->scratch_free_bytes / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }

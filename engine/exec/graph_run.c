@@ -39,7 +39,6 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         run.cells = before->tasks;
         run.segment_parts = stage->tasks;
         run.subs = extent_blocks_max(&before->tasks, &stage->tasks, item_bytes, g->scratch.block_bytes);
-        run.segment_slack_bytes = before->workers * (before->memory.write_bytes + IO_ALIGN);
     }
     if (stage->sink == TO_SEGMENTS)
         run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
