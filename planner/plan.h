@@ -65,7 +65,7 @@ struct plan {
 };
 
 /* On failure the plan is released; errors point into the job's spans (a budget that is too small: ERR_FIT with the
- * table as notes and need_bytes exact). `seconds_for_census` bounds the look at the source's chunks. */
+ * table as notes and need_bytes exact). The graph points into the plan: do not move it. */
 bool plan_make(struct plan *p, const struct job *job, struct error *err);
 void plan_release(struct plan *p);
 

@@ -14,7 +14,10 @@
 
 #include "engine/array/grid.h"
 
-/* Copy a box of `length` elements of `item_bytes` (1 2 4 8 16). */
+/* What copy_box and fill_box take; twice RANK_MAX, so that each axis of an array may be cut in two. */
+enum { COPY_RANK_MAX = 2 * RANK_MAX };
+
+/* Copy a box of `length` elements of `item_bytes` (1 2 4 8 16). Any rank to COPY_RANK_MAX; an axis may be empty. */
 void copy_box(unsigned rank, const uint64_t *length, uint32_t item_bytes,
               void *to, const uint64_t *to_stride, const void *from, const uint64_t *from_stride);
 

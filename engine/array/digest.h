@@ -4,10 +4,12 @@
  * independent 32-bit key streams,
  *     D_s = sum over w of (word(w) XOR fill_word(w)) * K_s(w)  mod 2^64,      s = 1, 2
  *     K_1(w) = fmix32(lo(w) XOR (seed_a + mix(hi(w))))   K_2(w) = fmix32(lo(w) + (seed_b ^ mix(hi(w))))
- * (fmix32: the finaliser of MurmurHash3; lo and hi: the halves of w). A non-zero difference is missed with
- * probability 2^-64 for random seeds. Words that equal the fill add nothing, so chunks that are not there cost
- * nothing; parts of a word add up, so any cut of the bytes will do. Bits are compared: -0.0 and NaN payloads count.
- * (Multiplying 64-bit items by 64-bit keys would miss a flipped sign bit one time in four.)
+ * with seed_a = 0x9e3779b9, seed_b = 0x7f4a7c15, mix = fmix32, the finaliser of MurmurHash3, all in 32 bits; lo and
+ * hi are the halves of w, and fill_word(w) is the word of an array that holds nothing but the fill value.
+ * A non-zero difference is missed with probability 2^-64 for random seeds. Words that equal the fill add nothing, so
+ * chunks that are not there cost nothing; parts of a word add up, so any cut of the bytes will do. Bits are compared:
+ * -0.0 and NaN payloads count. (Multiplying 64-bit items by 64-bit keys would miss a flipped sign bit one time in
+ * four.)
  *
  * A digest is a sum per *box* of a coarse grid, so that two arrays that differ can say where.
  *
@@ -42,7 +44,8 @@ struct digest {
     struct digest_sum *sums;    /* one per box; owned */
 };
 
-/* Choose the coarse grid for an array: at most `boxes_max` boxes, nearly cubic in cells of the shape. */
+/* Choose the coarse grid for an array: at most `boxes_max` boxes, nearly cubic, but with rows of 512 bytes or more
+ * (shorter ones would cost time). */
 void digest_frame_init(struct digest_frame *f, struct dtype dtype, unsigned rank, const uint64_t *shape,
                        const void *fill, unsigned boxes_max);
 bool digest_init(struct digest *d, const struct digest_frame *frame);  /* false: no memory */

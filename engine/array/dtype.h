@@ -16,10 +16,16 @@ struct dtype {
     uint32_t item_bytes;        /* 1 2 4 8 16 */
 };
 
-static inline bool dtype_equal(struct dtype a, struct dtype b) { return a.kind == b.kind && a.item_bytes == b.item_bytes; }
+static inline bool dtype_equal(struct dtype a, struct dtype b)
+{
+    return a.kind == b.kind && a.item_bytes == b.item_bytes;
+}
 
 /* The unit that a byte swap reverses: the item, but half of it for complex. */
-static inline uint32_t dtype_swap_bytes(struct dtype d) { return d.kind == DTYPE_COMPLEX ? d.item_bytes / 2 : d.item_bytes; }
+static inline uint32_t dtype_swap_bytes(struct dtype d)
+{
+    return d.kind == DTYPE_COMPLEX ? d.item_bytes / 2 : d.item_bytes;
+}
 
 /* "float32", "bool", "complex128": the names of Zarr v3 and NumPy. Never NULL for a valid dtype. */
 const char *dtype_name(struct dtype d);

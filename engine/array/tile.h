@@ -8,10 +8,12 @@
  *   clipped parts   hold just the elements of the box: part = cell AND box. Packed without gaps, so the whole
  *                   tile is one run of box_elements items, each part in C order of its own box. (Slabs: a part is
  *                   the piece of one bucket.)
- *   whole parts     have room for the full cell, also where it hangs over the array's end; each begins on a 4 KiB
- *                   border, and its axes may be stored in another order (a transposing codec). (Buckets and
- *                   direct boxes: a part is one target chunk, ready to be encoded.) The box must consist of whole
- *                   cells (clipped only by the array's end).
+ *   whole parts     have room for the full cell, also where it hangs over the array's end, and its axes may be stored
+ *                   in another order (a transposing codec). Parts of TILE_PAGED_PART_BYTES or more begin on an
+ *                   IO_ALIGN border, smaller ones on a TILE_PART_ALIGN border: paging those would waste memory, and
+ *                   they are encoded or copied before they are written. (Buckets and direct boxes: a part is one
+ *                   target chunk, ready to be encoded.) The box must consist of whole cells (clipped only by the
+ *                   array's end).
  *
  * Threads: after tile_init a tile is read-only; scatters from several threads may run at once as long as they put
  * different elements.
@@ -23,6 +25,8 @@
 #include <stdint.h>
 
 #include "engine/array/grid.h"
+
+enum { TILE_PAGED_PART_BYTES = 64 << 10, TILE_PART_ALIGN = 64 };
 
 enum tile_layout { TILE_CLIPPED, TILE_WHOLE };
 
@@ -43,8 +47,10 @@ void tile_init(struct tile *t, enum tile_layout layout, uint32_t item_bytes, con
 
 /* Bytes of memory a tile needs: the same as after tile_init, without one. Saturates. */
 uint64_t tile_bytes(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct box *box);
-/* The largest tile_bytes of all boxes in a grid of boxes (`boxes` cuts the same array). */
-uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts, const struct grid *boxes);
+/* The largest tile_bytes of all boxes in a grid of boxes (`boxes` cuts the same array; for whole parts
+ * its cells are whole parts too, or reach to the end of their axis). */
+uint64_t tile_bytes_max(enum tile_layout layout, uint32_t item_bytes, const struct grid *parts,
+                        const struct grid *boxes);
 
 uint64_t tile_part_count(const struct tile *t);
 
@@ -60,7 +66,7 @@ void tile_part(const struct tile *t, uint64_t i, struct tile_part *out);
 /* A run of elements in a foreign order, on its way into a tile: elements first .. first + count - 1, in storage
  * order, of a piece (a source chunk, an extent) that covers `piece` of the array. */
 struct run {
-    struct box piece;           /* array coordinates; may hang over the array and the tile's box: what is outside is dropped */
+    struct box piece;           /* array coordinates; what of it is outside the array or the tile's box is dropped */
     const uint8_t *order;       /* storage axis i is array axis order[i]; NULL: C order */
     uint64_t first;
     uint64_t count;

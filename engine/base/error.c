@@ -43,7 +43,7 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
 {
     const char *sentence = errno_sentence(sys_errno);
     enum error_code code = ERR_IO;
-    size_t length;
+    size_t length, length_max;
     va_list args;
 
     if (err->code != ERR_NONE)
@@ -54,8 +54,14 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
     fill(err, code, span, format, args);
     va_end(args);
     err->sys_errno = sys_errno;
+    if (!sentence)
+        sentence = strerror(sys_errno);
+    /* A path can be longer than the message has room for: the reason must not be what is cut. */
+    length_max = sizeof err->message - 1 - strlen(": ") - strlen(sentence);
     length = strlen(err->message);
-    snprintf(err->message + length, sizeof err->message - length, ": %s", sentence ? sentence : strerror(sys_errno));
+    if (length > length_max)
+        length = length_max;
+    snprintf(err->message + length, sizeof err->message - length, ": %s", sentence);
     return false;
 }
 
@@ -117,27 +123,78 @@ int error_exit_status(enum error_code code)
     return 5;
 }
 
-/* The line the span stands on, and a caret under its bytes. A tab is shown as one space, other control bytes as
- * '?', so that the caret stays in its column. */
+/* Messages and source lines carry what came from outside (names, file contents): nothing in them may steer the
+ * terminal. A tab is shown as one space, other control bytes as '?', so that a caret stays in its column. */
+static void print_clean(const char *at, size_t length, FILE *to)
+{
+    for (; length; length--, at++)
+        fputc(*at == '\t' ? ' ' : (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at, to);
+}
+
+static void print_text(const char *text, FILE *to)
+{
+    print_clean(text, strlen(text), to);
+}
+
+/* As many of `mark` as the bytes make characters. */
+static void print_marks(const char *at, size_t length, char mark, FILE *to)
+{
+    for (; length; length--, at++)
+        if (((unsigned char)*at & 0xc0) != 0x80)
+            fputc(mark, to);
+}
+
+/* The line of that number in the source; false: it has no such line. Lines end as YAML has them: \n, \r\n or \r. */
+static bool find_line(const struct source *source, uint32_t number, const char **line, size_t *length)
+{
+    const char *at = source->text, *end = at + source->text_bytes;
+
+    for (uint32_t n = 1; n < number; n++) {
+        while (at < end && *at != '\n' && *at != '\r')
+            at++;
+        if (at == end)
+            return false;
+        at += at[0] == '\r' && at + 1 < end && at[1] == '\n' ? 2 : 1;
+    }
+    *line = at;
+    for (*length = 0; at + *length < end && at[*length] != '\n' && at[*length] != '\r'; ++*length) { }
+    return true;
+}
+
+static bool inside_character(const char *line, size_t at)
+{
+    return ((unsigned char)line[at] & 0xc0) == 0x80;
+}
+
+/* The line the span stands on, and a caret under it. Of a long line only what surrounds the span. */
 static void print_line(const struct span *span, FILE *to)
 {
-    const char *at = span->source->text, *end = at + span->source->text_bytes;
-    uint32_t line = 1;
+    enum { SHOWN_MAX = 160, BEFORE_MAX = 60 };
+    size_t length, from = 0, until, column, marked;
+    const char *line;
 
-    while (line < span->line && at < end)
-        if (*at++ == '\n')
-            line++;
-    if (line != span->line)
+    if (!find_line(span->source, span->line, &line, &length))
         return;
-    fprintf(to, "%5u | ", span->line);
-    for (; at < end && *at != '\n' && *at != '\r'; at++)
-        fputc((unsigned char)*at >= ' ' ? *at : *at == '\t' ? ' ' : '?', to);
-    fprintf(to, "\n      | ");
-    for (uint32_t i = 1; i < span->column; i++)
-        fputc(' ', to);
+    column = span->column > 0 ? span->column - 1 : 0;
+    if (column > length)
+        column = length;
+    marked = span->length > length - column ? length - column : span->length;
+    if (length > SHOWN_MAX && column > BEFORE_MAX)
+        from = column - BEFORE_MAX;
+    while (from > 0 && inside_character(line, from))
+        from--;
+    until = length - from > SHOWN_MAX ? from + SHOWN_MAX : length;
+    while (until < length && inside_character(line, until))
+        until--;
+    if (marked > until - column)
+        marked = until - column;
+    fprintf(to, "%5u | %s", span->line, from ? "..." : "");
+    print_clean(line + from, until - from, to);
+    fprintf(to, "%s\n      | %s", until < length ? "..." : "", from ? "   " : "");
+    print_marks(line + from, column - from, ' ', to);
     fputc('^', to);
-    for (uint32_t i = 1; i < span->length; i++)
-        fputc('~', to);
+    if (marked > 1)
+        print_marks(line + column + 1, marked - 1, '~', to);
     fputc('\n', to);
 }
 
@@ -145,15 +202,28 @@ void error_print(const struct error *err, FILE *to)
 {
     const struct span *span = &err->span;
 
-    if (span->source)
-        fprintf(to, "%s:%u:%u: ", span->source->name, span->line, span->column);
-    else
-        fprintf(to, "sluice: ");
-    fprintf(to, "error: %s%s%s\n", err->key, err->key[0] ? ": " : "", err->message);
+    if (span->source) {
+        print_text(span->source->name, to);
+        fprintf(to, ":%u:%u: ", span->line, span->column);
+    } else
+        fputs("sluice: ", to);
+    fputs("error: ", to);
+    if (err->key[0]) {
+        print_text(err->key, to);
+        fputs(": ", to);
+    }
+    print_text(err->message, to);
+    fputc('\n', to);
     if (span->source)
         print_line(span, to);
-    for (unsigned i = 0; i < err->note_count; i++)
-        fprintf(to, "note: %s\n", err->notes[i]);
-    if (err->help[0])
-        fprintf(to, "help: %s\n", err->help);
+    for (unsigned i = 0; i < err->note_count; i++) {
+        fputs("note: ", to);
+        print_text(err->notes[i], to);
+        fputc('\n', to);
+    }
+    if (err->help[0]) {
+        fputs("help: ", to);
+        print_text(err->help, to);
+        fputc('\n', to);
+    }
 }

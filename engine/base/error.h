@@ -83,7 +83,8 @@ void error_locate(struct error *err, struct span span);
 /* The process's exit status for a code, as promised in the manual. */
 int error_exit_status(enum error_code code);
 
-/* Print as a compiler does: place, message, the line, a caret under the culprit, notes, help. */
+/* Print as a compiler does: place, message, the line (of a long one the part around the place), a caret under the
+ * culprit, notes, help. Control bytes, which may come from a file, are printed as '?'. */
 void error_print(const struct error *err, FILE *to);
 
 #endif

@@ -1,6 +1,7 @@
 #include "engine/base/text.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,17 +147,25 @@ struct size_text size_text(uint64_t bytes)
     struct size_text out;
     unsigned unit = 0;
     uint64_t scale = 1;
+    double value;
+    int digits;
 
     while (unit < 6 && bytes / scale >= 1024) {
         scale *= 1024;
         unit++;
     }
-    if (bytes % scale == 0)
-        snprintf(out.chars, sizeof out.chars, "%llu%s", (unsigned long long)(bytes / scale), unit_names[unit]);
-    else {
-        double value = (double)bytes / (double)scale;
-        snprintf(out.chars, sizeof out.chars, "%.*f%s", value < 10 ? 2 : value < 100 ? 1 : 0, value, unit_names[unit]);
-    }
+    value = (double)bytes / (double)scale;
+    if (value >= 1023.5 && unit < 6 && bytes % scale) {         /* would be rounded to 1024 of its unit */
+        value = 1;
+        unit++;
+        digits = 2;
+    } else if (bytes % scale == 0)
+        digits = 0;
+    else if (bytes % scale * 10 % scale == 0)
+        digits = 1;
+    else
+        digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+    snprintf(out.chars, sizeof out.chars, "%.*f%s", digits, value, unit_names[unit]);
     return out;
 }
 
@@ -188,8 +197,11 @@ struct size_text count_text(uint64_t count)
 struct size_text seconds_text(double seconds)
 {
     struct size_text out;
-    uint64_t whole = seconds > 0 ? (uint64_t)(seconds + 0.5) : 0;
+    uint64_t whole;
 
+    if (!(seconds < 1e12))          /* an estimate may be infinite, and that has no whole number */
+        seconds = 1e12;
+    whole = seconds > 0 ? (uint64_t)(seconds + 0.5) : 0;
     if (seconds < 99.5)
         snprintf(out.chars, sizeof out.chars, "%.*f s", seconds < 0.995 ? 2 : 1, seconds);
     else if (whole < 3600)
@@ -210,7 +222,7 @@ static unsigned distance(const char *a, const char *b)
     size_t a_length = strlen(a), b_length = strlen(b);
 
     if (a_length > NEAREST_WORD_MAX || b_length > NEAREST_WORD_MAX)
-        return NEAREST_WORD_MAX;
+        return UINT_MAX;
     for (size_t j = 0; j <= b_length; j++)
         above[j] = (unsigned)j;
     for (size_t i = 1; i <= a_length; i++) {
@@ -234,7 +246,7 @@ static unsigned distance(const char *a, const char *b)
 const char *text_nearest(const char *word, const char *const *words, size_t count)
 {
     const char *best = NULL;
-    unsigned best_distance = (unsigned)strlen(word) / 3 + 1;
+    unsigned best_distance = (unsigned)(strlen(word) + 2) / 3;
 
     for (size_t i = 0; i < count; i++) {
         unsigned d = distance(word, words[i]);

@@ -29,8 +29,8 @@ void text_addf(struct text *t, const char *format, ...) __attribute__((format(pr
 /* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void text_add_json_string(struct text *t, const char *chars);
 
-/* "64MiB", "1.5GiB", "737280B": exact where a unit divides the value, else three digits.
- * Returns `buffer`, so it can stand in an argument list. */
+/* "64MiB", "1.5GiB", "703KiB": exact where one digit after the point is, else rounded to three digits. A struct, so
+ * that the macros below can stand in an argument list. */
 enum { SIZE_TEXT_BYTES = 32 };
 struct size_text { char chars[SIZE_TEXT_BYTES]; };
 struct size_text size_text(uint64_t bytes);
@@ -46,7 +46,8 @@ struct size_text seconds_text(double seconds);
 #define COUNT_TEXT(count) (count_text(count).chars)
 #define SECONDS_TEXT(seconds) (seconds_text(seconds).chars)
 
-/* Of `count` words, the one most like `word` (Damerau-Levenshtein, at most a third of its letters and one more off); NULL if none. */
+/* Of `count` words, the one most like `word`, the first of equals; NULL if none is: letters missing, added, other or
+ * swapped may be at most a third of its letters, rounded up. Case does not count. */
 const char *text_nearest(const char *word, const char *const *words, size_t count);
 
 #endif

@@ -56,8 +56,12 @@ struct codec_chain {
 
 /* "blosc:lz4:5:shuffle", "zstd:3", "none": the way the command line, plan and info write it. */
 void codec_chain_text(const struct codec_chain *c, struct text *out);
-/* The same grammar read (LANGUAGE: none | zstd:3 | gzip:1 | zlib:6 | lz4 | blosc:CNAME:LEVEL[:SHUFFLE]), into the bytes-to-bytes part of the chain; axis and byte
- * order are left as they are. `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span. */
+/* The same grammar read, into the bytes-to-bytes part of the chain; axis and byte order are left as they are:
+ *   none | CODEC[+CODEC]...   in encoding order, such as zstd:3+crc32c
+ *   CODEC: blosc[:CNAME[:LEVEL[:SHUFFLE[:BLOCKSIZE]]]] | zstd[:LEVEL[:checksum]] | gzip[:LEVEL] | zlib[:LEVEL] |
+ *          lz4[:ACCELERATION] | crc32c
+ * What is left out: blosc lz4, level 5, shuffle (bitshuffle for items of one byte); zstd 3; gzip and zlib 5; lz4 1.
+ * `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span; the chain is as it was then. */
 bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t item_bytes, struct error *err);
 /* Same encoded bytes for the same elements? */
 bool codec_chain_equal(unsigned rank, struct dtype dtype, const struct codec_chain *a, const struct codec_chain *b);

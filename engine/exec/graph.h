@@ -33,8 +33,8 @@
 enum stage_source { FROM_CHUNKS, FROM_SEGMENTS };
 enum stage_sink { TO_SEGMENTS, TO_CHUNKS };
 
-/* What a stage may hold at once, in bytes; the planner proved that the sum fits. All but the last two are carved
- * from the pool: tile + reads + workers * (scratch + write_slots * write). */
+/* What a stage may hold at once, in bytes; the planner proved that the sum fits. All but the last are carved from
+ * the pool, each area rounded up to IO_ALIGN: tile + reads + index + workers * (scratch + write_slots * write). */
 struct stage_memory {
     uint64_t tile_bytes;
     uint64_t reads_bytes;           /* encoded pieces, read and not yet decoded; at least one of piece_bytes_max */
@@ -99,7 +99,10 @@ struct graph {
  * between blocks. `report` may be NULL. */
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err);
 
-/* The bytes of pool one stage carves. The planner's sum and the engine's carving are this one function. */
+/* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once. */
+uint64_t graph_work_bytes(const struct graph *g);
+
+/* The bytes of pool one stage carves. The planner's sum and the engine's carving are this one function. Saturates. */
 uint64_t stage_pool_bytes(const struct stage *s);
 
 #endif

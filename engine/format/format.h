@@ -2,7 +2,7 @@
  *
  * Formats today: Zarr v2 (.zarray, .zattrs) and v3 (zarr.json). A format turns metadata into struct array_meta, a
  * chunk's coordinates into a key, and array_meta into metadata. Sharded arrays and HDF5 will answer
- * chunk_locate with an offset and a length inside an object; today it is always a whole object.
+ * array_chunk_place with an offset and a length inside an object; today it is always a whole object.
  *
  * Sources: zarr-specs v2.0 and core v3.1; what else is in the wild is accepted as said at each place.
  * Threads: array_meta is read-only once read.
@@ -16,21 +16,25 @@
 #include "engine/array/dtype.h"
 #include "engine/array/grid.h"
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/codec/codec.h"
 #include "engine/store/store.h"
 
 enum format_kind { FORMAT_ZARR2, FORMAT_ZARR3 };
 const char *format_name(enum format_kind f);    /* "zarr2", "zarr3" */
+bool format_from_name(enum format_kind *f, const char *name);
 
 /* How chunk keys are written: "c/1/2" (v3 default) or "1.2" (v2). */
 struct key_style {
     bool with_c;
     char separator;             /* '/' or '.' */
 };
+/* What a new array of that format gets. */
+struct key_style key_style_default(enum format_kind f);
 
 struct array_meta {
     enum format_kind format;
-    struct grid chunks;         /* rank, shape, cell = chunk shape; cell >= 1 everywhere (0 on an empty axis is read as 1) */
+    struct grid chunks;         /* rank, shape, cell = chunk shape; cell >= 1 (0 on an empty axis is read as 1) */
     struct dtype dtype;
     uint8_t fill[ITEM_BYTES_MAX];   /* one item, little-endian */
     bool fill_undefined;        /* v2 null: missing chunks read as zero, and empty chunks are always written */
@@ -49,10 +53,19 @@ bool array_meta_copy(struct array_meta *to, const struct array_meta *from, struc
  * (oddities accepted) are appended to `warnings`, one per line. */
 bool array_meta_read(struct array_meta *m, const struct store *s, struct text *warnings, struct error *err);
 
-/* Write the metadata of m->format into a staged store. Consolidated metadata is a group's business. */
+/* The array at `path`: opens the store and reads its metadata. What is no Zarr store is named for what it is (NetCDF,
+ * GRIB, TIFF, icechunk, kerchunk, s3:// ...) with the tool that converts it. On success the store is the caller's. */
+bool array_open(struct store **s, struct array_meta *m, const char *path, struct span span,
+                struct text *warnings, struct error *err);
+
+/* Can m->format say all of this? Zarr v2 has one compressor and the axis orders C and F; ERR_USAGE names what it
+ * cannot say. Array sizes that overflow are refused too. */
+bool array_meta_writable(const struct array_meta *m, struct error *err);
+/* Write the metadata of m->format into a staged store. Consolidated metadata is a group's business. Fails as
+ * array_meta_writable does. */
 bool array_meta_write(const struct array_meta *m, struct store *s, struct error *err);
 
-/* A fill value for another format or dtype is the planner's business; here: its JSON text, for info. */
+/* The fill value as its format writes it, for info. */
 void array_fill_text(const struct array_meta *m, struct text *out);
 
 /* Where a chunk's bytes are. */

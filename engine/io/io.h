@@ -8,6 +8,7 @@
  * A request is a struct inside whatever waits for it; the io holds a pointer to it from io_submit until io_reap
  * hands it back. Interrupted calls are retried and short ones carried on inside: `result` is all the bytes asked
  * for, fewer only at the end of the file (reads), or -errno. A write that ends short with no error is -ENOSPC.
+ * Every request counts as one or more calls of kind OS_READ or OS_WRITE for the seam of os.h.
  * Completions are collected first and acted on by the caller, never inside a callback.
  *
  * The io_uring ring has no DEFER_TASKRUN: with it nothing completes while a worker computes, and our codec calls
@@ -34,6 +35,7 @@ struct io_request {
     int64_t result;             /* set when reaped: bytes, or -errno */
     /* the back end's own */
     uint64_t done_bytes;
+    unsigned retries;
     struct io_request *next;
 };
 
@@ -57,7 +59,7 @@ bool io_open(struct io **io, enum io_backend backend, unsigned depth_max, struct
 void io_close(struct io *io);
 
 /* Start a request. Never waits; more than depth_max in flight is a bug. The request is handed to the kernel at
- * once or by the next io_reap of this worker. */
+ * once; should the kernel be out of memory for it, by the next io_reap of this worker. */
 void io_submit(struct io *io, struct io_request *request);
 
 /* Collect finished requests, at most `max`. With `wait`, sleeps until there is at least one or somebody calls
@@ -68,7 +70,7 @@ unsigned io_in_flight(const struct io *io);
 /* Make a worker that sleeps in io_reap return, now or the next time it would sleep. Any thread. */
 void io_wake(struct io *io);
 
-/* What each open io costs beside its requests, for the memory table: ring pages, helper threads' stacks. */
+/* What each open io costs beside its requests, for the memory table: ring pages, what helper threads touch. */
 uint64_t io_bytes(enum io_backend backend, unsigned depth_max);
 
 #endif

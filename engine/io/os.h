@@ -1,9 +1,10 @@
 /* os.h - every system call that touches a file, in one place.
  *
- * Thin: same arguments and meaning as the call of that name, but the result is >= 0 or -errno, and EINTR is
- * retried. They exist so that one seam can refuse or shorten the n-th call in a test (os_faults), and so that
- * what a kernel or file system lacks is decided here once: openat2 falls back to a component-wise O_NOFOLLOW walk
- * (ENOSYS), renameat2 flags to a check and a plain rename, fallocate to writing ahead, each said in os_lacks().
+ * Thin: same arguments and meaning as the call of that name, but the result is >= 0 or -errno, EINTR is retried, and
+ * what is opened is closed on exec. They exist so that one seam can refuse or shorten the n-th call in a test
+ * (os_faults), and so that what a kernel or file system lacks is decided here once: openat2 falls back to a
+ * component-wise O_NOFOLLOW walk, renameat2's flags to a check and plain renames. What was fallen back from is said
+ * by os_lacks().
  *
  * Threads: any.
  */
@@ -16,27 +17,32 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+/* All of these add O_CLOEXEC. */
 int os_open(const char *path, int flags, mode_t mode);
 int os_openat(int dir_fd, const char *path, int flags, mode_t mode);
 /* Below `dir_fd` and nowhere else: no "..", no absolute path, no symbolic link on the way or at the end
- * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. */
+ * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. Not for O_PATH (-EINVAL), which opens links. */
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 int os_close(int fd);
+/* Was it opened with O_DIRECT? */
+bool os_is_direct(int fd);
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset);
 /* All of it, or -errno; -ENODATA: the file ended early. */
 int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset);
 int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset);
 int os_ftruncate(int fd, uint64_t bytes);
+/* Grows the file. -EOPNOTSUPP where the file system cannot (NFSv3, some FUSE): go on without. */
 int os_fallocate(int fd, uint64_t offset, uint64_t bytes);
+/* Gives the space back, keeps the size. -EOPNOTSUPP likewise. */
 int os_punch_hole(int fd, uint64_t offset, uint64_t bytes);
 int os_fstat(int fd, struct stat *st);
 int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags);
 int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
-/* Never replaces: -EEXIST when `to` is there. */
+/* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */
 int os_rename_new(int dir_fd, const char *from, const char *to);
-/* Both exist and change places. */
+/* Both exist and change places. Atomic, but for file systems that lack it: there, `b` is missing for a moment. */
 int os_rename_exchange(int dir_fd, const char *a, const char *b);
 int os_syncfs(int fd);
 int os_fdatasync(int fd);
@@ -45,7 +51,56 @@ int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files);
 /* Seconds of a clock that only goes forward. */
 double os_now(void);
 
-/* Remove a tree below `dir_fd`, not following links. Missing is fine. */
+/* Remove a tree (or a file) at `path`, not following links in it. Missing is fine. Takes one descriptor for each
+ * level; deeper than 128 is -ELOOP. */
 int os_remove_tree(int dir_fd, const char *path);
+
+/* What this kernel or file system turned out not to have, one sentence each, for the report: i = 0, 1, ... until
+ * NULL. Only what was tried is known. */
+const char *os_lacks(unsigned i);
+
+/* ---- the seam for tests ---- */
+
+/* Kinds of calls, as bits. OPENAT2 and RENAMEAT2 are the calls that have a fallback, which is made of OPEN and
+ * RENAME. */
+enum os_kind {
+    OS_OPEN = 1 << 0,
+    OS_OPENAT2 = 1 << 1,
+    OS_READ = 1 << 2,
+    OS_WRITE = 1 << 3,
+    OS_TRUNCATE = 1 << 4,
+    OS_FALLOCATE = 1 << 5,          /* and os_punch_hole */
+    OS_STAT = 1 << 6,               /* and os_space */
+    OS_MKDIR = 1 << 7,
+    OS_UNLINK = 1 << 8,
+    OS_RENAME = 1 << 9,
+    OS_RENAMEAT2 = 1 << 10,
+    OS_SYNC = 1 << 11,
+    OS_RING = 1 << 12,              /* setting up an io_uring */
+    OS_EVERY_KIND = (1 << 13) - 1,
+};
+
+enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2 };
+
+/* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
+ * (of OS_OPENAT2, OS_RENAMEAT2, OS_RING) answer ENOSYS always, uncounted: an older kernel. */
+struct os_faults {
+    unsigned absent;
+    unsigned kinds;
+    uint64_t first;
+    bool forever;                   /* not with EINTR: it would be retried for ever */
+    int how;                        /* an errno; or, for reads and writes only: OS_FAULT_SHORT does about half of what
+                                       is asked (in whole IO_ALIGN where that is asked), OS_FAULT_ZERO nothing */
+};
+
+/* Borrowed until the next call; NULL: off. Counts start anew. Not while other threads make calls. */
+void os_faults_set(const struct os_faults *faults);
+uint64_t os_faults_hit(void);       /* calls that were made to fail */
+
+/* For the io back ends, whose calls the kernel makes: count one call, and what is to become of it: 0, nothing;
+ * else the `how`. */
+int os_fault(enum os_kind kind);
+/* How many bytes OS_FAULT_SHORT leaves of `bytes`. */
+uint64_t os_fault_short(uint64_t bytes);
 
 #endif

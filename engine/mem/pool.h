@@ -16,17 +16,21 @@
 
 struct pool;
 
-/* Map `bytes` (2 MiB aligned, huge pages asked for). Fails when the address space does not hold it. */
+/* Map `bytes`, rounded up to IO_ALIGN: 2 MiB aligned, huge pages asked for, never more resident than that. 0 is
+ * fine: then only empty areas can be carved. Fails when the address space does not hold it. Children of fork() do not
+ * get the memory. */
 bool pool_open(struct pool **p, uint64_t bytes, struct error *err);
 void pool_close(struct pool *p);                /* NULL is fine */
 
-/* The next `bytes` of the pool, IO_ALIGN aligned, contents undefined. Running out is our bug (the planner added
- * wrong), so it aborts with the owner's name. `owner`: a static string. */
+/* The next `bytes` of the pool, IO_ALIGN aligned and never NULL, contents undefined. Each area takes a multiple of
+ * IO_ALIGN: sums of areas must round each of them up. Running out is our bug (the planner added wrong), so it aborts
+ * with the owner's name. `owner`: a static string. */
 void *pool_carve(struct pool *p, const char *owner, uint64_t bytes);
 /* Everything carved is free again. */
 void pool_reset(struct pool *p);
 
 uint64_t pool_bytes(const struct pool *p);
+/* The most that was carved between two resets: what the run really needed. */
 uint64_t pool_bytes_carved_max(const struct pool *p);
 
 #endif

@@ -1,7 +1,11 @@
 /* report.h - one observer of a run: counters that the workers add to, a progress line, a summary, a JSON report.
  *
  * The engine only adds to counters and names the stage it is in; what is shown, and where, is decided here. A thread
- * of its own draws the line (on a terminal ten times a second; in a log every 10 % or 5 minutes).
+ * of its own draws the line (on a terminal seven times a second; in a log every 10 % or 5 minutes).
+ *
+ *     split   41 %  1.2/3.0 GiB  812 MiB/s  ETA 3 s  memory 231/256 MiB
+ *
+ * Fields that a narrow terminal has no room for are left out. No colours.
  *
  * Threads: report_add from any thread (relaxed atomics); the rest from the thread that runs the graph.
  */
@@ -29,13 +33,14 @@ enum report_counter {
     COUNT_COUNTERS
 };
 
+/* AUTO: bar on a terminal that can clear a line (TERM is not "dumb"), log otherwise. */
 enum report_progress { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_LOG, PROGRESS_NONE };
 
 struct report_options {
-    enum report_progress progress;  /* AUTO: bar on a terminal, log otherwise */
-    FILE *to;                       /* standard error */
-    uint64_t memory_limit_bytes;
-    uint64_t work_bytes;            /* COUNT_WORK_BYTES at the end: the sum over all stages */
+    enum report_progress progress;
+    FILE *to;                       /* standard error; borrowed */
+    uint64_t memory_limit_bytes;    /* 0: memory is not shown */
+    uint64_t work_bytes;            /* COUNT_WORK_BYTES at the end: the sum over all stages; 0: not known */
 };
 
 struct report;
@@ -47,13 +52,15 @@ void report_add(struct report *r, enum report_counter c, uint64_t amount);      
 uint64_t report_count(const struct report *r, enum report_counter c);
 const char *report_counter_name(enum report_counter c);         /* "source_read_bytes", as in the JSON report */
 
-/* The stage that starts now ("split", "merge", "direct"): shown in the line, timed for the report. */
+/* The stage that starts now ("split", "merge", "direct"; copied): shown in the line, timed for the report. More than
+ * REPORT_STAGES_MAX are counted as the last one. */
+enum { REPORT_STAGES_MAX = 16 };
 void report_stage(struct report *r, const char *name);
-/* Start and stop drawing. Stop wipes the line. */
+/* Start and stop the clock and the drawing; once each. Stop wipes the line and ends the last stage. */
 void report_start(struct report *r);
 void report_stop(struct report *r);
 
-/* Times and memory. Seconds of stage i in the order they were named. */
+/* Times and memory. Seconds of stage i in the order they were named; a stage lasts until the next one is named. */
 unsigned report_stage_count(const struct report *r);
 const char *report_stage_name(const struct report *r, unsigned i);
 double report_stage_seconds(const struct report *r, unsigned i);
@@ -61,7 +68,8 @@ double report_seconds(const struct report *r);  /* since report_start, until rep
 
 struct process_usage {
     double user_seconds, system_seconds;
-    uint64_t rss_peak_bytes, rss_bytes;
+    uint64_t rss_peak_bytes;        /* of this program alone; getrusage's may be that of whoever started it */
+    uint64_t rss_bytes;
 };
 void process_usage(struct process_usage *u);
 

@@ -4,9 +4,14 @@
  * anything else under a chunk's key is an error, never "missing". Sources are opened read-only, always.
  *
  * Writing: a target is staged in `<path>.sluice-partial/` beside it and appears by one rename at the end, so a
- * reader sees it whole or not at all.
+ * reader sees it whole or not at all. The staging directory is locked (flock) while its store is open, so a second
+ * run is refused instead of removing the first one's work.
  *
- * Threads: after opening, any thread may open objects.
+ * Errors of the kernel are ERR_IO or ERR_FIT (error_sys), something odd under a key is ERR_INPUT; all name the path
+ * and carry the span that the store was opened with.
+ *
+ * Threads: after opening, any thread may open, create and finish objects. Publishing and abandoning are for one
+ * thread, when no object is open.
  */
 #ifndef SLUICE_STORE_STORE_H
 #define SLUICE_STORE_STORE_H
@@ -21,13 +26,14 @@ enum { KEY_BYTES_MAX = 512 };   /* "c/" + 16 x 20 digits and separators, or a me
 
 struct store;
 
-/* An existing directory, for reading. */
+/* An existing directory, for reading. The path may be a link to one and may end in slashes. */
 bool store_open(struct store **s, const char *path, struct span span, struct error *err);
-void store_close(struct store *s);              /* NULL is fine */
-const char *store_path(const struct store *s);
+void store_close(struct store *s);              /* NULL is fine. Leaves what was staged where it is */
+const char *store_path(const struct store *s);  /* as given, without slashes at its end */
+struct span store_span(const struct store *s);
 int store_root_fd(const struct store *s);
 
-/* A whole small object (metadata) as NUL-terminated memory, to be freed. Not there: true with *bytes NULL.
+/* A whole small object (metadata) as NUL-terminated memory, to be freed. Not there: true with *data NULL.
  * Larger than `bytes_max` is an error. */
 bool store_get(const struct store *s, const char *key, uint64_t bytes_max,
                char **data, uint64_t *data_bytes, struct error *err);
@@ -41,16 +47,25 @@ struct object {
 bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err);
 void store_object_close(struct object *o);
 
+/* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
+ * the staging directory as the output's: an input in there would be removed. What cannot be looked at does not
+ * overlap. */
+bool store_paths_overlap(const struct store *input, const char *output_path);
+
 /* ---- writing ---- */
 
 /* Begin a target at `path`: makes the staging directory beside it (a leftover of a dead run is removed first).
- * `path` exists: ERR_EXISTS, unless `overwrite`. Parent directories are made. */
+ * `path` exists: ERR_EXISTS, unless `overwrite` and it is a directory that holds Zarr metadata or nothing at all:
+ * other people's directories are not removed. Parent directories are made. */
 bool store_stage(struct store **s, const char *path, bool overwrite, struct span span, struct error *err);
+/* Was there a leftover of a dead run? */
+bool store_leftover_removed(const struct store *s);
 
-/* A new object, for writing by parts; missing directories of the key are made. `bytes_expected` 0: unknown.
- * Uses O_DIRECT where the file system has it. */
+/* A new object, for writing by parts; missing directories of the key are made. Uses O_DIRECT where the file system
+ * has it. */
 bool store_object_create(struct store *s, const char *key, struct object *o, struct error *err);
-/* Set the true length (direct writes are padded to IO_ALIGN) and close. */
+/* Set the true length (direct writes are padded to IO_ALIGN) and close, also on failure. Fewer bytes in the file
+ * than `bytes` is an error. */
 bool store_object_finish(struct store *s, struct object *o, uint64_t bytes, struct error *err);
 /* A small object at once (metadata). */
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);

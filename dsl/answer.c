@@ -1,0 +1,88 @@
+#include "dsl/answer.h"
+
+#include <errno.h>
+
+static const char *kind_name(enum error_code code)
+{
+    switch (code) {
+    case ERR_NONE:        return "none";
+    case ERR_USAGE:       return "usage";
+    case ERR_FIT:         return "does not fit";
+    case ERR_INPUT:       return "input";
+    case ERR_IO:          return "io";
+    case ERR_EXISTS:      return "exists";
+    case ERR_INTERRUPTED: return "interrupted";
+    case ERR_TERMINATED:  return "terminated";
+    }
+    return "unknown";
+}
+
+void answer_json_text(struct text *out, const char *name, const char *value)
+{
+    text_add_json_string(out, name);
+    text_add(out, ": ");
+    if (value)
+        text_add_json_string(out, value);
+    else
+        text_add(out, "null");
+    text_add(out, ", ");
+}
+
+void answer_refusal_json(const struct error *err, struct text *out)
+{
+    text_addf(out, "{\"schema\": 1, \"exit_status\": %d, ", error_exit_status(err->code));
+    answer_json_text(out, "error", kind_name(err->code));
+    answer_json_text(out, "file", err->span.source ? err->span.source->name : NULL);
+    if (err->span.source)
+        text_addf(out, "\"line\": %u, \"column\": %u, ", err->span.line, err->span.column);
+    else
+        text_add(out, "\"line\": null, \"column\": null, ");
+    answer_json_text(out, "key", err->key[0] ? err->key : NULL);
+    answer_json_text(out, "message", err->message);
+    text_add(out, "\"notes\": [");
+    for (unsigned i = 0; i < err->note_count; i++) {
+        text_add(out, i ? ", " : "");
+        text_add_json_string(out, err->notes[i]);
+    }
+    text_add(out, "], ");
+    answer_json_text(out, "help", err->help[0] ? err->help : NULL);
+    if (err->need_bytes || err->have_bytes)
+        text_addf(out, "\"need_bytes\": %llu, \"have_bytes\": %llu}\n", (unsigned long long)err->need_bytes,
+                  (unsigned long long)err->have_bytes);
+    else
+        text_add(out, "\"need_bytes\": null, \"have_bytes\": null}\n");
+}
+
+bool answer_flush(struct error *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    error_sys(err, errno, SPAN_NONE, "cannot write to standard output");
+    if (err->code == ERR_FIT)
+        err->code = ERR_IO;     /* a full disk under `> file` is no matter of the pipeline's */
+    return false;
+}
+
+bool answer_print(const struct text *t, struct error *err)
+{
+    if (t->cut)
+        return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the answer");
+    fwrite(t->chars, 1, t->length, stdout);
+    return answer_flush(err);
+}
+
+void answer_shape(struct text *out, unsigned rank, const uint64_t *shape)
+{
+    text_add(out, "(");
+    for (unsigned i = 0; i < rank; i++)
+        text_addf(out, "%s%llu", i ? "," : "", (unsigned long long)shape[i]);
+    text_add(out, ")");
+}
+
+void answer_shape_json(struct text *out, unsigned rank, const uint64_t *shape)
+{
+    text_add(out, "[");
+    for (unsigned i = 0; i < rank; i++)
+        text_addf(out, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
+    text_add(out, "]");
+}

@@ -1,0 +1,32 @@
+/* answer.h - what goes to standard output and back: one JSON document, and a refusal as JSON.
+ *
+ * Data goes to standard output, everything else to standard error. A standard output that is full or closed is an
+ * error like any other: whoever reads it would take half an answer for the whole.
+ */
+#ifndef SLUICE_DSL_ANSWER_H
+#define SLUICE_DSL_ANSWER_H
+
+#include <stdbool.h>
+
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+#include "engine/array/grid.h"
+#include "engine/format/format.h"
+
+enum { ANSWER_BYTES_MAX = 4 << 20 };
+
+/* {"schema": 1, "error": ..., "message": ...} */
+void answer_refusal_json(const struct error *err, struct text *out);
+
+/* Print and flush. */
+bool answer_print(const struct text *t, struct error *err);
+bool answer_flush(struct error *err);
+
+/* "float32 (720, 721, 1440)" and its parts. */
+void answer_shape(struct text *out, unsigned rank, const uint64_t *shape);
+/* [720,721,1440] */
+void answer_shape_json(struct text *out, unsigned rank, const uint64_t *shape);
+/* "name": "value" with the comma that follows. */
+void answer_json_text(struct text *out, const char *name, const char *value);
+
+#endif

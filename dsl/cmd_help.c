@@ -1,0 +1,49 @@
+/* help: of a command, of a key, or the list of both. */
+#include <string.h>
+
+#include "dsl/commands.h"
+
+static bool help_command(const char *name)
+{
+    for (unsigned i = 0; i < command_count; i++) {
+        const struct command *c = &command_table[i];
+
+        if (strcmp(c->name, name) != 0)
+            continue;
+        printf("sluice %s %s\n  %s\n", c->name, c->arguments, c->help);
+        if (c->bit != FOR_HELP) {
+            printf("\n");
+            options_help(c->bit, stdout);
+        }
+        return true;
+    }
+    return false;
+}
+
+int cmd_help(struct invocation *v, struct error *err)
+{
+    const char *word = v->line->positional_count ? v->line->positionals[0].text : NULL;
+    bool command, key;
+
+    if (!word) {
+        usage(stdout);
+        printf("\nKeys of a pipeline file ('sluice help KEY' says more):\n");
+        key_help_all(stdout);
+        return 0;
+    }
+    command = help_command(word);
+    key = key_help(word, stdout);
+    if (command || key)
+        return 0;
+    key_unknown(AT_TOP, word, v->line->positionals[0].span, err);
+    return 2;
+}
+
+int cmd_doctor(struct invocation *v, struct error *err)
+{
+    struct span span = { &v->line->source, 1, (uint32_t)strlen("sluice ") + 1, (uint32_t)strlen("doctor") };
+
+    error_at(err, ERR_USAGE, span, "'doctor' is not built yet");
+    error_help(err, "'sluice plan' says which back end would be used and why");
+    return 2;
+}

@@ -1,0 +1,230 @@
+/* verify: do two arrays hold the same values, bit for bit?
+ *
+ * One pass over each, with sums over the boxes of a coarse grid. Where they differ the passes are repeated on less
+ * and less, axis after axis, so that the answer is the first element, in C order, that differs; the memory is that
+ * of a pass, and after the first two passes only the chunks around that element are read.
+ *
+ * Both are summed against the fill value of A, so that what is missing in one and written out in the other compares
+ * as the values it stands for.
+ */
+#include <string.h>
+
+#include "dsl/answer.h"
+#include "dsl/commands.h"
+#include "dsl/scan_array.h"
+#include "engine/base/size.h"
+
+struct comparison {
+    struct array_file a, b;
+    struct scan scan_a, scan_b;
+    struct scan_limits limits;
+    const volatile int *stop;
+    uint64_t boxes, boxes_differ;
+    struct box differs;         /* narrowed down, if boxes_differ */
+};
+
+/* Sum both over `within` in the frame, and give the first box of the frame that differs. Every element must have been
+ * seen on both sides, else our own bookkeeping is at fault, and "the same" would mean nothing. */
+static bool compare(struct comparison *c, const struct digest_frame *frame, const struct box *within,
+                    struct report *report, uint64_t *count, uint64_t *first, struct error *err)
+{
+    struct digest a = { 0 }, b = { 0 };
+    uint64_t boxes = grid_cells(&frame->boxes);
+    bool ok = false;
+
+    *count = 0;
+    if (!digest_init(&a, frame) || !digest_init(&b, frame)) {
+        error_at(err, ERR_FIT, SPAN_NONE, "no memory for the digests");
+        goto out;
+    }
+    if (!scan_digest(&c->scan_a, within, &a, report, c->stop, err) ||
+        !scan_digest(&c->scan_b, within, &b, report, c->stop, err))
+        goto out;
+    for (uint64_t i = 0; i < boxes; i++) {
+        const struct digest_sum *sa = &a.sums[i], *sb = &b.sums[i];
+
+        if (sa->elements != sb->elements) {
+            error_at(err, ERR_IO, SPAN_NONE, "a pass over '%s' saw %llu elements where '%s' has %llu: this is a bug",
+                     c->b.path, (unsigned long long)sb->elements, c->a.path, (unsigned long long)sa->elements);
+            goto out;
+        }
+        if (sa->d1 == sb->d1 && sa->d2 == sb->d2)
+            continue;
+        if (!*count)
+            *first = i;
+        ++*count;
+    }
+    ok = true;
+out:
+    if (a.sums)
+        digest_release(&a);
+    if (b.sums)
+        digest_release(&b);
+    return ok;
+}
+
+/* The frame whose boxes are `length` long on one axis and whole on the others. */
+static void frame_of_axis(struct comparison *c, unsigned axis, uint64_t length, struct digest_frame *frame)
+{
+    const struct grid *chunks = &c->a.meta.chunks;
+
+    digest_frame_init(frame, c->a.meta.dtype, chunks->rank, chunks->shape, c->a.meta.fill, 1);
+    frame->boxes.cell[axis] = length;
+}
+
+/* Leave of `box` the first index on `axis` at which anything in it differs: thousands of boxes at once first, then
+ * by halves. */
+static bool narrow_axis(struct comparison *c, unsigned axis, struct box *box, struct error *err)
+{
+    uint64_t axis_length = c->a.meta.chunks.shape[axis], count, first = 0;
+    uint64_t cell = size_div_up(axis_length, DIGEST_BOXES_MAX);
+    struct digest_frame frame;
+    struct box clip = *box;
+
+    if (box->length[axis] > cell) {
+        frame_of_axis(c, axis, cell, &frame);
+        if (!compare(c, &frame, box, NULL, &count, &first, err))
+            return false;
+        if (!count)
+            return true;        /* it was changed meanwhile; what is known stands */
+        clip.start[axis] = first * cell;
+        clip.length[axis] = size_min(cell, axis_length - first * cell);
+        box_intersect(c->a.meta.chunks.rank, box, &clip, box);
+    }
+    frame_of_axis(c, axis, axis_length, &frame);
+    while (box->length[axis] > 1) {
+        struct box half = *box;
+
+        half.length[axis] /= 2;
+        if (!compare(c, &frame, &half, NULL, &count, &first, err))
+            return false;
+        if (!count) {
+            half.start[axis] += half.length[axis];
+            half.length[axis] = box->length[axis] - half.length[axis];
+        }
+        *box = half;
+    }
+    return true;
+}
+
+static bool compare_all(struct comparison *c, struct error *err)
+{
+    const struct grid *chunks = &c->a.meta.chunks;
+    struct digest_frame frame;
+    struct report *report;
+    uint64_t first = 0;
+    bool ok;
+
+    digest_frame_init(&frame, c->a.meta.dtype, chunks->rank, chunks->shape, c->a.meta.fill, DIGEST_BOXES_MAX);
+    c->boxes = grid_cells(&frame.boxes);
+    report = scan_report_new(&c->limits, size_mul_sat(2, array_file_bytes(&c->a)));
+    ok = compare(c, &frame, NULL, report, &c->boxes_differ, &first, err);
+    report_free(report);
+    if (!ok || !c->boxes_differ)
+        return ok;
+    memset(c->differs.start, 0, sizeof c->differs.start);
+    memcpy(c->differs.length, chunks->shape, sizeof c->differs.length);
+    for (unsigned axis = 0; axis < chunks->rank; axis++)
+        if (!narrow_axis(c, axis, &c->differs, err))
+            return false;
+    return true;
+}
+
+/* Why they cannot be the same, whatever their chunks hold; "" if they can. */
+static void kinds_differ(const struct comparison *c, struct text *out)
+{
+    const struct array_meta *a = &c->a.meta, *b = &c->b.meta;
+
+    if (!dtype_equal(a->dtype, b->dtype)) {
+        text_addf(out, "dtype %s and %s", dtype_name(a->dtype), dtype_name(b->dtype));
+    } else if (a->chunks.rank != b->chunks.rank ||
+               memcmp(a->chunks.shape, b->chunks.shape, a->chunks.rank * sizeof a->chunks.shape[0]) != 0) {
+        text_add(out, "shape ");
+        answer_shape(out, a->chunks.rank, a->chunks.shape);
+        text_add(out, " and ");
+        answer_shape(out, b->chunks.rank, b->chunks.shape);
+    }
+}
+
+static void add_place(const struct comparison *c, struct text *out)
+{
+    unsigned rank = c->a.meta.chunks.rank;
+
+    text_add(out, "[");
+    for (unsigned i = 0; i < rank; i++)
+        text_addf(out, "%s%llu", i ? ", " : "", (unsigned long long)c->differs.start[i]);
+    text_add(out, "]");
+}
+
+static void add_names(const struct comparison *c, struct text *out)
+{
+    for (unsigned i = 0; i < c->a.meta.chunks.rank; i++)
+        if (c->a.meta.dimension_names[i])
+            text_addf(out, "%s%s %llu", i ? ", " : " (", c->a.meta.dimension_names[i],
+                      (unsigned long long)c->differs.start[i]);
+        else
+            text_addf(out, "%saxis %u: %llu", i ? ", " : " (", i, (unsigned long long)c->differs.start[i]);
+    text_add(out, c->a.meta.chunks.rank ? ")" : "");
+}
+
+static void add_answer(const struct comparison *c, const char *reason, bool json, struct text *out)
+{
+    bool same = !reason[0] && !c->boxes_differ;
+
+    if (json) {
+        text_addf(out, "{\"schema\": 1, \"same\": %s, ", same ? "true" : "false");
+        answer_json_text(out, "a", c->a.path);
+        answer_json_text(out, "b", c->b.path);
+        answer_json_text(out, "reason", reason[0] ? reason : same ? NULL : "values");
+        text_addf(out, "\"boxes\": %llu, \"boxes_differ\": %llu, \"first_difference\": ", (unsigned long long)c->boxes,
+                  (unsigned long long)c->boxes_differ);
+        if (c->boxes_differ)
+            add_place(c, out);
+        else
+            text_add(out, "null");
+        text_add(out, "}\n");
+        return;
+    }
+    if (same) {
+        text_addf(out, "the same: %s ", dtype_name(c->a.meta.dtype));
+        answer_shape(out, c->a.meta.chunks.rank, c->a.meta.chunks.shape);
+        text_add(out, ", bit for bit\n");
+    } else if (reason[0]) {
+        text_addf(out, "different: %s\n", reason);
+    } else {
+        text_addf(out, "different: %s of %s boxes of the array; the first difference is at ",
+                  COUNT_TEXT(c->boxes_differ), COUNT_TEXT(c->boxes));
+        add_place(c, out);
+        add_names(c, out);
+        text_add(out, "\n");
+    }
+}
+
+int cmd_verify(struct invocation *v, struct error *err)
+{
+    struct comparison c = { .stop = v->stop };
+    struct text reason, out;
+    bool ok;
+
+    text_init(&reason, 1024);
+    text_init(&out, ANSWER_BYTES_MAX);
+    text_init(&c.b.warnings, 0);        /* so that it can be released when A could not be opened */
+    ok = array_file_open(&c.a, &v->line->positionals[0], 1, err) &&
+         array_file_open(&c.b, &v->line->positionals[1], 1, err) && scan_limits_read(&c.limits, v->line, err);
+    if (ok) {
+        kinds_differ(&c, &reason);
+        if (!reason.length)
+            ok = array_file_scan(&c.scan_a, &c.a, &c.limits, err) && array_file_scan(&c.scan_b, &c.b, &c.limits, err) &&
+                 compare_all(&c, err);
+    }
+    if (ok) {
+        add_answer(&c, reason.chars, wants_json(v->line), &out);
+        answer_print(&out, err);
+    }
+    ok = ok && !reason.length && !c.boxes_differ;
+    array_file_release(&c.a);
+    array_file_release(&c.b);
+    text_release(&reason);
+    text_release(&out);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,172 @@
+#include "dsl/commands.h"
+
+#include <string.h>
+
+#include "dsl/answer.h"
+#include "dsl/scalars.h"
+
+const struct command command_table[] = {
+    { "run", FOR_RUN, "PIPELINE", 1, 1, "run a pipeline file ('-': standard input)", cmd_run },
+    { "plan", FOR_PLAN, "PIPELINE", 1, 1, "what run would do: stages, memory, bytes, time, and why", cmd_plan },
+    { "check", FOR_CHECK, "PIPELINE", 0, 1, "is a pipeline right, and does it fit? --chunks IN: is an array whole?",
+      cmd_check },
+    { "rechunk", FOR_RECHUNK, "IN OUT", 2, 2, "a pipeline without a file: --chunks, --codec, --format", cmd_rechunk },
+    { "info", FOR_INFO, "PATH", 1, 1, "what is there: shape, chunks, codec, sizes", cmd_info },
+    { "verify", FOR_VERIFY, "A B", 2, 2, "the same values, bit for bit? 0 yes, 1 no and where", cmd_verify },
+    { "digest", FOR_DIGEST, "PATH", 1, 1, "one digest of the values, the same whatever the chunks", cmd_digest },
+    { "doctor", FOR_HELP, "", 0, 0, "what this machine offers (not built yet)", cmd_doctor },
+    { "help", FOR_HELP, "[KEY|COMMAND]", 0, 1, "about a key of the pipeline file or a command", cmd_help },
+};
+const unsigned command_count = sizeof command_table / sizeof command_table[0];
+
+void usage(FILE *to)
+{
+    fprintf(to, "sluice %s: rechunk arrays bigger than memory, inside a hard memory budget\n\n", SLUICE_VERSION);
+    for (unsigned i = 0; i < command_count; i++) {
+        char left[64];
+
+        snprintf(left, sizeof left, "sluice %s %s", command_table[i].name, command_table[i].arguments);
+        fprintf(to, "  %-30s %s\n", left, command_table[i].help);
+    }
+    fprintf(to, "\nFor example:\n"
+            "  sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB\n");
+}
+
+bool wants_json(const struct command_line *line)
+{
+    return command_line_flag(line, "--json") != NULL;
+}
+
+bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct error *err)
+{
+    for (unsigned i = 0; i < line->flag_count; i++) {
+        const struct flag *flag = &line->flags[i];
+        const struct key *key = key_of_option(flag->option->name);
+        unsigned index;
+
+        if (strcmp(flag->option->name, "--plan") == 0) {
+            if (!scalar_word(&index, flag->words, flag->span, "auto direct split", err))
+                return false;
+            p->job.plan = (enum plan_wanted)index;
+        } else if (key && !flag->option->help && !pipeline_flag(p, key, flag->words, flag->span, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pipeline_from_line(struct pipeline *p, const struct command_line *line, struct error *err)
+{
+    for (unsigned i = 0; i < line->flag_count; i++)
+        if (strcmp(line->flags[i].option->name, "--set") == 0 &&
+            !pipeline_set(p, line->flags[i].words, line->flags[i].span, err))
+            return false;
+    return pipeline_read_file(p, line->positionals[0].text, line->positionals[0].span, err) &&
+           pipeline_flags(p, line, err);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (unsigned i = 0; i < command_count; i++)
+        if (strcmp(command_table[i].name, name) == 0)
+            return &command_table[i];
+    return NULL;
+}
+
+static bool unknown_command(struct span span, const char *word, struct error *err)
+{
+    const char *names[sizeof command_table / sizeof command_table[0]], *near;
+
+    for (unsigned i = 0; i < command_count; i++)
+        names[i] = command_table[i].name;
+    error_at(err, ERR_USAGE, span, "there is no command '%s'", word);
+    near = text_nearest(word, names, command_count);
+    if (near)
+        error_help(err, "did you mean '%s'?", near);
+    if (strstr(word, ".yaml") || strstr(word, ".yml"))
+        error_help(err, "write sluice run %s", word);
+    error_help(err, "'sluice help' lists them");
+    return false;
+}
+
+static bool count_words(const struct command *command, const struct command_line *line, struct error *err)
+{
+    struct span end = { &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 };
+
+    if (line->positional_count > command->words_max)
+        return error_at(err, ERR_USAGE, line->positionals[command->words_max].span, "'%s' is one word too many",
+                        line->positionals[command->words_max].text);
+    if (line->positional_count >= command->words_min)
+        return true;
+    error_at(err, ERR_USAGE, end, "something is missing: sluice %s %s", command->name, command->arguments);
+    error_help(err, "'sluice help %s' says more", command->name);
+    return false;
+}
+
+static int run_command(struct command_line *line, int argc, char **argv, struct invocation *v, struct error *err)
+{
+    const struct command *command = find_command(argv[1]);
+    struct span span = command_line_span(line, argv, 1);
+
+    if (!command) {
+        unknown_command(span, argv[1], err);
+        return 2;
+    }
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            line->positionals[0] = (struct word){ command->name, span };
+            line->positional_count = 1;
+            return cmd_help(v, err);
+        }
+    if (!command_line_read(line, argc, argv, command->bit, err) || !count_words(command, line, err))
+        return 2;
+    return command->run(v, err);
+}
+
+/* A refusal: for people on standard error, and as the one JSON document where that was asked for. */
+static void refuse(const struct error *err, bool json)
+{
+    struct error ignored = { 0 };
+    struct text document;
+
+    error_print(err, stderr);
+    if (!json)
+        return;
+    text_init(&document, ANSWER_BYTES_MAX);
+    answer_refusal_json(err, &document);
+    answer_print(&document, &ignored);
+    text_release(&document);
+}
+
+int command_main(int argc, char **argv, const volatile int *stop)
+{
+    struct command_line line;
+    struct invocation invocation = { .line = &line, .stop = stop };
+    struct error err = { 0 };
+    bool json = false;
+    int status = 0;
+
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    command_line_init(&line, argc, argv);
+    pipeline_init(&invocation.pipeline);
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        json = json || strcmp(argv[i], "--json") == 0;
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
+        printf("sluice %s\n", SLUICE_VERSION);
+    else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        usage(stdout);
+    else
+        status = run_command(&line, argc, argv, &invocation, &err);
+    if (err.code == ERR_NONE)
+        answer_flush(&err);
+    if (err.code != ERR_NONE) {
+        refuse(&err, json);
+        status = error_exit_status(err.code);
+    }
+    pipeline_release(&invocation.pipeline);
+    command_line_release(&line);
+    return status;
+}

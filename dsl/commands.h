@@ -1,0 +1,59 @@
+/* commands.h - what the program can be told to do, one row and one cmd_*.c each.
+ *
+ * A command answers with the exit status, or fills `err` (then its status does not count: error_exit_status says it).
+ * `stop` in the invocation is set to a signal's number by the signal handler.
+ */
+#ifndef SLUICE_DSL_COMMANDS_H
+#define SLUICE_DSL_COMMANDS_H
+
+#include <stdio.h>
+
+#include "dsl/options.h"
+#include "dsl/pipeline.h"
+#include "engine/base/error.h"
+
+#define SLUICE_VERSION "0.1.0"
+
+/* What a command works on. The pipeline is empty at first; it is here, not in the command, because the error that
+ * comes back points into it. */
+struct invocation {
+    const struct command_line *line;
+    struct pipeline pipeline;
+    const volatile int *stop;
+};
+
+struct command {
+    const char *name;
+    unsigned bit;               /* FOR_... */
+    const char *arguments;      /* "IN OUT" */
+    unsigned words_min, words_max;
+    const char *help;
+    int (*run)(struct invocation *v, struct error *err);
+};
+
+extern const struct command command_table[];
+extern const unsigned command_count;
+
+int cmd_run(struct invocation *v, struct error *err);
+int cmd_plan(struct invocation *v, struct error *err);
+int cmd_check(struct invocation *v, struct error *err);
+int cmd_rechunk(struct invocation *v, struct error *err);
+int cmd_info(struct invocation *v, struct error *err);
+int cmd_verify(struct invocation *v, struct error *err);
+int cmd_digest(struct invocation *v, struct error *err);
+int cmd_doctor(struct invocation *v, struct error *err);
+int cmd_help(struct invocation *v, struct error *err);
+
+/* The whole program but for signals and malloc: find the command, run it, say what went wrong. Returns the exit
+ * status. */
+int command_main(int argc, char **argv, const volatile int *stop);
+
+void usage(FILE *to);
+
+/* The pipeline of a command line: its file, then its flags. Not yet checked to be whole (pipeline_finish). */
+bool pipeline_from_line(struct pipeline *p, const struct command_line *line, struct error *err);
+/* The flags that mean keys, and --plan. */
+bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct error *err);
+bool wants_json(const struct command_line *line);
+
+#endif

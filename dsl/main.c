@@ -1,0 +1,51 @@
+/* The program: malloc's settings, signals, and then commands.c. Nothing else may call exit. */
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dsl/commands.h"
+
+/* The number of the signal that asks for a stop. Handlers can reach only what is global. */
+static volatile int stop_signal;
+
+/* The first asks, the second insists. */
+static void on_signal(int number)
+{
+    if (stop_signal)
+        _exit(128 + number);
+    stop_signal = number;
+}
+
+static void set_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);      /* a closed pipe is an error of the write, with a message */
+    sigaction(SIGXFSZ, &action, NULL);      /* likewise a file over the limit */
+}
+
+/* Chunk-sized memory is in the pool; what is left to malloc are the codec libraries' temporaries, up to a few MiB
+ * for each worker and chunk. One arena: with more, each keeps the peak of its own (64 threads kept 778 MiB after
+ * everything had been freed). A threshold as high as glibc takes (32 MiB): below it a temporary is a piece of the heap
+ * that was touched before, above it an mmap that faults page by page every time. Trimming as late as that, for the
+ * same reason: what the heap keeps is at most what the plan counted as library memory. */
+static void set_malloc(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
+}
+
+int main(int argc, char **argv)
+{
+    set_malloc();
+    set_signals();
+    return command_main(argc, argv, &stop_signal);
+}

@@ -1,0 +1,428 @@
+#include "dsl/pipeline.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "dsl/scalars.h"
+#include "engine/io/os.h"
+
+enum { ARENA_BYTES_MAX = 64 << 20 };
+
+void pipeline_init(struct pipeline *p)
+{
+    *p = (struct pipeline){ .directory = "", .input_name = "input" };
+    arena_init(&p->arena, ARENA_BYTES_MAX);
+}
+
+void pipeline_release(struct pipeline *p)
+{
+    arena_release(&p->arena);
+    pipeline_init(p);
+}
+
+static bool no_memory(struct error *err)
+{
+    return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the pipeline");
+}
+
+bool pipeline_set(struct pipeline *p, const char *words, struct span span, struct error *err)
+{
+    struct setting **end = &p->settings, *s = arena_take(&p->arena, sizeof *s);
+
+    if (!s)
+        return no_memory(err);
+    if (!setting_from_text(s, words, span, &p->arena, err))
+        return false;
+    while (*end && strcmp((*end)->name, s->name) != 0)
+        end = &(*end)->next;
+    if (*end) {
+        error_at(err, ERR_USAGE, span, "'%s' is set twice", s->name);
+        return false;
+    }
+    *end = s;
+    return true;
+}
+
+/* ---- one value ---- */
+
+/* Where values go and what paths are relative to: the same rows serve the file and the flags. */
+struct target {
+    struct pipeline *pipeline;
+    const char *directory;
+    struct error *err;
+};
+
+static bool set_path(const struct target *t, const char **out, const char *words, struct span span)
+{
+    struct error *err = t->err;
+
+    if (!words[0]) {
+        error_at(err, ERR_USAGE, span, "the path is empty");
+        return false;
+    }
+    if (strstr(words, "://")) {
+        error_at(err, ERR_USAGE, span, "'%s': addresses are not built yet", words);
+        error_help(err, "copy it to a local directory first%s",
+                   strncmp(words, "s3://", 5) == 0 ? ", for example with 'aws s3 sync'" : "");
+        return false;
+    }
+    if (words[0] == '~' && (!words[1] || words[1] == '/')) {
+        error_at(err, ERR_USAGE, span, "'~' is not expanded here");
+        error_help(err, "write $HOME%s", words + 1);
+        return false;
+    }
+    *out = words[0] == '/' || !t->directory[0] ? arena_text(&t->pipeline->arena, words, strlen(words)) :
+           arena_printf(&t->pipeline->arena, "%s%s%s", t->directory,
+                        t->directory[strlen(t->directory) - 1] == '/' ? "" : "/", words);
+    return *out || no_memory(err);
+}
+
+static bool set_format(const struct key *k, struct job *job, const char *words, struct span span, struct error *err)
+{
+    unsigned index;
+
+    if (strcmp(words, "netcdf4") == 0 || strcmp(words, "netcdf") == 0 || strcmp(words, "hdf5") == 0 ||
+        strcmp(words, "nc") == 0) {
+        error_at(err, ERR_USAGE, span, "format '%s' is not built yet", words);
+        error_help(err, "zarr2 and zarr3 are");
+        return false;
+    }
+    if (strcmp(words, "2") == 0 || strcmp(words, "3") == 0 || strcmp(words, "zarr") == 0) {
+        error_at(err, ERR_USAGE, span, "'%s' is not known here", words);
+        error_help(err, "write %s", words[0] == '2' ? "zarr2" : words[0] == '3' ? "zarr3" : "zarr2 or zarr3");
+        return false;
+    }
+    if (!scalar_word(&index, words, span, k->choices, err))
+        return false;
+    job->output.format = index ? FORMAT_ZARR3 : FORMAT_ZARR2;
+    job->output.format_set = true;
+    return true;
+}
+
+static bool check_name(const struct target *t, const char *words, struct span span)
+{
+    const char *name = t->pipeline->input_name;
+
+    if (strcmp(words, name) == 0)
+        return true;
+    error_at(t->err, ERR_USAGE, span, "there is no input '%s'", words);
+    if (text_nearest(words, &name, 1))
+        error_help(t->err, "did you mean '%s'?", name);
+    error_help(t->err, "the input is called '%s'; with one input, 'from' can be left out", name);
+    return false;
+}
+
+static void *at_offset(struct job *job, size_t offset)
+{
+    return (char *)job + offset;
+}
+
+/* The value of a key as text, from a file or a flag. */
+static bool set_text(const struct target *t, const struct key *k, const char *words, struct span span)
+{
+    struct job *job = &t->pipeline->job;
+    void *value = at_offset(job, k->offset);
+    struct error *err = t->err;
+    uint64_t count = 0;
+    unsigned index = 0;
+    bool ok = false;
+
+    switch (k->type) {
+    case KEY_SIZE:
+    case KEY_SIZE_OR_SHARE:
+        ok = scalar_size(value, words, span, k->type == KEY_SIZE_OR_SHARE, err);
+        break;
+    case KEY_COUNT:
+        ok = strcmp(words, "auto") == 0 || scalar_count(&count, words, span, k->min, k->max, err);
+        *(unsigned *)value = (unsigned)count;
+        break;
+    case KEY_BOOL:
+        ok = scalar_bool(value, words, span, err);
+        break;
+    case KEY_WORD:
+        ok = scalar_word(&index, words, span, k->choices, err);
+        *(unsigned *)value = index;
+        break;
+    case KEY_WORD_BOOL:
+        ok = scalar_word(&index, words, span, k->choices, err);
+        *(bool *)value = index == 1;
+        break;
+    case KEY_PATH:
+        ok = set_path(t, value, words, span);
+        break;
+    case KEY_FORMAT:
+        ok = set_format(k, job, words, span, err);
+        break;
+    case KEY_CHUNKS:
+        ok = chunks_from_text(value, words, span, &t->pipeline->arena, err);
+        break;
+    case KEY_CODEC:
+        ok = codec_from_words(value, words, span, &t->pipeline->arena, err);
+        break;
+    case KEY_SECTION:
+        return set_text(t, key_find(k->section_of, "path"), words, span);
+    case KEY_NAME:
+        ok = check_name(t, words, span);
+        break;
+    case KEY_NAMED:
+    case KEY_PARAMS:
+    case KEY_RESERVED:
+        return key_not_built(k, span, err);
+    }
+    if (ok && k->span_offset)
+        *(struct span *)at_offset(job, k->span_offset) = span;
+    return ok;
+}
+
+/* ---- a tree ---- */
+
+static bool bind_section(const struct target *t, enum key_section section, const struct yaml_node *map);
+
+static bool wrong_kind(const struct key *k, const struct yaml_node *node, const char *wanted, struct error *err)
+{
+    error_at(err, ERR_USAGE, node->span, "this is %s, not %s", yaml_kind_name(node->kind), wanted);
+    error_help(err, "%s", k->help);
+    return false;
+}
+
+/* {name: {...}} with one entry. */
+static bool bind_named(const struct target *t, const struct key *k, const struct yaml_node *node)
+{
+    const struct yaml_node *entry = node->first;
+
+    if (node->kind != YAML_MAP)
+        return wrong_kind(k, node, "a map of names", t->err);
+    if (!entry) {
+        error_at(t->err, ERR_USAGE, node->span, "nothing is named");
+        error_help(t->err, "%s", k->help);
+        return false;
+    }
+    if (entry->next) {
+        error_at(t->err, ERR_USAGE, entry->next->key_span, "a second entry of '%s' is not built yet", k->name);
+        error_help(t->err, "write one pipeline for each");
+        return false;
+    }
+    if (entry->kind != YAML_MAP)
+        return entry->kind == YAML_SCALAR && k->section_of == IN_INPUT ?
+            set_text(t, key_find(IN_INPUT, "path"), entry->text, entry->span) :
+            wrong_kind(k, entry, "a map", t->err);
+    return bind_section(t, k->section_of, entry);
+}
+
+static bool bind_key(const struct target *t, const struct key *k, const struct yaml_node *node)
+{
+    struct job *job = &t->pipeline->job;
+
+    if (!key_is_built(k))
+        return key_not_built(k, node->key_span, t->err);
+    if (node->kind == YAML_SCALAR && !node->text[0] && !node->quoted) {
+        error_at(t->err, ERR_USAGE, node->key_span, "there is no value");
+        error_help(t->err, "%s", k->help);
+        return false;
+    }
+    switch (k->type) {
+    case KEY_PARAMS:
+        return true;            /* done: params.h */
+    case KEY_NAMED:
+        return bind_named(t, k, node);
+    case KEY_SECTION:
+        if (node->kind == YAML_MAP)
+            return bind_section(t, k->section_of, node);
+        if (k->section_of == IN_OUTPUT && node->kind == YAML_SCALAR) {
+            error_at(t->err, ERR_USAGE, node->span, "this is text, not a map");
+            error_help(t->err, "write output: {path: %s, chunks: ...}", node->text);
+            return false;
+        }
+        break;
+    case KEY_CHUNKS:
+        return chunks_from_node(at_offset(job, k->offset), node, &t->pipeline->arena, t->err);
+    case KEY_CODEC:
+        *(struct span *)at_offset(job, k->span_offset) = node->span;
+        return codec_from_node(at_offset(job, k->offset), node, &t->pipeline->arena, t->err);
+    default:
+        break;
+    }
+    if (node->kind != YAML_SCALAR)
+        return wrong_kind(k, node, k->type == KEY_SECTION ? "a path or a map" : "one value", t->err);
+    return set_text(t, k, node->text, node->span);
+}
+
+static bool bind_section(const struct target *t, enum key_section section, const struct yaml_node *map)
+{
+    char path[64];
+
+    for (const struct yaml_node *entry = map->first; entry; entry = entry->next) {
+        const struct key *k = key_find(section, entry->key);
+
+        if (!k)
+            return key_unknown(section, entry->key, entry->key_span, t->err);
+        if (!bind_key(t, k, entry)) {
+            error_key(t->err, key_path(k, path));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Two ways to say the same, and one name is wanted before the entry that uses it is bound. */
+static bool note_names(struct pipeline *p, const struct yaml_node *root, struct error *err)
+{
+    static const char *const pairs[][2] = { { "input", "inputs" }, { "output", "outputs" } };
+
+    for (unsigned i = 0; i < 2; i++) {
+        const struct yaml_node *one = yaml_get(root, pairs[i][0]), *many = yaml_get(root, pairs[i][1]);
+
+        if (one && many) {
+            error_at(err, ERR_USAGE, many->key_span, "'%s' and '%s' are both given", pairs[i][0], pairs[i][1]);
+            error_help(err, "'%s' is short for one entry of '%s'", pairs[i][0], pairs[i][1]);
+            return false;
+        }
+        if (many && many->kind == YAML_MAP && many->first) {
+            if (i == 0)
+                p->input_name = many->first->key;
+            else
+                p->job.output.name = many->first->key;
+        }
+    }
+    return true;
+}
+
+bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, size_t text_bytes,
+                        const char *directory, struct error *err)
+{
+    struct target target = { .pipeline = p, .err = err };
+    struct yaml_node *root;
+
+    p->source.name = arena_text(&p->arena, name, strlen(name));
+    p->source.text = arena_text(&p->arena, text, text_bytes);
+    p->source.text_bytes = text_bytes;
+    p->directory = directory ? arena_text(&p->arena, directory, strlen(directory)) : "";
+    if (!p->source.name || !p->source.text || !p->directory)
+        return no_memory(err);
+    target.directory = p->directory;
+    if (!yaml_read(&root, &p->source, &p->arena, err))
+        return false;
+    if (root->kind != YAML_MAP) {
+        error_at(err, ERR_USAGE, root->span, "a pipeline is a map of keys, this is %s", yaml_kind_name(root->kind));
+        error_help(err, "a small one is: input: IN.zarr, and on the next line output: {path: OUT.zarr, chunks: auto}");
+        return false;
+    }
+    return params_resolve(root, yaml_get(root, "params"), p->settings, &p->arena, err) &&
+           note_names(p, root, err) && bind_section(&target, AT_TOP, root);
+}
+
+/* Up to one byte more than a file may have, so that what is too large is seen to be. 0 or an errno. */
+static int read_all(int fd, char *to, size_t *bytes)
+{
+    *bytes = 0;
+    while (*bytes <= YAML_FILE_BYTES_MAX) {
+        ssize_t got = read(fd, to + *bytes, YAML_FILE_BYTES_MAX + 1 - *bytes);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno;
+        if (got == 0)
+            break;
+        *bytes += (size_t)got;
+    }
+    return 0;
+}
+
+static bool cannot_read(const char *path, int sys_errno, struct span span, struct error *err)
+{
+    if (sys_errno == ENOENT) {
+        error_at(err, ERR_USAGE, span, "there is no file '%s'", path);
+        error_help(err, "give the path of a pipeline file, or - for standard input");
+        return false;
+    }
+    if (sys_errno == EISDIR) {
+        error_at(err, ERR_USAGE, span, "'%s' is a directory, not a pipeline file", path);
+        error_help(err, "an array is rechunked without a file by: sluice rechunk IN OUT --chunks ...");
+        return false;
+    }
+    return error_sys(err, sys_errno, span, "cannot read '%s'", path);
+}
+
+bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, struct error *err)
+{
+    bool standard_input = strcmp(path, "-") == 0;
+    const char *slash = strrchr(path, '/');
+    int fd = standard_input ? STDIN_FILENO : os_open(path, O_RDONLY | O_CLOEXEC, 0), sys_errno;
+    char *text, *directory;
+    size_t bytes;
+    bool ok = false;
+
+    if (fd < 0)
+        return cannot_read(path, -fd, span, err);
+    text = arena_take(&p->arena, YAML_FILE_BYTES_MAX + 2);
+    directory = arena_text(&p->arena, path, slash ? (size_t)(slash - path) + (slash == path) : 0);
+    sys_errno = text && directory ? read_all(fd, text, &bytes) : ENOMEM;
+    if (sys_errno)
+        cannot_read(path, sys_errno, span, err);
+    else
+        ok = pipeline_read_text(p, standard_input ? "<stdin>" : path, text, bytes, directory, err);
+    if (!standard_input)
+        os_close(fd);
+    return ok;
+}
+
+bool pipeline_flag(struct pipeline *p, const struct key *key, const char *words, struct span span, struct error *err)
+{
+    struct target target = { .pipeline = p, .directory = "", .err = err };
+    char path[64];
+
+    if (!key_is_built(key))
+        return key_not_built(key, span, err);
+    if (set_text(&target, key, key->type == KEY_BOOL && !words ? "true" : words, span))
+        return true;
+    error_key(err, key_path(key, path));
+    return false;
+}
+
+/* ---- is it whole? ---- */
+
+static bool missing(const struct pipeline *p, const char *key, const char *help, struct error *err)
+{
+    struct span span = { .source = p->source.text ? &p->source : NULL, .line = 1, .column = 1, .length = 1 };
+
+    error_at(err, ERR_USAGE, span, "it is not given");
+    error_key(err, key);
+    error_help(err, "%s", help);
+    return false;
+}
+
+static bool ends_with(const char *path, const char *suffix)
+{
+    size_t length = strlen(path), suffix_length = strlen(suffix);
+
+    while (length && path[length - 1] == '/')
+        length--;
+    return length >= suffix_length && strncasecmp(path + length - suffix_length, suffix, suffix_length) == 0;
+}
+
+bool pipeline_finish(struct pipeline *p, struct error *err)
+{
+    static const char *const later[] = { ".nc", ".nc4", ".h5", ".hdf5", ".zip" };
+    const struct job *job = &p->job;
+
+    if (!job->input.path)
+        return missing(p, "input.path", "write input: IN.zarr", err);
+    if (!job->output.path)
+        return missing(p, "output.path", "write output: {path: OUT.zarr, chunks: {time: all}}", err);
+    for (unsigned i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (ends_with(job->output.path, later[i])) {
+            if (job->output.format_set && i < 4)
+                error_at(err, ERR_USAGE, job->output.span, "the suffix %s contradicts format: %s", later[i],
+                         format_name(job->output.format));
+            else
+                error_at(err, ERR_USAGE, job->output.span, "an output '%s' is not built yet", later[i]);
+            error_key(err, "output.path");
+            error_help(err, "give a directory: OUT.zarr");
+            return false;
+        }
+    return true;
+}

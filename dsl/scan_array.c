@@ -1,0 +1,96 @@
+#include "dsl/scan_array.h"
+
+#include <string.h>
+
+#include "dsl/answer.h"
+#include "dsl/pipeline.h"
+#include "dsl/commands.h"
+#include "dsl/scalars.h"
+#include "engine/base/size.h"
+#include "planner/host.h"
+#include "planner/plan.h"
+
+enum { WARNING_BYTES_MAX = 64 * 1024 };
+
+/* A reading pass needs little, so it takes little when nothing was said. */
+#define SCAN_MEMORY_BYTES (256 * MIB)
+
+bool array_file_open(struct array_file *a, const struct word *path, double seconds_max, struct error *err)
+{
+    *a = (struct array_file){ .path = path->text, .span = path->span };
+    text_init(&a->warnings, WARNING_BYTES_MAX);
+    if (strstr(path->text, "://")) {
+        error_at(err, ERR_USAGE, path->span, "'%s': addresses are not built yet", path->text);
+        error_help(err, "copy it to a local directory first");
+        return false;
+    }
+    if (!store_open(&a->store, path->text, path->span, err) ||
+        !array_meta_read(&a->meta, a->store, &a->warnings, err) ||
+        !array_census(&a->meta, a->store, seconds_max, &a->census, err)) {
+        error_locate(err, path->span);
+        return false;
+    }
+    for (const char *at = a->warnings.chars; *at; ) {
+        size_t length = strcspn(at, "\n");
+
+        fprintf(stderr, "warning: %.*s\n", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+    return true;
+}
+
+void array_file_release(struct array_file *a)
+{
+    array_meta_release(&a->meta);
+    store_close(a->store);
+    text_release(&a->warnings);
+    *a = (struct array_file){ 0 };
+}
+
+uint64_t array_file_bytes(const struct array_file *a)
+{
+    return size_mul_sat(shape_elements(a->meta.chunks.rank, a->meta.chunks.shape), a->meta.dtype.item_bytes);
+}
+
+bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, struct error *err)
+{
+    const struct flag *progress = command_line_flag(line, "--progress");
+    struct pipeline p;
+    struct host host;
+    unsigned index = PROGRESS_AUTO;
+    const struct job *job = &p.job;
+    bool ok;
+
+    *limits = (struct scan_limits){ 0 };
+    pipeline_init(&p);
+    host_look(&host, NULL);
+    ok = pipeline_flags(&p, line, err) && io_choose(&limits->io, job->backend, err) &&
+         (!progress || scalar_word(&index, progress->words, progress->span, "auto bar log none", err));
+    limits->progress = (enum report_progress)index;
+    limits->memory_span = job->memory.span;
+    limits->threads = job->threads ? job->threads : host.threads;
+    limits->memory_bytes = size_min(SCAN_MEMORY_BYTES, host_default_budget(&host));
+    if (job->memory.set)
+        limits->memory_bytes = job->memory.share > 0 ? (uint64_t)(job->memory.share * (double)host.available_bytes) :
+                               job->memory.bytes;
+    pipeline_release(&p);
+    return ok;
+}
+
+bool array_file_scan(struct scan *scan, const struct array_file *a, const struct scan_limits *limits,
+                     struct error *err)
+{
+    *scan = (struct scan){ .array = &a->meta, .store = a->store, .span = a->span, .backend = limits->io.backend };
+    return plan_scan(scan, limits->memory_bytes, limits->threads, &a->census, limits->memory_span, err);
+}
+
+struct report *scan_report_new(const struct scan_limits *limits, uint64_t work_bytes)
+{
+    struct report_options o = { .progress = limits->progress, .to = stderr, .work_bytes = work_bytes,
+                                .memory_limit_bytes = limits->memory_bytes };
+    struct report *report = report_new(&o);
+
+    if (report)
+        report_start(report);
+    return report;
+}

@@ -1,0 +1,209 @@
+#include "dsl/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "dsl/answer.h"
+#include "dsl/commands.h"
+#include "engine/exec/graph.h"
+
+static const struct plan_cost *chosen_cost(const struct plan *p)
+{
+    return &p->candidates[p->chosen].cost;
+}
+
+/* What a stopped run leaves and how to go on, beside the engine's own words. */
+static void say_how_to_go_on(struct error *err)
+{
+    if (err->code == ERR_INTERRUPTED || err->code == ERR_TERMINATED)
+        error_help(err, "nothing was left at the output; the same command starts over");
+}
+
+static void print(const struct session_options *o, struct text *t)
+{
+    if (o->to) {
+        fwrite(t->chars, 1, t->length, o->to);
+        fflush(o->to);
+    }
+}
+
+static bool run_graph(struct session *s, const struct session_options *o, struct error *err)
+{
+    struct report_options report = { .progress = o->progress, .to = o->to, .work_bytes = graph_work_bytes(&s->plan.graph),
+                                     .memory_limit_bytes = s->plan.memory_bytes };
+    bool ok;
+
+    s->report = report_new(&report);
+    if (!s->report)
+        return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the report");
+    report_start(s->report);
+    ok = graph_run(&s->plan.graph, s->report, o->stop, err);
+    report_stop(s->report);
+    if (!ok)
+        say_how_to_go_on(err);
+    return ok;
+}
+
+bool session_run(struct session *s, const struct pipeline *p, const struct session_options *o, struct error *err)
+{
+    struct text lines;
+    bool ok;
+
+    *s = (struct session){ .pipeline = p };
+    s->planned = plan_make(&s->plan, &p->job, err);
+    if (!s->planned)
+        return false;
+    if (o->plan_only)
+        return true;
+    text_init(&lines, ANSWER_BYTES_MAX);
+    session_plan_lines(s, &lines);
+    print(o, &lines);
+    ok = run_graph(s, o, err);
+    text_clear(&lines);
+    if (ok)
+        session_summary(s, &lines);
+    print(o, &lines);
+    text_release(&lines);
+    return ok;
+}
+
+void session_release(struct session *s)
+{
+    report_free(s->report);
+    if (s->planned)
+        plan_release(&s->plan);
+    *s = (struct session){ 0 };
+}
+
+static void add_warnings(const struct plan *p, struct text *out)
+{
+    for (const char *at = p->warnings.chars; *at; ) {
+        size_t length = strcspn(at, "\n");
+
+        text_addf(out, "warning: %.*s\n", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+}
+
+void session_plan_lines(const struct session *s, struct text *out)
+{
+    const struct plan *p = &s->plan;
+    const struct plan_cost *cost = chosen_cost(p);
+
+    add_warnings(p, out);
+    text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
+              SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
+    text_addf(out, ", predicted %s\n", SECONDS_TEXT(cost->seconds));
+    if (p->scratch_path && cost->scratch_bytes)
+        text_addf(out, "scratch: about %s in '%s' (%s)\n", SIZE_TEXT(cost->scratch_bytes), p->scratch_path,
+                  p->scratch_from);
+}
+
+static unsigned long long count(const struct session *s, enum report_counter c)
+{
+    return report_count(s->report, c);
+}
+
+void session_summary(const struct session *s, struct text *out)
+{
+    const struct plan *p = &s->plan;
+    struct process_usage usage;
+    unsigned long long present = count(s, COUNT_CHUNKS_PRESENT), missing = count(s, COUNT_CHUNKS_MISSING);
+
+    process_usage(&usage);
+    text_addf(out, "done in %s (predicted %s): %s\n", SECONDS_TEXT(report_seconds(s->report)),
+              SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
+    text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
+    if (p->census.counted)
+        text_addf(out, "%s of %s chunks present", COUNT_TEXT(p->census.present), COUNT_TEXT(p->census.chunks));
+    else
+        text_addf(out, "%s of %s chunk reads found one", COUNT_TEXT(present), COUNT_TEXT(present + missing));
+    if (count(s, COUNT_SPILL_WRITE_BYTES))
+        text_addf(out, "; spilled %s for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)),
+                  SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));
+    text_addf(out, "; wrote %s in %s files", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
+              COUNT_TEXT(count(s, COUNT_TARGET_OBJECTS)));
+    if (count(s, COUNT_TARGET_EMPTY))
+        text_addf(out, ", %s empty chunks left out", COUNT_TEXT(count(s, COUNT_TARGET_EMPTY)));
+    text_addf(out, "\nmemory: peak %s of %s; I/O: %s%s%s%s\n", SIZE_TEXT(usage.rss_peak_bytes),
+              SIZE_TEXT(p->memory_bytes), io_backend_name(p->io.backend), p->io.why[0] ? " (" : "", p->io.why,
+              p->io.why[0] ? ")" : "");
+}
+
+static void add_run_json(const struct session *s, struct text *out)
+{
+    struct process_usage usage;
+
+    process_usage(&usage);
+    text_addf(out, "\"run\": {\"seconds\": %.6f, \"predicted_seconds\": %.6f, ", report_seconds(s->report),
+              chosen_cost(&s->plan)->seconds);
+    answer_json_text(out, "io", io_backend_name(s->plan.io.backend));
+    answer_json_text(out, "io_why", s->plan.io.why[0] ? s->plan.io.why : NULL);
+    text_add(out, "\"stages\": [");
+    for (unsigned i = 0; i < report_stage_count(s->report); i++) {
+        text_add(out, i ? ", {" : "{");
+        answer_json_text(out, "name", report_stage_name(s->report, i));
+        text_addf(out, "\"seconds\": %.6f}", report_stage_seconds(s->report, i));
+    }
+    text_add(out, "], \"counters\": {");
+    for (unsigned c = 0; c < COUNT_COUNTERS; c++)
+        text_addf(out, "%s\"%s\": %llu", c ? ", " : "", report_counter_name(c), count(s, c));
+    text_addf(out, "}, \"usage\": {\"user_seconds\": %.6f, \"system_seconds\": %.6f, \"rss_peak_bytes\": %llu, "
+              "\"memory_bytes\": %llu}}, ", usage.user_seconds, usage.system_seconds,
+              (unsigned long long)usage.rss_peak_bytes, (unsigned long long)s->plan.memory_bytes);
+}
+
+static void add_without_newline(struct text *out, const struct text *from)
+{
+    size_t length = from->length;
+
+    while (length && from->chars[length - 1] == '\n')
+        length--;
+    text_add_bytes(out, from->chars, length);
+}
+
+void session_json(const struct session *s, const struct error *err, struct text *out)
+{
+    struct text part;
+
+    text_init(&part, ANSWER_BYTES_MAX / 4);
+    text_add(out, "{\"schema\": 1, ");
+    answer_json_text(out, "version", SLUICE_VERSION);
+    pipeline_emit(s->pipeline, &part);
+    answer_json_text(out, "request", part.chars);
+    if (s->planned) {
+        text_clear(&part);
+        plan_explain_json(&s->plan, &part);
+        text_add(out, "\"plan\": ");
+        add_without_newline(out, &part);
+        text_add(out, ", ");
+    }
+    if (s->report)
+        add_run_json(s, out);
+    text_addf(out, "\"exit_status\": %d, \"refusal\": ", error_exit_status(err->code));
+    text_clear(&part);
+    if (err->code != ERR_NONE)
+        answer_refusal_json(err, &part);
+    else
+        text_add(&part, "null");
+    add_without_newline(out, &part);
+    text_add(out, "}\n");
+    text_release(&part);
+}
+
+bool session_write_report(const struct session *s, const struct error *outcome, const char *path, struct span span,
+                          struct error *err)
+{
+    FILE *file = fopen(path, "we");
+    struct text document;
+    bool ok;
+
+    if (!file)
+        return error_sys(err, errno, span, "cannot write the report to '%s'", path);
+    text_init(&document, ANSWER_BYTES_MAX);
+    session_json(s, outcome, &document);
+    ok = !document.cut && fwrite(document.chars, 1, document.length, file) == document.length;
+    ok = fclose(file) == 0 && ok;
+    text_release(&document);
+    return ok || error_sys(err, errno, span, "cannot write the report to '%s'", path);
+}

@@ -1,0 +1,309 @@
+/* blosc: frames of Blosc 1, read by blosc_frame.c and written by c-blosc.
+ *
+ * Reading goes by the frame's header alone: what the metadata says of cname, shuffle and typesize is often wrong in
+ * the wild. Writing uses blosc_compress_ctx with one internal thread: with more of them the bytes vary. */
+#include <blosc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ZSTD_STATIC_LINKING_ONLY    /* the estimates of context sizes */
+#include <zstd.h>
+
+#include "engine/codec/blosc_frame.h"
+#include "engine/codec/codec_impl.h"
+
+/* The longest block any c-blosc chose by itself (1.3, lz4hc at level 9); 1.21 stops at 1 MiB. */
+#define AUTOMATIC_BLOCK_BYTES_MAX (2 * MIB)
+
+/* What malloc and page rounding add to the figures below. */
+#define MALLOC_SLACK_BYTES (64 * KIB)
+
+enum { LEVEL_DEFAULT = 5, LEVEL_MAX = 9 };
+
+static const char *const cnames[] = { "blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd" };
+static const char *const shuffle_names[] = { "noshuffle", "shuffle", "bitshuffle" };
+
+enum { CNAME_COUNT = sizeof cnames / sizeof *cnames, SHUFFLE_COUNT = sizeof shuffle_names / sizeof *shuffle_names };
+
+/* ---- decoding ---- */
+
+struct blosc_reader {
+    struct blosc_inner inner;
+    struct blosc_frame frame;
+    uint32_t next_block;
+    bool memcpyed_given;
+};
+
+/* The longest block to expect: it is both the least part and the work room of a shuffled one. A block size in the
+ * metadata is only a wish: c-blosc multiplies it by typesize where it splits blocks, up to 1 MiB. */
+static uint64_t block_bytes_expected(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample)
+{
+    uint64_t block_bytes = size_max(c->blocksize, AUTOMATIC_BLOCK_BYTES_MAX);
+
+    if (sample && sample->blosc_block_bytes_max > 0)
+        block_bytes = sample->blosc_block_bytes_max;
+    return size_min(block_bytes, raw_bytes);
+}
+
+static uint64_t blosc_decode_library_bytes(const struct codec *c)
+{
+    (void)c;
+    return ZSTD_estimateDCtxSize() + 16 * KIB + MALLOC_SLACK_BYTES;     /* 11.3 KiB: libdeflate's decompressor */
+}
+
+static bool blosc_decoder_open(void **state, struct error *err)
+{
+    *state = calloc(1, sizeof(struct blosc_reader));
+    return *state || error_at(err, ERR_FIT, SPAN_NONE, "blosc: no memory for a decoder");
+}
+
+static void blosc_decoder_close(void *state)
+{
+    struct blosc_reader *r = state;
+
+    if (r)
+        blosc_inner_release(&r->inner);
+    free(r);
+}
+
+static bool blosc_begin(void *state, const char *from, uint64_t from_bytes, uint64_t raw_bytes, struct error *err)
+{
+    struct blosc_reader *r = state;
+
+    r->next_block = 0;
+    r->memcpyed_given = false;
+    if (!blosc_frame_open(&r->frame, from, from_bytes, err))
+        return false;
+    if (r->frame.raw_bytes != raw_bytes)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: the frame says %u bytes, the chunk has %llu",
+                        r->frame.raw_bytes, (unsigned long long)raw_bytes);
+    return blosc_inner_ready(&r->inner, &r->frame, err);
+}
+
+/* As many whole blocks as make a good part, the last of the room being for the shuffled block. */
+static bool blosc_next(void *state, char *room, uint64_t room_bytes, const char **part, uint64_t *part_bytes,
+                       struct error *err)
+{
+    struct blosc_reader *r = state;
+    const struct blosc_frame *f = &r->frame;
+    uint64_t work_bytes = blosc_frame_is_shuffled(f) ? f->block_bytes : 0, done = 0, least, end;
+
+    *part = room;
+    *part_bytes = 0;
+    if (blosc_frame_is_memcpyed(f)) {
+        *part = blosc_frame_raw(f);
+        *part_bytes = r->memcpyed_given ? 0 : f->raw_bytes;
+        r->memcpyed_given = true;
+        return true;
+    }
+    if (r->next_block == f->block_count)
+        return true;
+    least = work_bytes + blosc_frame_block_bytes(f, r->next_block);
+    if (least > room_bytes) {
+        error_at(err, ERR_FIT, SPAN_NONE, "blosc: a block of %u bytes takes %llu to decode, %llu are given",
+                 f->block_bytes, (unsigned long long)least, (unsigned long long)room_bytes);
+        error_bytes(err, least, room_bytes);
+        return false;
+    }
+    end = size_min(size_max(PART_BYTES, f->block_bytes), room_bytes - work_bytes);
+    while (r->next_block < f->block_count && done + blosc_frame_block_bytes(f, r->next_block) <= end) {
+        if (!blosc_frame_block(f, &r->inner, r->next_block, room + done, room + room_bytes - work_bytes, err))
+            return false;
+        done += blosc_frame_block_bytes(f, r->next_block++);
+    }
+    *part_bytes = done;
+    return true;
+}
+
+/* All at once, for a blosc that has another codec inside: there the raw length is what the frame says. */
+static bool blosc_decode(void *state, const struct decode_job *job, uint64_t *to_bytes, struct error *err)
+{
+    uint64_t done = 0, part_bytes;
+    uint64_t says = job->from_bytes >= BLOSC_HEAD_BYTES ? load_u32(job->from + 4) : 0;
+    const char *part;
+
+    if (!blosc_begin(state, job->from, job->from_bytes, says, err))
+        return false;
+    if (says > job->limit_bytes)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: the frame says %llu bytes, there can be %llu at most",
+                        (unsigned long long)says, (unsigned long long)job->limit_bytes);
+    do {
+        if (!blosc_next(state, job->room + done, job->room_bytes - done, &part, &part_bytes, err))
+            return false;
+        if (part_bytes > 0 && part != job->room + done)
+            memcpy(job->room + done, part, part_bytes);
+        done += part_bytes;
+    } while (part_bytes > 0);
+    *to_bytes = done;
+    return true;
+}
+
+/* ---- encoding ---- */
+
+static int level_of(const struct codec *c)
+{
+    return c->level < 0 ? LEVEL_DEFAULT : c->level > LEVEL_MAX ? LEVEL_MAX : c->level;
+}
+
+static uint64_t blosc_encoded_bytes_max(const struct codec *c, uint64_t raw_bytes)
+{
+    (void)c;
+    return size_add_sat(raw_bytes, BLOSC_MAX_OVERHEAD);
+}
+
+/* The block size c-blosc 1.21 chooses: by level, twice for codecs meant for high ratios; where it splits blocks, a split
+ * of that size for each byte of an item. */
+static uint64_t block_bytes_made(const struct codec *c, uint64_t raw_bytes)
+{
+    static const uint64_t by_level[] = { 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 256 * KIB, 256 * KIB,
+                                         256 * KIB, 256 * KIB };
+    bool is_zstd = strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0;
+    bool high_ratio = is_zstd || strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0 ||
+                      strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0;
+    int level = level_of(c);
+    uint64_t typesize = size_max(c->typesize, 1), block_bytes = by_level[level];
+
+    if (high_ratio)
+        block_bytes *= level == LEVEL_MAX ? 4 : 2;
+    if (c->blocksize > 0)
+        block_bytes = size_max(c->blocksize, 128);
+    if (!is_zstd && typesize <= 16 && block_bytes / typesize >= 128)
+        block_bytes = size_min(size_max(size_min(block_bytes, 256 * KIB) * typesize, 64 * KIB), MIB);
+    return size_min(block_bytes, raw_bytes);
+}
+
+/* The context ZSTD_compress makes for one block: c-blosc's levels are these of zstd's. The parameters for short inputs
+ * (a last block) may ask for more than those for long ones. */
+static uint64_t zstd_context_bytes(int clevel, uint64_t block_bytes)
+{
+    static const uint64_t tiers[] = { 16 * KIB, 128 * KIB, 256 * KIB };
+    int level = clevel >= 9 ? ZSTD_maxCLevel() : clevel == 8 ? ZSTD_maxCLevel() - 2 : 2 * clevel - 1;
+    uint64_t most = ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, block_bytes, 0));
+
+    for (unsigned i = 0; i < sizeof tiers / sizeof *tiers; i++)
+        if (tiers[i] < block_bytes)
+            most = size_max(most, ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, tiers[i], 0)));
+    return most;
+}
+
+/* c-blosc allocates two blocks and what the inner codec takes, for each call anew. */
+static uint64_t blosc_encode_library_bytes(const struct codec *c, uint64_t raw_bytes)
+{
+    uint64_t block_bytes = block_bytes_made(c, raw_bytes), inner_bytes = 0;
+
+    if (c->level == 0)
+        inner_bytes = 0;
+    else if (strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0)
+        inner_bytes = zstd_context_bytes(level_of(c), block_bytes);
+    else if (strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0)
+        inner_bytes = 272 * KIB;    /* deflateInit's own figure: (1 << 17) + (1 << 17) and its state */
+    else if (strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0)
+        inner_bytes = 260 * KIB;    /* LZ4_streamHC_t */
+    else if (strcmp(c->cname, BLOSC_SNAPPY_COMPNAME) == 0)
+        inner_bytes = 192 * KIB;    /* hash table, and two fragments of 64 KiB */
+    return 2 * block_bytes + 4 * (uint64_t)c->typesize + inner_bytes + MALLOC_SLACK_BYTES;
+}
+
+static bool blosc_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err)
+{
+    (void)raw_bytes;
+    *state = NULL;
+    if (blosc_compname_to_compcode(c->cname) < 0)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: this c-blosc has no '%s'", c->cname);
+    return true;
+}
+
+static bool blosc_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
+                         uint64_t *to_bytes, struct error *err)
+{
+    int got = blosc_compress_ctx(level_of(c), (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from, to,
+                                 from_bytes + BLOSC_MAX_OVERHEAD, c->cname, c->blocksize, 1);
+
+    (void)state;
+    if (got <= 0)
+        return error_at(err, ERR_FIT, SPAN_NONE, "blosc: could not encode %llu bytes with %s (c-blosc says %d)",
+                        (unsigned long long)from_bytes, c->cname, got);
+    *to_bytes = (uint64_t)got;
+    return true;
+}
+
+/* ---- text ---- */
+
+static void blosc_text(const struct codec *c, struct text *out)
+{
+    text_addf(out, "blosc:%s:%d:%s", c->cname, c->level, shuffle_names[c->shuffle]);
+    if (c->blocksize > 0)
+        text_addf(out, ":%u", c->blocksize);
+}
+
+static bool find_word(unsigned *index, const char *what, const char *word, const char *const *words, unsigned count,
+                      struct error *err)
+{
+    const char *nearest;
+
+    for (*index = 0; *index < count; (*index)++)
+        if (strcmp(word, words[*index]) == 0)
+            return true;
+    error_at(err, ERR_USAGE, SPAN_NONE, "'blosc' has no %s '%s'", what, word);
+    nearest = text_nearest(word, words, count);
+    if (nearest)
+        error_help(err, "did you mean '%s'?", nearest);
+    else if (words == cnames)
+        error_help(err, "there are blosclz, lz4, lz4hc, snappy, zlib, zstd");
+    else
+        error_help(err, "there are noshuffle, shuffle, bitshuffle");
+    return false;
+}
+
+static bool parse_block_bytes(uint32_t *block_bytes, const char *word, struct error *err)
+{
+    char *end;
+    unsigned long value = strtoul(word, &end, 10);
+
+    if (*word < '0' || *word > '9' || *end || value > BLOSC_MAX_BUFFERSIZE / 3)
+        return error_at(err, ERR_USAGE, SPAN_NONE, "'%s' is not a block size for 'blosc' (bytes, 0: automatic)", word);
+    *block_bytes = (uint32_t)value;
+    return true;
+}
+
+static bool blosc_parse(struct codec *c, char *const *words, unsigned count, uint32_t item_bytes, struct error *err)
+{
+    unsigned cname = 1, shuffle = item_bytes > 1 ? SHUFFLE_BYTE : SHUFFLE_BIT;
+
+    c->level = LEVEL_DEFAULT;
+    c->typesize = item_bytes;
+    if (count > 4)
+        return error_at(err, ERR_USAGE, SPAN_NONE,
+                        "'blosc' takes a codec, a level, a shuffle and a block size, not '%s'", words[4]);
+    if (count > 0 && !find_word(&cname, "codec", words[0], cnames, CNAME_COUNT, err))
+        return false;
+    if (count > 1 && !codec_parse_level(&c->level, words[1], &blosc_class, err))
+        return false;
+    if (count > 2 && !find_word(&shuffle, "shuffle", words[2], shuffle_names, SHUFFLE_COUNT, err))
+        return false;
+    if (count > 3 && !parse_block_bytes(&c->blocksize, words[3], err))
+        return false;
+    strcpy(c->cname, cnames[cname]);
+    c->shuffle = (enum blosc_shuffle)shuffle;
+    return true;
+}
+
+const struct codec_class blosc_class = {
+    .name = "blosc",
+    .level_default = LEVEL_DEFAULT, .level_min = 0, .level_max = LEVEL_MAX,
+    .raw_bytes_max = BLOSC_MAX_BUFFERSIZE,
+    .encoded_bytes_max = blosc_encoded_bytes_max,
+    .decode_library_bytes = blosc_decode_library_bytes,
+    .encode_library_bytes = blosc_encode_library_bytes,
+    .work_bytes = block_bytes_expected,
+    .part_bytes = block_bytes_expected,
+    .decoder_open = blosc_decoder_open,
+    .decoder_close = blosc_decoder_close,
+    .encoder_open = blosc_encoder_open,
+    .decode = blosc_decode,
+    .begin = blosc_begin,
+    .next = blosc_next,
+    .encode = blosc_encode,
+    .text = blosc_text,
+    .parse = blosc_parse,
+};

@@ -1,0 +1,135 @@
+/* Encoding a chain: a checksum is appended in place; of several compressors all but the last write into scratch and the
+ * caller's buffer in turn, so that the last one ends in the caller's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/codec/codec_impl.h"
+
+struct encoder {
+    struct codec_chain chain;
+    void *states[CODECS_MAX];
+    uint64_t raw_bytes;
+    uint32_t swap_bytes;
+    char *scratch;
+};
+
+/* Does codec `index` write to another buffer than it reads from? A checksum on the raw bytes does: there is no
+ * room behind them. */
+static bool moves(const struct codec_chain *c, unsigned index)
+{
+    return index == 0 || !codec_class_of(&c->codecs[index])->append;
+}
+
+static unsigned move_count(const struct codec_chain *c)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < c->count; i++)
+        count += moves(c, i);
+    return count;
+}
+
+void codec_encode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out)
+{
+    (void)dtype;
+    *out = (struct codec_needs){ .encoded_bytes_max = chain_encoded_bytes_max(c, c->count, raw_bytes) };
+    if (move_count(c) > 1)
+        out->scratch_bytes_least = out->scratch_bytes_useful = out->encoded_bytes_max;
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct codec_class *class = codec_class_of(&c->codecs[i]);
+
+        if (class->encode_library_bytes)
+            out->library_bytes = size_add_sat(out->library_bytes, class->encode_library_bytes(&c->codecs[i],
+                                              chain_encoded_bytes_max(c, i, raw_bytes)));
+    }
+}
+
+static bool open_codecs(struct encoder *e, struct error *err)
+{
+    for (unsigned i = 0; i < e->chain.count; i++) {
+        const struct codec *codec = &e->chain.codecs[i];
+        const struct codec_class *class = codec_class_of(codec);
+        uint64_t bytes = chain_encoded_bytes_max(&e->chain, i, e->raw_bytes);
+
+        if (bytes > class->raw_bytes_max) {
+            error_at(err, ERR_USAGE, SPAN_NONE, "%s cannot encode chunks of more than %llu bytes; these have %llu",
+                     class->name, (unsigned long long)class->raw_bytes_max, (unsigned long long)bytes);
+            error_help(err, "make the chunks smaller, or choose 'zstd'");
+            return false;
+        }
+        if (class->encoder_open && !class->encoder_open(&e->states[i], codec, bytes, err))
+            return false;
+    }
+    return true;
+}
+
+bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
+                 void *scratch, uint64_t scratch_bytes, struct error *err)
+{
+    struct encoder *e = calloc(1, sizeof *e);
+    struct codec_needs needs;
+
+    if (!e)
+        return error_at(err, ERR_FIT, SPAN_NONE, "no memory for an encoder");
+    e->chain = *c;
+    e->raw_bytes = raw_bytes;
+    e->swap_bytes = c->big_endian ? dtype_swap_bytes(dtype) : 1;
+    e->scratch = scratch;
+    if (!open_codecs(e, err))
+        goto failed;
+    codec_encode_needs(c, dtype, raw_bytes, &needs);
+    if (scratch_bytes < needs.scratch_bytes_least) {
+        error_at(err, ERR_FIT, SPAN_NONE, "encoding a chunk takes %llu bytes of scratch, %llu are given",
+                 (unsigned long long)needs.scratch_bytes_least, (unsigned long long)scratch_bytes);
+        error_bytes(err, needs.scratch_bytes_least, scratch_bytes);
+        goto failed;
+    }
+    *out = e;
+    return true;
+failed:
+    encoder_free(e);
+    return false;
+}
+
+void encoder_free(struct encoder *e)
+{
+    if (!e)
+        return;
+    for (unsigned i = 0; i < e->chain.count; i++)
+        if (codec_class_of(&e->chain.codecs[i])->encoder_close)
+            codec_class_of(&e->chain.codecs[i])->encoder_close(e->states[i]);
+    free(e);
+}
+
+bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err)
+{
+    unsigned moves_left = move_count(&e->chain);
+    uint64_t bytes = e->raw_bytes;
+    char *at = raw;
+
+    if (e->swap_bytes > 1)
+        dtype_swap(raw, e->raw_bytes, e->swap_bytes);
+    if (e->chain.count == 0) {
+        memcpy(encoded, raw, bytes);
+        *encoded_bytes = bytes;
+        return true;
+    }
+    for (unsigned i = 0; i < e->chain.count; i++) {
+        const struct codec_class *class = codec_class_of(&e->chain.codecs[i]);
+
+        if (moves(&e->chain, i)) {
+            char *to = moves_left % 2 ? encoded : e->scratch;
+
+            if (class->append)
+                memcpy(to, at, bytes);
+            else if (!class->encode(e->states[i], &e->chain.codecs[i], at, bytes, to, &bytes, err))
+                return false;
+            at = to;
+            moves_left--;
+        }
+        if (class->append)
+            class->append(at, &bytes);
+    }
+    *encoded_bytes = bytes;
+    return true;
+}

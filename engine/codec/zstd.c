@@ -1,0 +1,129 @@
+/* zstd: one or more Zstandard frames (RFC 8878). A frame need not say its content's size (TensorStore's do not),
+ * so it is never asked: the output is bounded by what the chunk can hold. We write one frame, with its content size.
+ *
+ * Decoding is whole; a ZSTD_DStream decoding by parts would be `begin` and `next` here, and a window's worth of work
+ * room. */
+#define ZSTD_STATIC_LINKING_ONLY    /* the estimates of context sizes */
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "engine/codec/codec_impl.h"
+
+/* What malloc adds to a library's own figures. */
+#define MALLOC_SLACK_BYTES (16 * KIB)
+
+static int level_of(const struct codec *c)
+{
+    return c->level > ZSTD_maxCLevel() ? ZSTD_maxCLevel() : c->level < ZSTD_minCLevel() ? ZSTD_minCLevel() : c->level;
+}
+
+static uint64_t zstd_encoded_bytes_max(const struct codec *c, uint64_t raw_bytes)
+{
+    uint64_t bound = raw_bytes <= ZSTD_MAX_INPUT_SIZE / 2 ? ZSTD_compressBound(raw_bytes) : UINT64_MAX;
+
+    (void)c;
+    return size_add_sat(bound, 4);      /* the checksum */
+}
+
+static uint64_t zstd_decode_library_bytes(const struct codec *c)
+{
+    (void)c;
+    return ZSTD_estimateDCtxSize() + MALLOC_SLACK_BYTES;
+}
+
+static uint64_t zstd_encode_library_bytes(const struct codec *c, uint64_t raw_bytes)
+{
+    return ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level_of(c), raw_bytes, 0)) + MALLOC_SLACK_BYTES;
+}
+
+static bool zstd_decoder_open(void **state, struct error *err)
+{
+    *state = ZSTD_createDCtx();
+    return *state || error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for a decoder");
+}
+
+static void zstd_decoder_close(void *state)
+{
+    ZSTD_freeDCtx(state);
+}
+
+static bool zstd_decode(void *state, const struct decode_job *job, uint64_t *to_bytes, struct error *err)
+{
+    size_t got = ZSTD_decompressDCtx(state, job->room, job->limit_bytes, job->from, job->from_bytes);
+
+    if (!ZSTD_isError(got)) {
+        *to_bytes = got;
+        return true;
+    }
+    if (ZSTD_getErrorCode(got) == ZSTD_error_dstSize_tooSmall)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "zstd: %llu bytes decode to more than the %llu there can be",
+                        (unsigned long long)job->from_bytes, (unsigned long long)job->limit_bytes);
+    return error_at(err, ERR_INPUT, SPAN_NONE, "zstd: %llu bytes do not decode: %s",
+                    (unsigned long long)job->from_bytes, ZSTD_getErrorName(got));
+}
+
+static bool zstd_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err)
+{
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+
+    (void)raw_bytes;
+    if (!context)
+        return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder");
+    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level_of(c));
+    ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, c->checksum);
+    *state = context;
+    return true;
+}
+
+static void zstd_encoder_close(void *state)
+{
+    ZSTD_freeCCtx(state);
+}
+
+static bool zstd_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
+                        uint64_t *to_bytes, struct error *err)
+{
+    size_t got = ZSTD_compress2(state, to, zstd_encoded_bytes_max(c, from_bytes), from, from_bytes);
+
+    if (ZSTD_isError(got))
+        return error_at(err, ERR_FIT, SPAN_NONE, "zstd: could not encode %llu bytes at level %d: %s",
+                        (unsigned long long)from_bytes, level_of(c), ZSTD_getErrorName(got));
+    *to_bytes = got;
+    return true;
+}
+
+static void zstd_text(const struct codec *c, struct text *out)
+{
+    text_addf(out, "zstd:%d%s", c->level, c->checksum ? ":checksum" : "");
+}
+
+static bool zstd_parse(struct codec *c, char *const *words, unsigned count, uint32_t item_bytes, struct error *err)
+{
+    (void)item_bytes;
+    if (count > 2)
+        return error_at(err, ERR_USAGE, SPAN_NONE, "'zstd' takes a level and 'checksum', not '%s'", words[2]);
+    if (count > 0 && !codec_parse_level(&c->level, words[0], &zstd_class, err))
+        return false;
+    if (count > 1 && strcmp(words[1], "checksum") != 0)
+        return error_at(err, ERR_USAGE, SPAN_NONE, "after its level 'zstd' takes 'checksum', not '%s'", words[1]);
+    c->checksum = count > 1;
+    return true;
+}
+
+const struct codec_class zstd_class = {
+    .name = "zstd",
+    .level_default = 3, .level_min = -131072, .level_max = 22,
+    .raw_bytes_max = ZSTD_MAX_INPUT_SIZE / 2,
+    .encoded_bytes_max = zstd_encoded_bytes_max,
+    .decode_library_bytes = zstd_decode_library_bytes,
+    .encode_library_bytes = zstd_encode_library_bytes,
+    .decoder_open = zstd_decoder_open,
+    .decoder_close = zstd_decoder_close,
+    .encoder_open = zstd_encoder_open,
+    .encoder_close = zstd_encoder_close,
+    .decode = zstd_decode,
+    .encode = zstd_encode,
+    .text = zstd_text,
+    .parse = zstd_parse,
+};

@@ -1,0 +1,188 @@
+/* from_segments.c - the source is the segments that the stage before wrote. A piece is one block of one extent.
+ *
+ * Where a block lies is in its segment's index on disk. A window of it is held for each segment that the bucket at
+ * the claim cursor touches; buckets are walked in the index's own order, so a window is read once and moves on. */
+#include <inttypes.h>
+
+#include "engine/base/size.h"
+#include "engine/base/text.h"
+#include "engine/exec/stage.h"
+#include "engine/io/os.h"
+
+enum { PUNCHES = 16 };              /* times per stage that space is given back: each punch costs, even a small one */
+
+/* The bucket's place among those that a slab touches: what the slab's index is counted by. */
+static uint64_t bucket_ordinal(const struct stage_run *run, const uint64_t *slab, const uint64_t *bucket)
+{
+    unsigned rank = run->cells.rank;
+    struct cell_range touched;
+    struct box slab_box;
+    uint64_t ordinal = 0;
+
+    grid_cell_box(&run->cells, slab, &slab_box);
+    grid_cells_touched(&run->segment_parts, &slab_box, &touched);
+    for (unsigned i = 0; i < rank; i++)
+        ordinal = ordinal * touched.count[i] + (bucket[i] - touched.first[i]);
+    return ordinal;
+}
+
+/* Make window `w` hold the entries [first, first + subs) of a segment's index, and what follows them. */
+static bool load_window(struct stage_run *run, struct index_window *w, uint64_t segment_number, uint64_t first,
+                        struct error *err)
+{
+    const struct segment *segment = scratch_segment(run->scratch, segment_number);
+    uint64_t from_bytes = size_align_down(first * sizeof(struct index_entry), IO_ALIGN);
+    uint64_t bytes = size_min(run->window_bytes, segment->index_bytes - from_bytes);
+    int result;
+
+    if (w->segment == segment_number && first >= w->first && first + run->subs <= w->first + w->count)
+        return true;
+    w->segment = UINT64_MAX;
+    result = os_pread_all(scratch_fd(run->scratch), w->entries, bytes, segment->index_offset + from_bytes);
+    if (result < 0)
+        return error_sys(err, -result, SPAN_NONE, "cannot read the index of segment %" PRIu64 " in '%s'", segment_number,
+                         scratch_layout(run->scratch)->path);
+    report_add(run->report, COUNT_SPILL_READ_BYTES, bytes);
+    w->segment = segment_number;
+    w->first = from_bytes / sizeof(struct index_entry);
+    w->count = bytes / sizeof(struct index_entry);
+    return true;
+}
+
+/* All data of the buckets before this one lies before the returned offset, but for what several workers wrote side by
+ * side: a write buffer of each. */
+static uint64_t free_to(const struct stage_run *run, const struct index_window *w, uint64_t first, uint64_t slack_bytes)
+{
+    uint64_t lowest = UINT64_MAX;
+
+    for (uint64_t i = first - w->first; i < first - w->first + run->subs; i++)
+        if (w->entries[i].bytes)
+            lowest = size_min(lowest, entry_offset(&w->entries[i]));
+    return lowest == UINT64_MAX || lowest < slack_bytes ? 0 : lowest - slack_bytes;
+}
+
+static bool enter_task(struct stage_run *run, struct error *err)
+{
+    uint64_t bucket[RANK_MAX], slab[RANK_MAX], slabs;
+    uint64_t punch_every = size_div_up(run->tasks, PUNCHES);
+    bool note_free = run->claim_task > 0 && run->claim_task % punch_every == 0;
+
+    stage_claim_box(run);
+    grid_coords(&run->stage->tasks, run->claim_task, bucket);
+    slabs = cell_range_cells(run->cells.rank, &run->claim_cells);
+    for (uint64_t i = 0; i < slabs; i++) {
+        struct index_window *w = &run->windows[i];
+        uint64_t number, first;
+
+        cell_range_coords(run->cells.rank, &run->claim_cells, i, slab);
+        number = grid_index(&run->cells, slab);
+        first = bucket_ordinal(run, slab, bucket) * run->subs;
+        if (!load_window(run, w, number, first, err))
+            return false;
+        if (note_free)
+            scratch_segment(run->scratch, number)->free_to_offset = free_to(run, w, first, run->segment_slack_bytes);
+    }
+    if (note_free)
+        run->punch_task = run->claim_task;
+    return true;
+}
+
+static void claimed(struct stage_run *run, struct read *read)
+{
+    const struct index_window *w = &run->windows[read->piece.cell];
+    uint64_t bucket[RANK_MAX];
+
+    grid_coords(&run->stage->tasks, read->piece.task, bucket);
+    read->entry = w->entries[bucket_ordinal(run, read->piece.coords, bucket) * run->subs + read->piece.sub - w->first];
+}
+
+static bool locate(struct stage_run *run, struct read *read, struct error *err)
+{
+    struct piece *piece = &read->piece;
+    uint64_t block_items = scratch_layout(run->scratch)->block_bytes / run->item_bytes, items;
+    struct box slab_box, bucket_box;
+
+    (void)err;
+    grid_cell_box(&run->cells, piece->coords, &slab_box);
+    stage_task_box(run, piece->task, &bucket_box);
+    box_intersect(run->cells.rank, &slab_box, &bucket_box, &piece->box);
+    items = box_elements(run->cells.rank, &piece->box);
+    piece->first = piece->sub * block_items;
+    read->object.fd = -1;
+    read->payload_bytes = 0;
+    read->empty = piece->first >= items;
+    if (read->empty)
+        return true;
+    piece->count = size_min(block_items, items - piece->first);
+    read->payload_offset = entry_offset(&read->entry);
+    read->payload_bytes = read->entry.bytes;
+    return true;
+}
+
+static bool damaged(const struct stage_run *run, const struct read *read, const char *what, struct error *err)
+{
+    return error_at(err, ERR_IO, SPAN_NONE, "a block of %u bytes at offset %" PRIu64 " of the scratch file '%s' %s",
+                    read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
+}
+
+static bool decode(struct worker *w, struct read *read, struct error *err)
+{
+    struct stage_run *run = w->run;
+    struct run elements = { .piece = read->piece.box, .first = read->piece.first, .count = read->piece.count };
+    const char *payload;
+    uint64_t skip;
+
+    if (read->empty)
+        return true;
+    if (!read->memory)
+        return damaged(run, read, "is not in its index", err);
+    skip = read->payload_offset - read->request.offset;
+    payload = read->memory + skip;
+    if (read->request.result < 0)
+        return error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read the scratch file '%s'",
+                         scratch_layout(run->scratch)->path);
+    if ((uint64_t)read->request.result < skip + read->payload_bytes)
+        return damaged(run, read, "is cut short", err);
+    if (scratch_checksum(payload, read->payload_bytes) != read->entry.checksum)
+        return damaged(run, read, "does not match its checksum", err);
+    report_add(run->report, COUNT_SPILL_READ_BYTES, read->payload_bytes);
+    if (!spill_decode(entry_encoding(&read->entry), payload, read->payload_bytes, elements.count * run->item_bytes,
+                      run->item_bytes, w->decode_scratch, &elements.data))
+        return damaged(run, read, "cannot be decoded", err);
+    stage_deliver(w, &elements);
+    return true;
+}
+
+/* Remember what may be given back now; punching takes milliseconds and waits until the lock is free. */
+static void leave_task(struct stage_run *run)
+{
+    uint64_t segments = grid_cells(&run->cells);
+
+    if (run->punch_task == 0 || run->task + 1 < run->punch_task)
+        return;
+    run->punch_task = 0;
+    run->give_back_due = true;
+    for (uint64_t i = 0; i < segments; i++) {
+        struct segment *segment = scratch_segment(run->scratch, i);
+        segment->punch_to_offset = segment->free_to_offset;
+    }
+}
+
+static void give_back(struct stage_run *run)
+{
+    uint64_t segments = grid_cells(&run->cells);
+
+    for (uint64_t i = 0; i < segments; i++) {
+        struct segment *segment = scratch_segment(run->scratch, i);
+
+        if (segment->punch_to_offset > segment->data_offset) {
+            scratch_punch(run->scratch, segment->data_offset, segment->punch_to_offset);
+            segment->data_offset = segment->punch_to_offset;
+        }
+    }
+}
+
+const struct stage_from from_segments = {
+    .enter_task = enter_task, .claimed = claimed, .locate = locate, .decode = decode, .leave_task = leave_task,
+    .give_back = give_back,
+};

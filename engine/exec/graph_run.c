@@ -1,0 +1,100 @@
+/* graph_run.c - a graph from its first stage to the rename that publishes the target. */
+#include <errno.h>
+
+#include "engine/base/size.h"
+#include "engine/exec/prepare.h"
+
+/* One stage over the pool. `before` is the stage whose segments this one reads. */
+static bool run_stage(const struct graph *g, unsigned number, struct store *target_store, struct pool *pool,
+                      struct scratch *scratch, struct report *report, const volatile int *stop, struct error *err)
+{
+    const struct stage *stage = &g->stages[number], *before = number > 0 ? &g->stages[number - 1] : NULL;
+    uint32_t item_bytes = g->source->dtype.item_bytes;
+    struct stage_run run = {
+        .stage = stage,
+        .pool = pool,
+        .report = report,
+        .backend = g->backend,
+        .stop = stop,
+        .from = stage->source == FROM_CHUNKS ? &from_chunks : &from_segments,
+        .to = stage->sink == TO_CHUNKS ? &to_chunks : &to_segments,
+        .array = g->source,
+        .store = g->source_store,
+        .refuse_missing = g->refuse_missing_chunks,
+        .target = stage->sink == TO_CHUNKS ? g->target : NULL,
+        .target_store = target_store,
+        .write_empty_chunks = g->write_empty_chunks,
+        .item_bytes = item_bytes,
+        .scratch = scratch,
+        .tasks = grid_cells(&stage->tasks),
+        .subs = 1,
+    };
+    bool ok;
+
+    if (stage->source == FROM_CHUNKS) {
+        run.cells = g->source->chunks;
+        if (stage->piece_raw_bytes)
+            run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
+    } else {
+        run.cells = before->tasks;
+        run.segment_parts = stage->tasks;
+        run.subs = extent_blocks_max(&before->tasks, &stage->tasks, item_bytes, g->scratch.block_bytes);
+        run.segment_slack_bytes = before->workers * (before->memory.write_bytes + IO_ALIGN);
+    }
+    if (stage->sink == TO_SEGMENTS)
+        run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
+    report_stage(report, stage->name);
+    pool_reset(pool);
+    ok = stage_prepare(&run, err) && stage_run(&run, err);
+    stage_release(&run);
+    return ok;
+}
+
+/* How many segments the graph writes: the tasks of its stages that write any. */
+static uint64_t graph_segments(const struct graph *g)
+{
+    uint64_t segments = 0;
+
+    for (unsigned i = 0; i < g->stage_count; i++)
+        if (g->stages[i].sink == TO_SEGMENTS)
+            segments += grid_cells(&g->stages[i].tasks);
+    return segments;
+}
+
+bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err)
+{
+    uint64_t segments = graph_segments(g);
+    struct store *target_store = NULL;
+    struct scratch *scratch = NULL;
+    struct pool *pool = NULL;
+    bool ok = false;
+
+    if (!store_stage(&target_store, g->target_path, g->overwrite, g->target_span, err))
+        return false;
+    if (!array_meta_write(g->target, target_store, err))
+        goto out;
+    if (segments > 0 && !scratch_open(&scratch, &g->scratch, segments, err))
+        goto out;
+    if (!pool_open(&pool, g->pool_bytes, err))
+        goto out;
+    for (unsigned i = 0; i < g->stage_count; i++)
+        if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))
+            goto out;
+    ok = store_publish(target_store, err);
+out:
+    error_locate(err, g->target_span);
+    pool_close(pool);
+    scratch_close(scratch);
+    if (!ok)
+        store_abandon(target_store);
+    store_close(target_store);
+    return ok;
+}
+
+uint64_t graph_work_bytes(const struct graph *g)
+{
+    uint64_t array_bytes = size_mul_sat(shape_elements(g->source->chunks.rank, g->source->chunks.shape),
+                                        g->source->dtype.item_bytes);
+
+    return size_mul_sat(array_bytes, 2 * (uint64_t)g->stage_count);
+}

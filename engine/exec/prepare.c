@@ -1,0 +1,140 @@
+#include "engine/exec/prepare.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/base/size.h"
+
+/* Room for pieces that wait, decoded by nobody yet, beside those in flight. */
+enum { READS_WAITING_MAX = 1024 };
+#define READ_BYTES_TYPICAL_MIN (32 * KIB)
+
+static bool no_memory(const struct stage_run *run, const char *what, struct error *err)
+{
+    return error_sys(err, ENOMEM, run->stage->span, "stage '%s': %s", run->stage->name, what);
+}
+
+static bool prepare_reads(struct stage_run *run, struct error *err)
+{
+    const struct stage_memory *m = &run->stage->memory;
+
+    run->read_count = (uint64_t)run->worker_count * (run->stage->reads_in_flight + 1) +
+                      size_min(READS_WAITING_MAX, m->reads_bytes / READ_BYTES_TYPICAL_MIN);
+    run->reads = calloc(run->read_count, sizeof *run->reads);
+    if (!run->reads || !ring_init(&run->ring, pool_carve(run->pool, "reads", m->reads_bytes), m->reads_bytes,
+                                  run->read_count))
+        return no_memory(run, "the table of reads", err);
+    for (uint64_t i = 0; i < run->read_count; i++) {
+        run->reads[i].object.fd = -1;
+        run->reads[i].next = run->unused;
+        run->unused = &run->reads[i];
+    }
+    return true;
+}
+
+static bool prepare_writes(struct stage_run *run, struct worker *w, struct error *err)
+{
+    const struct stage_memory *m = &run->stage->memory;
+
+    w->writes = calloc(m->write_slots ? m->write_slots : 1, sizeof *w->writes);
+    if (!w->writes)
+        return no_memory(run, "the table of writes", err);
+    for (unsigned i = 0; i < m->write_slots; i++) {
+        w->writes[i].object.fd = -1;
+        if (m->write_bytes)
+            w->writes[i].memory = pool_carve(run->pool, "writes", m->write_bytes);
+    }
+    if (run->to == &to_segments) {
+        w->packed_entries = calloc(PACKED_ENTRIES_MAX, sizeof *w->packed_entries);
+        if (!w->packed_entries)
+            return no_memory(run, "the table of packed blocks", err);
+    }
+    return true;
+}
+
+static bool prepare_worker(struct stage_run *run, struct worker *w, struct error *err)
+{
+    const struct stage_memory *m = &run->stage->memory;
+
+    if (m->decode_scratch_bytes)
+        w->decode_scratch = pool_carve(run->pool, "decode scratch", m->decode_scratch_bytes);
+    if (m->encode_scratch_bytes)
+        w->encode_scratch = pool_carve(run->pool, "encode scratch", m->encode_scratch_bytes);
+    if (run->to && !prepare_writes(run, w, err))
+        return false;
+    if (run->from == &from_chunks &&
+        !decoder_new(&w->decoder, &run->array->codecs, run->array->dtype, array_chunk_bytes(run->array),
+                     w->decode_scratch, m->decode_scratch_bytes, err))
+        return false;
+    if (run->to == &to_chunks &&
+        !encoder_new(&w->encoder, &run->target->codecs, run->target->dtype, array_chunk_bytes(run->target),
+                     w->encode_scratch, m->encode_scratch_bytes, err))
+        return false;
+    return true;
+}
+
+static bool prepare_windows(struct stage_run *run, struct error *err)
+{
+    char *memory;
+
+    run->window_count = cells_touched_max(&run->stage->tasks, &run->cells);
+    run->window_bytes = index_window_bytes(run->subs);
+    run->windows = calloc(run->window_count ? run->window_count : 1, sizeof *run->windows);
+    if (!run->windows)
+        return no_memory(run, "the table of index windows", err);
+    memory = pool_carve(run->pool, "segment indexes", run->window_count * run->window_bytes);
+    for (uint64_t i = 0; i < run->window_count; i++)
+        run->windows[i] = (struct index_window){
+            .segment = UINT64_MAX, .entries = (struct index_entry *)(memory + i * run->window_bytes),
+        };
+    return true;
+}
+
+bool stage_prepare(struct stage_run *run, struct error *err)
+{
+    const struct stage_memory *m = &run->stage->memory;
+
+    pthread_mutex_init(&run->lock, NULL);
+    run->worker_count = run->stage->workers;
+    run->workers = calloc(run->worker_count, sizeof *run->workers);
+    if (!run->workers)
+        return no_memory(run, "the table of workers", err);
+    if (m->tile_bytes)
+        run->tile_memory = pool_carve(run->pool, "tile", m->tile_bytes);
+    if (!prepare_reads(run, err))
+        return false;
+    if (run->to == &to_segments)
+        run->index = pool_carve(run->pool, "segment index", m->index_bytes);
+    if (run->from == &from_segments && !prepare_windows(run, err))
+        return false;
+    for (unsigned i = 0; i < run->worker_count; i++) {
+        struct worker *w = &run->workers[i];
+
+        w->run = run;
+        w->number = i;
+        if (!prepare_worker(run, w, err))
+            return false;
+    }
+    return true;
+}
+
+void stage_release(struct stage_run *run)
+{
+    for (uint64_t i = 0; run->reads && i < run->read_count; i++)
+        store_object_close(&run->reads[i].object);
+    for (unsigned i = 0; run->workers && i < run->worker_count; i++) {
+        struct worker *w = &run->workers[i];
+
+        for (unsigned j = 0; w->writes && j < run->stage->memory.write_slots; j++)
+            store_object_close(&w->writes[j].object);
+        decoder_free(w->decoder);
+        encoder_free(w->encoder);
+        free(w->writes);
+        free(w->packed_entries);
+    }
+    free(run->workers);
+    free(run->reads);
+    free(run->windows);
+    ring_release(&run->ring);
+    pthread_mutex_destroy(&run->lock);
+}

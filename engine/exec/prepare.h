@@ -1,0 +1,15 @@
+/* prepare.h - inside the engine: what a stage needs before its first task, and how it is put away.
+ *
+ * Everything is made here, so that nothing is allocated while a stage runs: areas carved from the pool, a decoder
+ * and an encoder for each worker, the table of reads (a worker opens its io when its thread starts). stage_release copes with a half-made run.
+ */
+#ifndef SLUICE_EXEC_PREPARE_H
+#define SLUICE_EXEC_PREPARE_H
+
+#include "engine/exec/stage.h"
+
+/* `run` holds the source, target, scratch and stage already; the rest is filled in. */
+bool stage_prepare(struct stage_run *run, struct error *err);
+void stage_release(struct stage_run *run);
+
+#endif

@@ -1,0 +1,191 @@
+#include "engine/exec/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "engine/base/size.h"
+#include "engine/io/os.h"
+
+struct scratch {
+    struct scratch_layout layout;
+    int fd;
+    pthread_mutex_t lock;
+    uint64_t taken_bytes;           /* lock */
+    uint64_t grown_bytes;           /* lock: fallocated up to here; UINT64_MAX: the file system has no fallocate */
+    struct segment *segments;
+};
+
+enum { GROWTH_STEPS = 8 };
+#define GROWTH_BYTES_MIN (64 * MIB)
+#define GROWTH_BYTES_MAX GIB
+
+uint32_t scratch_checksum(const void *data, uint64_t bytes)
+{
+    return (uint32_t)XXH3_64bits(data, bytes);
+}
+
+/* The file is ours alone; O_DIRECT where the file system has it. */
+static int open_file(const char *path)
+{
+    int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = os_open(path, flags | O_DIRECT, 0600);
+
+    if (fd == -EINVAL) {
+        os_unlinkat(AT_FDCWD, path, 0);     /* some file systems make the file before they refuse the flag */
+        fd = os_open(path, flags, 0600);
+    }
+    return fd;
+}
+
+bool scratch_open(struct scratch **out, const struct scratch_layout *layout, uint64_t segments, struct error *err)
+{
+    struct scratch *s = calloc(1, sizeof *s);
+    int result;
+
+    if (!s || !(s->segments = calloc(segments ? segments : 1, sizeof *s->segments))) {
+        free(s);
+        return error_sys(err, ENOMEM, layout->span, "the segment table of %llu segments", (unsigned long long)segments);
+    }
+    s->layout = *layout;
+    result = os_unlinkat(AT_FDCWD, layout->path, 0);
+    if (result < 0 && result != -ENOENT) {
+        error_sys(err, -result, layout->span, "cannot remove the scratch file '%s' that an earlier run left",
+                  layout->path);
+        goto fail;
+    }
+    s->fd = open_file(layout->path);
+    if (s->fd < 0) {
+        error_sys(err, -s->fd, layout->span, "cannot make the scratch file '%s'", layout->path);
+        goto fail;
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    *out = s;
+    return true;
+fail:
+    free(s->segments);
+    free(s);
+    return false;
+}
+
+void scratch_close(struct scratch *s)
+{
+    if (!s)
+        return;
+    os_close(s->fd);
+    os_unlinkat(AT_FDCWD, s->layout.path, 0);
+    pthread_mutex_destroy(&s->lock);
+    free(s->segments);
+    free(s);
+}
+
+int scratch_fd(const struct scratch *s) { return s->fd; }
+const struct scratch_layout *scratch_layout(const struct scratch *s) { return &s->layout; }
+struct segment *scratch_segment(struct scratch *s, uint64_t i) { return &s->segments[i]; }
+uint64_t scratch_bytes_taken(const struct scratch *s) { return s->taken_bytes; }
+
+/* Allocate blocks ahead of the cursor: writes into allocated space run beside one another, writes that extend a
+ * file wait for one another. Called with the lock held. */
+static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
+{
+    uint64_t step = size_align_up(s->layout.predicted_bytes / GROWTH_STEPS, MIB);
+    uint64_t wanted;
+    int result;
+
+    step = size_min(size_max(step, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX);
+    wanted = size_max(size_align_up(to_bytes, IO_ALIGN), s->grown_bytes + step);
+    if (s->layout.limit_bytes)
+        wanted = size_max(size_min(wanted, size_align_up(s->layout.limit_bytes, IO_ALIGN)), to_bytes);
+    result = os_fallocate(s->fd, s->grown_bytes, wanted - s->grown_bytes);
+    if (result == -ENOSPC && wanted > to_bytes) {   /* a whole step is too much: just what is needed */
+        wanted = to_bytes;
+        result = os_fallocate(s->fd, s->grown_bytes, wanted - s->grown_bytes);
+    }
+    if (result == -EOPNOTSUPP || result == -ENOSYS)
+        wanted = UINT64_MAX;
+    else if (result < 0)
+        return error_sys(err, -result, s->layout.span, "cannot grow the scratch file '%s' to %s", s->layout.path,
+                         SIZE_TEXT(wanted));
+    s->grown_bytes = wanted;
+    return true;
+}
+
+bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct error *err)
+{
+    bool ok = true;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->layout.limit_bytes && s->taken_bytes + bytes > s->layout.limit_bytes) {
+        error_at(err, ERR_FIT, s->layout.span, "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
+        error_help(err, "raise the limit of 'scratch', or give more memory");
+        error_bytes(err, s->taken_bytes + bytes, s->layout.limit_bytes);
+        ok = false;
+    } else if (s->taken_bytes + bytes > s->grown_bytes) {
+        ok = grow(s, s->taken_bytes + bytes, err);
+    }
+    if (ok) {
+        *offset = s->taken_bytes;
+        s->taken_bytes += bytes;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
+{
+    from = size_align_up(from, IO_ALIGN);
+    to = size_align_down(to, IO_ALIGN);
+    if (from < to)
+        os_punch_hole(s->fd, from, to - from);  /* only gives space back: where it fails nothing is lost */
+}
+
+uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes)
+{
+    uint64_t bytes = item_bytes;
+
+    for (unsigned i = 0; i < slabs->rank; i++)
+        bytes = size_mul_sat(bytes, size_min(slabs->shape[i], size_min(slabs->cell[i], buckets->cell[i])));
+    return size_div_up(bytes, block_bytes);
+}
+
+uint64_t cells_touched_max(const struct grid *boxes, const struct grid *cells)
+{
+    uint64_t touched = 1;
+
+    for (unsigned i = 0; i < boxes->rank; i++) {
+        uint64_t length = size_min(boxes->cell[i], boxes->shape[i]), cell = cells->cell[i], on_axis;
+
+        if (length == 0)
+            return 0;
+        on_axis = boxes->cell[i] % cell == 0 ? size_div_up(length, cell) : (length - 1) / cell + 2;
+        touched = size_mul_sat(touched, size_min(on_axis, grid_axis_cells(cells, i)));
+    }
+    return touched;
+}
+
+uint64_t split_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes)
+{
+    uint64_t entries = size_mul_sat(cells_touched_max(slabs, buckets),
+                                    extent_blocks_max(slabs, buckets, item_bytes, block_bytes));
+
+    return size_align_up(size_mul_sat(entries, sizeof(struct index_entry)), IO_ALIGN);
+}
+
+uint64_t index_window_bytes(uint64_t blocks_max)
+{
+    return size_add_sat(size_align_up(size_mul_sat(blocks_max, sizeof(struct index_entry)), IO_ALIGN), IO_ALIGN);
+}
+
+uint64_t merge_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes)
+{
+    return size_mul_sat(cells_touched_max(buckets, slabs),
+                        index_window_bytes(extent_blocks_max(slabs, buckets, item_bytes, block_bytes)));
+}

@@ -1,0 +1,79 @@
+/* scratch.h - the one scratch file, and the segments in it.
+ *
+ * A segment is one drained slab: blocks of encoded elements, then an index. Space is taken from a cursor that only
+ * moves forward, in runs aligned for direct I/O; the file is grown ahead of it by fallocate, in steps.
+ *
+ *   extent     what one slab holds of one bucket, in C order of that box; cut into blocks of block_bytes raw
+ *              (the last one shorter), each encoded and checksummed by itself
+ *   index      for the buckets that the slab touches, in C order: blocks_max entries each, unused ones zero
+ *
+ * On disk (little-endian; the file lives and dies with one run on one machine):
+ *   index entry, 16 bytes: offset in the file (56 bits) and encoding (top 8 bits), encoded bytes, checksum.
+ *   The checksum is the low half of XXH3-64 of the encoded bytes; the index has one too, kept in memory.
+ *
+ * A journal will record each segment when its last write is done, and find it again by the same struct segment.
+ *
+ * Threads: scratch_take from any thread; segments are set and read by one thread at a time.
+ */
+#ifndef SLUICE_EXEC_SCRATCH_H
+#define SLUICE_EXEC_SCRATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+#include "engine/exec/graph.h"
+
+struct index_entry {
+    uint64_t place;                 /* offset | encoding << 56 */
+    uint32_t bytes;                 /* encoded; 0: there is no such block */
+    uint32_t checksum;
+};
+_Static_assert(sizeof(struct index_entry) == 16, "256 entries fill a 4 KiB block");
+
+static inline uint64_t entry_offset(const struct index_entry *e) { return e->place & ((UINT64_C(1) << 56) - 1); }
+static inline enum spill_encoding entry_encoding(const struct index_entry *e) { return (enum spill_encoding)(e->place >> 56); }
+
+struct segment {
+    uint64_t data_offset;           /* the first byte of its data that is still kept */
+    uint64_t index_offset;
+    uint64_t index_bytes;
+    uint64_t free_to_offset;        /* data before it may be given back once the buckets at hand are merged */
+    uint64_t punch_to_offset;       /* data before it is being given back */
+};
+
+struct scratch;
+
+/* Make the file (0600, beside nothing of that name: a leftover of a dead run is removed) for `segments`. */
+bool scratch_open(struct scratch **s, const struct scratch_layout *layout, uint64_t segments, struct error *err);
+/* Close and remove the file. NULL is fine. */
+void scratch_close(struct scratch *s);
+
+int scratch_fd(const struct scratch *s);
+const struct scratch_layout *scratch_layout(const struct scratch *s);
+struct segment *scratch_segment(struct scratch *s, uint64_t i);
+
+/* `bytes` (a multiple of IO_ALIGN) at the end of what is taken. Grows the file; ERR_FIT past the limit or the disk. */
+bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct error *err);
+/* Give [from, to) back to the file system, where it can do that. */
+void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
+uint64_t scratch_bytes_taken(const struct scratch *s);
+
+uint32_t scratch_checksum(const void *data, uint64_t bytes);
+
+/* The most blocks an extent can have, for slabs of one grid cut by buckets of another. */
+uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes);
+/* The most cells of `cells` that a box of `boxes` touches. */
+uint64_t cells_touched_max(const struct grid *boxes, const struct grid *cells);
+/* stage_memory.index_bytes: for a split, the index of one segment; for a merge, a window into each segment that a
+ * bucket touches. */
+uint64_t split_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes);
+uint64_t merge_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
+                           uint64_t block_bytes);
+/* The window into one segment's index: the entries of one bucket at any place in it, and as many more as one
+ * IO_ALIGN block holds. */
+uint64_t index_window_bytes(uint64_t blocks_max);
+
+#endif

@@ -1,0 +1,228 @@
+/* stage.h - inside the engine: one stage at work. graph.h says what a stage is; this is how it runs.
+ *
+ * All workers share one task (one tile) at a time:
+ *
+ *     claim -> locate -> take ring memory -> read -> ready -> decode + scatter     (pieces; read ahead of the task)
+ *     claim -> encode -> write                                                     (units of the drain)
+ *
+ * Invariants
+ *  1. Pieces are claimed in order (tasks, then pieces of a task), and take ring memory in the same order. So whoever
+ *     holds ring memory comes before whoever waits for it, and can be decoded without it: nothing deadlocks.
+ *  2. The tile belongs to task `task`. It is filled while pieces_left > 0, then drained while units_left > 0; the
+ *     worker that finishes the last unit begins the next task.
+ *  3. A worker sleeps only in io_reap, and only after setting `sleeping` under the lock; whoever changes what it could
+ *     be waiting for (phase, ready pieces, granted memory, failure) wakes it.
+ *  4. After a failure nothing new is claimed; workers leave when the kernel holds none of their buffers.
+ *  5. The lock is held for arithmetic and list work, never for data. The one exception: entering a task whose
+ *     segment indexes are not in memory reads them (a few KiB per segment, every few hundred tasks).
+ *
+ * A source (from_*.c) and a sink (to_*.c) are each a small table of functions.
+ */
+#ifndef SLUICE_EXEC_STAGE_H
+#define SLUICE_EXEC_STAGE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/array/digest.h"
+#include "engine/array/tile.h"
+#include "engine/base/error.h"
+#include "engine/exec/graph.h"
+#include "engine/exec/ring.h"
+#include "engine/exec/scan.h"
+#include "engine/exec/scratch.h"
+#include "engine/mem/pool.h"
+
+struct stage_run;
+struct worker;
+
+/* A piece of the source: a run of elements, in storage order, of one cell of the source's grid (a chunk, a slab). */
+struct piece {
+    uint64_t task;
+    uint64_t ticket;                /* the order in which pieces were claimed, from 0 */
+    uint64_t coords[RANK_MAX];      /* the cell */
+    uint64_t cell;                  /* which of the task's cells */
+    uint64_t sub;                   /* which run of the cell */
+    struct box box;                 /* what `first` counts in; may hang over the array */
+    uint64_t first, count;          /* items */
+};
+
+enum read_state {
+    READ_UNUSED,
+    READ_WAITING,                   /* located, waits for ring memory */
+    READ_GRANTED,                   /* has memory, its owner will submit it */
+    READ_SUBMITTED,
+    READ_READY,                     /* on the ready list: any worker may decode it */
+};
+
+/* A piece on its way in. */
+struct read {
+    enum read_state state;          /* lock */
+    struct piece piece;
+    struct object object;           /* FROM_CHUNKS: fd -1 if there is nothing to read */
+    bool empty;                     /* no element of it lies in the task's box */
+    uint64_t payload_offset;        /* in the file, as located */
+    uint64_t payload_bytes;
+    struct index_entry entry;       /* FROM_SEGMENTS */
+    uint64_t ring_id;
+    char *memory;                   /* NULL: no bytes (missing, empty) */
+    struct io_request request;
+    struct read *next;              /* lock: in the ready list, by ticket; or among the unused */
+};
+
+/* An encoded run of bytes on its way out. */
+struct write {
+    bool busy;
+    char *memory;                   /* of write_bytes; NULL: units are written straight from the tile */
+    struct object object;           /* TO_CHUNKS */
+    uint64_t object_bytes;          /* its true length */
+    bool holds_tile;                /* the unit counts as drained only when this write is done */
+    char key[KEY_BYTES_MAX];
+    struct io_request request;
+};
+
+struct stage_from {
+    /* Lock held: the claim cursor enters `run->claim_task`. Fills claim_box, claim_cells. */
+    bool (*enter_task)(struct stage_run *run, struct error *err);
+    /* Lock held, the cursor is still in the piece's task: copy what locate needs of it. NULL: nothing. */
+    void (*claimed)(struct stage_run *run, struct read *read);
+    /* No lock. Find the piece's bytes: object or entry, payload_offset, payload_bytes (0: nothing to read). */
+    bool (*locate)(struct stage_run *run, struct read *read, struct error *err);
+    /* No lock. Decode and hand the elements on with stage_deliver. */
+    bool (*decode)(struct worker *w, struct read *read, struct error *err);
+    /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
+    void (*leave_task)(struct stage_run *run);
+    /* No lock, one worker at a time. What leave_task asked for by `give_back_due`. NULL: nothing. */
+    void (*give_back)(struct stage_run *run);
+};
+
+struct stage_to {
+    /* Lock held: the tile is full. How many units there are to drain. */
+    uint64_t (*unit_count)(struct stage_run *run);
+    /* No lock. May this worker take a unit now (does it have a free write buffer)? */
+    bool (*has_room)(struct worker *w);
+    /* No lock. Encode one unit and write it, now or with others. Calls stage_units_done for what needs the tile no more. */
+    bool (*drain)(struct worker *w, uint64_t unit, struct error *err);
+    /* No lock. No unit is left to claim: write what is held back. NULL: nothing is. */
+    bool (*flush)(struct worker *w, struct error *err);
+    /* No lock. A write of this worker is done; its request has the result. */
+    bool (*written)(struct worker *w, struct write *write, struct error *err);
+    /* Lock held: all units of the task are drained. NULL: nothing to do. */
+    bool (*leave_task)(struct stage_run *run, struct error *err);
+};
+
+struct worker {
+    struct stage_run *run;
+    unsigned number;
+    pthread_t thread;
+    bool started;
+    struct io *io;
+    bool sleeping;                  /* lock */
+    struct read *waiting;           /* lock: its one piece that waits for memory or was just granted it */
+    unsigned reads_in_flight;
+    struct decoder *decoder;
+    struct encoder *encoder;
+    char *decode_scratch, *encode_scratch;
+    struct write *writes;           /* write_slots of them */
+    struct digest digest;           /* of a scan */
+    /* TO_SEGMENTS: the buffer being packed */
+    struct write *packing;
+    uint64_t packed_bytes;
+    uint32_t *packed_entries;       /* numbers of the entries in it, to be given their offset */
+    uint32_t packed_count;
+};
+
+enum { PACKED_ENTRIES_MAX = 1024, WORKER_STACK_BYTES = 256 * 1024 };
+
+enum stage_phase { PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
+
+/* A window into one segment's index, for the bucket that the claim cursor is in. */
+struct index_window {
+    uint64_t segment;               /* UINT64_MAX: none */
+    uint64_t first, count;          /* entries held */
+    struct index_entry *entries;
+};
+
+struct stage_run {
+    const struct stage *stage;
+    const struct stage_from *from;
+    const struct stage_to *to;      /* NULL: a scan */
+    struct pool *pool;
+    struct report *report;
+    const volatile int *stop;
+    enum io_backend backend;
+
+    /* the source */
+    const struct array_meta *array;
+    struct store *store;
+    struct grid cells;              /* chunks, or the slabs of the stage that wrote the segments */
+    uint64_t subs;                  /* runs in a cell, at most */
+    bool refuse_missing;
+    /* the target */
+    const struct array_meta *target;
+    struct store *target_store;
+    bool write_empty_chunks;
+    uint32_t item_bytes;
+    /* scratch */
+    struct scratch *scratch;
+    struct index_entry *index;      /* TO_SEGMENTS: of the segment being written */
+    uint64_t index_blocks;          /* TO_SEGMENTS: entries for each extent */
+    uint64_t segment_begin_offset;  /* TO_SEGMENTS, lock: where the data of the segment being written begins */
+    struct index_window *windows;   /* FROM_SEGMENTS: one for each slab that a task touches */
+    uint64_t window_count, window_bytes;
+    struct grid segment_parts;      /* FROM_SEGMENTS: what its index counts: this stage's tasks */
+    uint64_t segment_slack_bytes;   /* FROM_SEGMENTS: how far out of order the blocks of a segment may lie */
+    uint64_t punch_task;            /* lock: when the tasks before it are drained, prefixes are given back; 0: none */
+    bool give_back_due, giving_back;    /* lock */
+    /* a scan */
+    const struct box *within;
+    void (*damaged)(void *context, const char *key, const struct error *why);
+    void *damaged_context;
+
+    struct worker *workers;
+    unsigned worker_count;
+
+    pthread_mutex_t lock;
+    /* all below: lock */
+    uint64_t tasks;
+    uint64_t claim_task, claim_piece, claim_pieces; /* the cursor; claim_pieces of claim_task */
+    struct box claim_box;
+    struct cell_range claim_cells;
+    uint64_t next_ticket, next_grant;
+    struct ring ring;
+    struct read *reads;
+    uint64_t read_count;
+    struct read *unused, *ready;
+    uint64_t task;                  /* that the tile holds */
+    enum stage_phase phase;
+    struct box box;                 /* of the task; read without lock while its phase lasts */
+    struct tile tile;
+    char *tile_memory;
+    uint64_t pieces_left;
+    uint64_t unit_next, units, units_left;
+    bool failed;
+    struct error error;
+};
+
+extern const struct stage_from from_chunks, from_segments;
+extern const struct stage_to to_chunks, to_segments;
+
+/* Run a prepared stage until its last task is drained. */
+bool stage_run(struct stage_run *run, struct error *err);
+
+/* ---- for sources and sinks ---- */
+
+/* The box of a task: clipped to the array (a scan: to `within`). */
+void stage_task_box(const struct stage_run *run, uint64_t task, struct box *box);
+/* The box and the cells of run->claim_task, for enter_task. */
+void stage_claim_box(struct stage_run *run);
+/* Elements on their way: into the tile, or into the worker's digest. */
+void stage_deliver(struct worker *w, const struct run *run);
+void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item);
+/* `count` units need the tile no more. */
+void stage_units_done(struct stage_run *run, uint64_t count);
+/* A write buffer that is not in flight; NULL: none now. */
+struct write *stage_free_write(struct worker *w);
+
+#endif

@@ -1,0 +1,557 @@
+#include "engine/exec/stage.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+
+enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4 };
+
+/* ---- shared by sources and sinks ---- */
+
+void stage_task_box(const struct stage_run *run, uint64_t task, struct box *box)
+{
+    uint64_t coords[RANK_MAX];
+
+    if (run->within) {
+        *box = *run->within;
+        return;
+    }
+    grid_coords(&run->stage->tasks, task, coords);
+    grid_cell_box(&run->stage->tasks, coords, box);
+}
+
+void stage_claim_box(struct stage_run *run)
+{
+    stage_task_box(run, run->claim_task, &run->claim_box);
+    grid_cells_touched(&run->cells, &run->claim_box, &run->claim_cells);
+    run->claim_piece = 0;
+    run->claim_pieces = cell_range_cells(run->cells.rank, &run->claim_cells) * run->subs;
+}
+
+struct write *stage_free_write(struct worker *w)
+{
+    for (unsigned i = 0; i < w->run->stage->memory.write_slots; i++)
+        if (!w->writes[i].busy)
+            return &w->writes[i];
+    return NULL;
+}
+
+void stage_deliver(struct worker *w, const struct run *elements)
+{
+    if (w->run->to)
+        tile_scatter(&w->run->tile, elements);
+    else
+        digest_run(&w->digest, elements, w->run->within);
+}
+
+void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item)
+{
+    if (w->run->to)
+        tile_scatter_fill(&w->run->tile, piece, item);
+    else
+        digest_missing(&w->digest, piece, item, w->run->within);
+}
+
+/* ---- waking (lock held) ---- */
+
+static void wake(struct worker *w)
+{
+    if (w->sleeping) {
+        w->sleeping = false;
+        io_wake(w->io);
+    }
+}
+
+static void wake_all(struct stage_run *run)
+{
+    for (unsigned i = 0; i < run->worker_count; i++)
+        wake(&run->workers[i]);
+}
+
+/* Wake one sleeper, for one more ready piece. */
+static void wake_one(struct stage_run *run)
+{
+    for (unsigned i = 0; i < run->worker_count; i++)
+        if (run->workers[i].sleeping) {
+            wake(&run->workers[i]);
+            return;
+        }
+}
+
+/* The first failure wins. */
+static void fail(struct stage_run *run, const struct error *why)
+{
+    if (!run->failed)
+        run->error = *why;
+    run->failed = true;
+    wake_all(run);
+}
+
+static void fail_unlocked(struct stage_run *run, const struct error *why)
+{
+    pthread_mutex_lock(&run->lock);
+    fail(run, why);
+    pthread_mutex_unlock(&run->lock);
+}
+
+/* ---- phases (lock held) ---- */
+
+static void end_task(struct stage_run *run);
+
+/* The tile is full: drain it. */
+static void begin_drain(struct stage_run *run)
+{
+    run->phase = PHASE_DRAIN;
+    run->unit_next = 0;
+    run->units = run->units_left = run->to ? run->to->unit_count(run) : 0;
+    if (run->units == 0)
+        end_task(run);
+    wake_all(run);
+}
+
+static void begin_task(struct stage_run *run)
+{
+    struct cell_range cells;
+
+    run->phase = PHASE_FILL;
+    stage_task_box(run, run->task, &run->box);
+    grid_cells_touched(&run->cells, &run->box, &cells);
+    run->pieces_left = cell_range_cells(run->cells.rank, &cells) * run->subs;
+    if (run->to)
+        tile_init(&run->tile, run->stage->sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, run->item_bytes,
+                  &run->stage->parts, &run->box, run->target ? run->target->codecs.order : NULL, run->tile_memory);
+    wake_all(run);
+}
+
+static void end_task(struct stage_run *run)
+{
+    struct error err = { 0 };
+
+    if (run->from->leave_task)
+        run->from->leave_task(run);
+    if (run->to && run->to->leave_task && !run->to->leave_task(run, &err)) {
+        fail(run, &err);
+        return;
+    }
+    run->task++;
+    if (run->task == run->tasks) {
+        run->phase = PHASE_DONE;
+        wake_all(run);
+    } else {
+        begin_task(run);
+    }
+}
+
+void stage_units_done(struct stage_run *run, uint64_t count)
+{
+    pthread_mutex_lock(&run->lock);
+    assert(run->units_left >= count);
+    run->units_left -= count;
+    if (run->units_left == 0 && count > 0 && !run->failed)
+        end_task(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void piece_done(struct stage_run *run)
+{
+    assert(run->pieces_left > 0);
+    if (--run->pieces_left == 0 && !run->failed)
+        begin_drain(run);
+}
+
+/* ---- pieces ---- */
+
+/* Give ring memory to waiting pieces, in the order of their tickets. Lock held. */
+static void grant(struct stage_run *run)
+{
+    for (unsigned i = 0; i < run->worker_count; ) {
+        struct worker *w = &run->workers[i];
+        struct read *read = w->waiting;
+
+        if (!read || read->state != READ_WAITING || read->piece.ticket != run->next_grant) {
+            i++;
+            continue;
+        }
+        if (read->payload_bytes > 0) {
+            uint64_t from = size_align_down(read->payload_offset, IO_ALIGN);
+            uint64_t to = size_align_up(read->payload_offset + read->payload_bytes, IO_ALIGN);
+
+            read->memory = ring_take(&run->ring, to - from, &read->ring_id);
+            if (!read->memory)
+                return;
+            read->request = (struct io_request){
+                .op = IO_READ, .fd = read->object.fd >= 0 ? read->object.fd : scratch_fd(run->scratch),
+                .memory = read->memory, .offset = from, .bytes = to - from,
+            };
+        }
+        read->state = READ_GRANTED;
+        run->next_grant++;
+        wake(w);
+        i = 0;
+    }
+}
+
+/* A piece whose bytes are here (or that has none): any worker may decode it. Lock held. */
+static void put_ready(struct stage_run *run, struct read *read)
+{
+    struct read **at = &run->ready;
+
+    while (*at && (*at)->piece.ticket < read->piece.ticket)
+        at = &(*at)->next;
+    read->next = *at;
+    *at = read;
+    read->state = READ_READY;
+    wake_one(run);
+}
+
+/* Take the next piece of the source, if this worker may begin another read. Lock held. */
+static struct read *claim(struct worker *w, struct error *err)
+{
+    struct stage_run *run = w->run;
+    struct read *read = run->unused;
+    struct piece *piece;
+
+    if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
+        return NULL;
+    while (run->claim_piece == run->claim_pieces) {
+        if (run->claim_task + 1 >= run->tasks)
+            return NULL;
+        run->claim_task++;
+        if (!run->from->enter_task(run, err)) {
+            fail(run, err);
+            return NULL;
+        }
+    }
+    run->unused = read->next;
+    memset(read, 0, sizeof *read);
+    piece = &read->piece;
+    piece->task = run->claim_task;
+    piece->ticket = run->next_ticket++;
+    piece->cell = run->claim_piece / run->subs;
+    piece->sub = run->claim_piece % run->subs;
+    cell_range_coords(run->cells.rank, &run->claim_cells, piece->cell, piece->coords);
+    if (run->from->claimed)
+        run->from->claimed(run, read);
+    run->claim_piece++;
+    read->object.fd = -1;
+    w->waiting = read;
+    return read;
+}
+
+/* Submit what was granted. */
+static void submit_granted(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct read *read;
+
+    pthread_mutex_lock(&run->lock);
+    read = w->waiting;
+    if (read && read->state == READ_GRANTED) {
+        w->waiting = NULL;
+        if (read->memory) {
+            read->state = READ_SUBMITTED;
+        } else {
+            put_ready(run, read);
+            read = NULL;
+        }
+    } else {
+        read = NULL;
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (read) {
+        w->reads_in_flight++;
+        io_submit(w->io, &read->request);
+    }
+}
+
+/* Claim, locate and submit pieces until memory, slots or pieces run out. */
+static bool start_reads(struct worker *w, struct error *err)
+{
+    struct stage_run *run = w->run;
+
+    for (unsigned i = 0; i < CLAIMS_AT_ONCE; i++) {
+        struct read *read;
+
+        submit_granted(w);
+        pthread_mutex_lock(&run->lock);
+        read = claim(w, err);
+        pthread_mutex_unlock(&run->lock);
+        if (!read)
+            return i > 0;
+        if (!run->from->locate(run, read, err)) {
+            fail_unlocked(run, err);
+            return false;
+        }
+        pthread_mutex_lock(&run->lock);
+        read->state = READ_WAITING;
+        grant(run);
+        pthread_mutex_unlock(&run->lock);
+    }
+    submit_granted(w);
+    return true;
+}
+
+/* Give back what a piece held. Lock held. */
+static void release_read(struct stage_run *run, struct read *read)
+{
+    if (read->memory) {
+        ring_give_back(&run->ring, read->ring_id);
+        read->memory = NULL;
+    }
+    read->state = READ_UNUSED;
+    read->next = run->unused;
+    run->unused = read;
+    grant(run);
+}
+
+/* A damaged chunk of a scan that wants to know them all. */
+static bool report_damage(struct stage_run *run, const struct read *read, struct error *err)
+{
+    struct chunk_place place;
+
+    if (!run->damaged || err->code != ERR_INPUT)
+        return false;
+    array_chunk_place(run->array, read->piece.coords, &place);
+    pthread_mutex_lock(&run->lock);
+    run->damaged(run->damaged_context, place.key, err);
+    pthread_mutex_unlock(&run->lock);
+    *err = (struct error){ 0 };
+    return true;
+}
+
+/* What the piece counts for in the progress: its share of the part of its cell that the task needs. */
+static uint64_t piece_work_bytes(const struct stage_run *run, const struct piece *piece)
+{
+    struct box needed;
+    uint64_t items;
+
+    if (!box_intersect(run->cells.rank, &piece->box, &run->box, &needed))
+        return 0;
+    items = box_elements(run->cells.rank, &needed);
+    return (items / run->subs + (piece->sub == 0 ? items % run->subs : 0)) * run->item_bytes;
+}
+
+/* Decode one ready piece of the task at hand. False: there was none. */
+static bool decode_ready(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct error err = { 0 };
+    struct read *read = NULL;
+    bool ok;
+
+    pthread_mutex_lock(&run->lock);
+    if (run->phase == PHASE_FILL && !run->failed && run->ready && run->ready->piece.task == run->task) {
+        read = run->ready;
+        run->ready = read->next;
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (!read)
+        return false;
+    ok = run->from->decode(w, read, &err) || report_damage(run, read, &err);
+    report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
+    pthread_mutex_lock(&run->lock);
+    release_read(run, read);
+    if (!ok)
+        fail(run, &err);
+    else
+        piece_done(run);
+    pthread_mutex_unlock(&run->lock);
+    return true;
+}
+
+/* ---- units ---- */
+
+/* Drain one unit of the task at hand, or write what is held back when none is left. False: nothing to do. */
+static bool drain_one(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct error err = { 0 };
+    uint64_t unit = UINT64_MAX;
+    bool draining, ok = true;
+
+    pthread_mutex_lock(&run->lock);
+    draining = run->phase == PHASE_DRAIN && !run->failed && run->to;
+    if (draining && run->unit_next < run->units && run->to->has_room(w))
+        unit = run->unit_next++;
+    draining = draining && run->unit_next == run->units;
+    pthread_mutex_unlock(&run->lock);
+    if (unit != UINT64_MAX)
+        ok = run->to->drain(w, unit, &err);
+    else if (draining && run->to->flush && w->packing)
+        ok = run->to->flush(w, &err);
+    else
+        return false;
+    if (!ok)
+        fail_unlocked(run, &err);
+    return true;
+}
+
+/* ---- the loop ---- */
+
+static void read_done(struct worker *w, struct read *read)
+{
+    struct stage_run *run = w->run;
+
+    w->reads_in_flight--;
+    store_object_close(&read->object);
+    pthread_mutex_lock(&run->lock);
+    put_ready(run, read);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void handle(struct worker *w, struct io_request *request)
+{
+    struct error err = { 0 };
+
+    if (request->op == IO_READ) {
+        read_done(w, (struct read *)((char *)request - offsetof(struct read, request)));
+        return;
+    }
+    if (!w->run->to->written(w, (struct write *)((char *)request - offsetof(struct write, request)), &err))
+        fail_unlocked(w->run, &err);
+}
+
+static bool check_stop(struct stage_run *run)
+{
+    int signal_number = run->stop ? *run->stop : 0;
+    struct error err = { 0 };
+
+    if (signal_number == 0)
+        return false;
+    error_at(&err, signal_number == 15 ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
+             signal_number == 15 ? "SIGTERM" : "an interrupt");
+    fail_unlocked(run, &err);
+    return true;
+}
+
+/* Before sleeping: is there really nothing? Sets `sleeping`. */
+static bool may_sleep(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    bool ready, units, held, granted;
+
+    pthread_mutex_lock(&run->lock);
+    ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
+    units = run->to && run->phase == PHASE_DRAIN && run->unit_next < run->units && run->to->has_room(w);
+    held = run->phase == PHASE_DRAIN && run->unit_next == run->units && w->packing;
+    granted = w->waiting && w->waiting->state == READ_GRANTED;
+    w->sleeping = run->failed ? io_in_flight(w->io) > 0
+                              : run->phase != PHASE_DONE && !ready && !units && !held && !granted;
+    if (!run->failed && run->phase == PHASE_DONE)
+        w->sleeping = io_in_flight(w->io) > 0;
+    pthread_mutex_unlock(&run->lock);
+    return w->sleeping;
+}
+
+static bool finished(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    bool over;
+
+    pthread_mutex_lock(&run->lock);
+    over = (run->failed || run->phase == PHASE_DONE) && io_in_flight(w->io) == 0;
+    pthread_mutex_unlock(&run->lock);
+    return over;
+}
+
+/* Do what the source put off until the lock was free. */
+static void give_back(struct stage_run *run)
+{
+    bool mine;
+
+    pthread_mutex_lock(&run->lock);
+    mine = run->give_back_due && !run->giving_back;
+    run->giving_back = run->giving_back || mine;
+    run->give_back_due = run->give_back_due && !mine;
+    pthread_mutex_unlock(&run->lock);
+    if (!mine)
+        return;
+    run->from->give_back(run);
+    pthread_mutex_lock(&run->lock);
+    run->giving_back = false;
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void work(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct io_request *done[REAP_MAX];
+    bool idle = false;
+
+    while (!finished(w)) {
+        struct error err = { 0 };
+        bool sleep = idle && may_sleep(w), started;
+        unsigned count = io_reap(w->io, done, REAP_MAX, sleep);
+
+        if (sleep) {
+            pthread_mutex_lock(&run->lock);
+            w->sleeping = false;
+            pthread_mutex_unlock(&run->lock);
+        }
+        for (unsigned i = 0; i < count; i++)
+            handle(w, done[i]);
+        check_stop(run);
+        started = start_reads(w, &err);
+        give_back(run);
+        idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
+    }
+}
+
+/* The worker opens its io itself: a ring takes requests from the thread that made it alone. */
+static void *worker_main(void *argument)
+{
+    struct worker *w = argument;
+    struct stage_run *run = w->run;
+    struct error err = { 0 };
+
+    if (!io_open(&w->io, run->backend, run->stage->reads_in_flight + run->stage->memory.write_slots, &err)) {
+        fail_unlocked(run, &err);
+        return NULL;
+    }
+    work(w);
+    io_close(w->io);
+    w->io = NULL;
+    return NULL;
+}
+
+bool stage_run(struct stage_run *run, struct error *err)
+{
+    struct error first = { 0 };
+
+    run->task = 0;
+    run->claim_task = 0;
+    if (run->tasks == 0)
+        return true;
+    if (!run->from->enter_task(run, err))
+        return false;
+    begin_task(run);
+    if (run->pieces_left == 0)
+        begin_drain(run);
+    for (unsigned i = 0; i < run->worker_count; i++) {
+        struct worker *w = &run->workers[i];
+        pthread_attr_t attributes;
+        int result;
+
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+        result = pthread_create(&w->thread, &attributes, worker_main, w);
+        pthread_attr_destroy(&attributes);
+        w->started = result == 0;
+        if (result != 0) {
+            error_sys(&first, result, run->stage->span, "cannot start worker thread %u", i);
+            fail_unlocked(run, &first);
+            break;
+        }
+    }
+    for (unsigned i = 0; i < run->worker_count; i++)
+        if (run->workers[i].started)
+            pthread_join(run->workers[i].thread, NULL);
+    if (!run->failed)
+        return true;
+    error_locate(&run->error, run->stage->span);
+    if (err->code == ERR_NONE)
+        *err = run->error;
+    return false;
+}

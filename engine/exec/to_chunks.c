@@ -1,0 +1,89 @@
+/* to_chunks.c - the sink is the target's chunks: every part of the tile is one chunk, one unit. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "engine/array/copy.h"
+#include "engine/exec/stage.h"
+
+static uint64_t unit_count(struct stage_run *run)
+{
+    return tile_part_count(&run->tile);
+}
+
+static bool has_room(struct worker *w)
+{
+    return stage_free_write(w) != NULL;
+}
+
+/* Hand `bytes` at `memory` (IO_ALIGN aligned, with room up to the next border) to the kernel. */
+static void submit(struct worker *w, struct write *write, char *memory, uint64_t bytes)
+{
+    uint64_t write_bytes = bytes;
+
+    if (write->object.direct)
+        write_bytes = size_align_up(bytes, IO_ALIGN);
+    if (memory == write->memory)
+        memset(memory + bytes, 0, write_bytes - bytes);
+    write->object_bytes = bytes;
+    write->request = (struct io_request){
+        .op = IO_WRITE, .fd = write->object.fd, .memory = memory, .bytes = write_bytes,
+    };
+    write->busy = true;
+    io_submit(w->io, &write->request);
+}
+
+static bool drain(struct worker *w, uint64_t unit, struct error *err)
+{
+    struct stage_run *run = w->run;
+    const struct array_meta *target = run->target;
+    struct write *write = stage_free_write(w);
+    uint64_t encoded_bytes, part_items_bytes;
+    struct chunk_place place;
+    struct tile_part part;
+    char *encoded;
+
+    tile_part(&run->tile, unit, &part);
+    tile_part_pad(&run->tile, &part, target->fill);
+    part_items_bytes = box_elements(run->stage->parts.rank, &part.box) * run->item_bytes;
+    report_add(run->report, COUNT_WORK_BYTES, part_items_bytes);
+    if (!run->write_empty_chunks && !target->fill_undefined &&
+        all_equal_item(part.memory, part.bytes, target->fill, run->item_bytes)) {
+        report_add(run->report, COUNT_TARGET_EMPTY, 1);
+        stage_units_done(run, 1);
+        return true;
+    }
+    write->holds_tile = write->memory == NULL;
+    encoded = write->holds_tile ? part.memory : write->memory;
+    if (!encode(w->encoder, part.memory, encoded, &encoded_bytes, err))
+        return false;
+    array_chunk_place(target, part.coords, &place);
+    memcpy(write->key, place.key, sizeof write->key);
+    if (!store_object_create(run->target_store, place.key, &write->object, err))
+        return false;
+    submit(w, write, encoded, encoded_bytes);
+    if (!write->holds_tile)
+        stage_units_done(run, 1);
+    return true;
+}
+
+static bool written(struct worker *w, struct write *write, struct error *err)
+{
+    struct stage_run *run = w->run;
+    bool ok;
+
+    write->busy = false;
+    if (write->request.result < 0) {
+        store_object_close(&write->object);
+        return error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'",
+                         write->key, store_path(run->target_store));
+    }
+    ok = store_object_finish(run->target_store, &write->object, write->object_bytes, err);
+    report_add(run->report, COUNT_TARGET_WRITE_BYTES, write->object_bytes);
+    report_add(run->report, COUNT_TARGET_OBJECTS, 1);
+    if (write->holds_tile)
+        stage_units_done(run, 1);
+    return ok;
+}
+
+const struct stage_to to_chunks = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written };

@@ -1,0 +1,135 @@
+/* to_segments.c - the sink is the scratch file: the tile becomes one segment. A unit is one block of one extent.
+ *
+ * A worker packs encoded blocks into a write buffer; when the next might not fit, the buffer gets a place in the
+ * file and is written, and the entries of its blocks get their offsets. So a segment has no gaps but the padding of
+ * each write, and lies in bucket order but for what the workers wrote side by side. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "engine/exec/stage.h"
+#include "engine/io/os.h"
+
+static uint64_t unit_count(struct stage_run *run)
+{
+    uint64_t units = tile_part_count(&run->tile) * run->index_blocks;
+
+    memset(run->index, 0, units * sizeof *run->index);
+    return units;
+}
+
+static uint64_t block_encoded_bytes_max(const struct stage_run *run)
+{
+    return spill_encoded_bytes_max(scratch_layout(run->scratch)->block_bytes);
+}
+
+static bool has_room(struct worker *w)
+{
+    return w->packing || stage_free_write(w);
+}
+
+/* Write the packed buffer. */
+static bool flush(struct worker *w, struct error *err)
+{
+    struct stage_run *run = w->run;
+    struct write *write = w->packing;
+    uint64_t offset, bytes = size_align_up(w->packed_bytes, IO_ALIGN);
+    uint32_t count = w->packed_count;
+
+    if (!write)
+        return true;
+    if (!scratch_take(run->scratch, bytes, &offset, err))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        run->index[w->packed_entries[i]].place += offset;
+    memset(write->memory + w->packed_bytes, 0, bytes - w->packed_bytes);
+    write->request = (struct io_request){
+        .op = IO_WRITE, .fd = scratch_fd(run->scratch), .memory = write->memory, .offset = offset, .bytes = bytes,
+    };
+    write->busy = true;
+    w->packing = NULL;
+    w->packed_bytes = 0;
+    w->packed_count = 0;
+    io_submit(w->io, &write->request);
+    stage_units_done(run, count);
+    return true;
+}
+
+static void pack(struct worker *w, uint64_t unit, const char *raw, uint64_t raw_bytes)
+{
+    struct stage_run *run = w->run;
+    enum spill_encoding encoding;
+    char *to = w->packing->memory + w->packed_bytes;
+    uint64_t bytes = spill_encode(scratch_layout(run->scratch)->encoding, raw, raw_bytes, run->item_bytes, to,
+                                  w->encode_scratch, &encoding);
+
+    run->index[unit] = (struct index_entry){
+        .place = w->packed_bytes | (uint64_t)encoding << 56,
+        .bytes = (uint32_t)bytes,
+        .checksum = scratch_checksum(to, bytes),
+    };
+    w->packed_entries[w->packed_count++] = (uint32_t)unit;
+    w->packed_bytes += bytes;
+    report_add(run->report, COUNT_SPILL_RAW_BYTES, raw_bytes);
+    report_add(run->report, COUNT_WORK_BYTES, raw_bytes);
+}
+
+static bool drain(struct worker *w, uint64_t unit, struct error *err)
+{
+    struct stage_run *run = w->run;
+    uint64_t block_bytes = scratch_layout(run->scratch)->block_bytes;
+    uint64_t first = unit % run->index_blocks * block_bytes;
+    struct tile_part part;
+
+    tile_part(&run->tile, unit / run->index_blocks, &part);
+    if (first >= part.bytes) {
+        stage_units_done(run, 1);
+        return true;
+    }
+    if (!w->packing)
+        w->packing = stage_free_write(w);
+    pack(w, unit, part.memory + first, size_min(block_bytes, part.bytes - first));
+    if (w->packed_count == PACKED_ENTRIES_MAX ||
+        w->packed_bytes + block_encoded_bytes_max(run) > run->stage->memory.write_bytes)
+        return flush(w, err);
+    return true;
+}
+
+static bool written(struct worker *w, struct write *write, struct error *err)
+{
+    struct stage_run *run = w->run;
+
+    write->busy = false;
+    if (write->request.result < 0)
+        return error_sys(err, (int)-write->request.result, scratch_layout(run->scratch)->span,
+                         "cannot write the scratch file '%s'", scratch_layout(run->scratch)->path);
+    report_add(run->report, COUNT_SPILL_WRITE_BYTES, write->request.bytes);
+    return true;
+}
+
+/* The index follows the data. */
+static bool leave_task(struct stage_run *run, struct error *err)
+{
+    struct segment *segment = scratch_segment(run->scratch, run->task);
+    uint64_t entries = tile_part_count(&run->tile) * run->index_blocks;
+    uint64_t bytes = size_align_up(entries * sizeof *run->index, IO_ALIGN);
+    int result;
+
+    memset(run->index + entries, 0, bytes - entries * sizeof *run->index);
+    if (!scratch_take(run->scratch, bytes, &segment->index_offset, err))
+        return false;
+    segment->index_bytes = bytes;
+    segment->data_offset = run->segment_begin_offset;
+    result = os_pwrite_all(scratch_fd(run->scratch), run->index, bytes, segment->index_offset);
+    if (result < 0)
+        return error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",
+                         scratch_layout(run->scratch)->path);
+    run->segment_begin_offset = scratch_bytes_taken(run->scratch);
+    report_add(run->report, COUNT_SPILL_WRITE_BYTES, bytes);
+    return true;
+}
+
+const struct stage_to to_segments = {
+    .unit_count = unit_count, .has_room = has_room, .drain = drain, .flush = flush, .written = written,
+    .leave_task = leave_task,
+};

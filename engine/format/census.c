@@ -1,0 +1,201 @@
+/* Samples first, since they are what a plan needs; then counting, as far as the time goes:
+ *
+ *     small grids   each chunk is looked at (stat), so sizes are exact too
+ *     others        the directory is listed, up to ENTRIES_MAX names that are chunks of the grid
+ */
+#include "engine/format/census.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "engine/io/os.h"
+
+enum { SAMPLES_MAX = 16, STAT_CHUNKS_MAX = 4096, ENTRIES_MAX = 200000, ENTRIES_PER_CLOCK = 256 };
+
+/* What the sizes are collected in. */
+struct sizes {
+    uint64_t present, bytes, bytes_max;
+};
+
+static void sizes_add(struct sizes *z, uint64_t bytes)
+{
+    z->present++;
+    z->bytes = size_add_sat(z->bytes, bytes);
+    z->bytes_max = size_max(z->bytes_max, bytes);
+}
+
+static void chunk_key(const struct array_meta *m, uint64_t index, struct chunk_place *place)
+{
+    uint64_t coords[RANK_MAX];
+
+    grid_coords(&m->chunks, index, coords);
+    array_chunk_place(m, coords, place);
+}
+
+static bool sample_chunk(const struct array_meta *m, struct store *s, uint64_t index, struct sizes *sizes,
+                         struct codec_sample *codec, struct error *err)
+{
+    _Alignas(IO_ALIGN) char head[IO_ALIGN];
+    struct chunk_place place;
+    struct object o;
+    int64_t got;
+
+    chunk_key(m, index, &place);
+    if (!store_object_open(s, place.key, &o, err))
+        return false;
+    if (o.fd < 0)
+        return true;
+    sizes_add(sizes, o.bytes);
+    got = os_pread(o.fd, head, o.direct ? sizeof head : 64, 0);
+    store_object_close(&o);
+    if (got < 0)
+        return error_sys(err, (int)-got, store_span(s), "cannot read '%s/%s'", store_path(s), place.key);
+    if (got >= 16)
+        codec_sample_add(codec, &m->codecs, head, (uint64_t)got);
+    return true;
+}
+
+/* The first, the last, and some evenly between. */
+static bool sample(const struct array_meta *m, struct store *s, double until, struct chunk_census *out,
+                   struct sizes *sizes, struct error *err)
+{
+    uint64_t wanted = size_min(out->chunks, SAMPLES_MAX);
+
+    for (uint64_t i = 0; i < wanted && (i == 0 || os_now() < until); i++) {
+        uint64_t index = wanted == 1 ? 0 :
+                         (uint64_t)((unsigned __int128)i * (out->chunks - 1) / (wanted - 1));
+
+        if (!sample_chunk(m, s, index, sizes, &out->codec, err))
+            return false;
+        out->sampled++;
+    }
+    out->sampled_present = sizes->present;
+    return true;
+}
+
+/* ---- counting ---- */
+
+static bool count_by_stat(const struct array_meta *m, struct store *s, double until, struct chunk_census *out,
+                          struct error *err)
+{
+    struct sizes sizes = { 0 };
+
+    for (uint64_t i = 0; i < out->chunks; i++) {
+        struct chunk_place place;
+        struct object o;
+        struct stat st;
+
+        if (i % ENTRIES_PER_CLOCK == ENTRIES_PER_CLOCK - 1 && os_now() >= until)
+            return true;
+        chunk_key(m, i, &place);
+        if (os_fstatat(store_root_fd(s), place.key, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (!S_ISREG(st.st_mode)) {     /* opening it says what is wrong */
+            if (!store_object_open(s, place.key, &o, err))
+                return false;
+            store_object_close(&o);
+        }
+        sizes_add(&sizes, (uint64_t)st.st_size);
+    }
+    out->present = sizes.present;
+    out->counted = true;
+    out->encoded_bytes_mean = sizes.present ? sizes.bytes / sizes.present : 0;
+    out->encoded_bytes_max = sizes.bytes_max;
+    return true;
+}
+
+/* Where a walk of the directories is. */
+struct walk {
+    const struct array_meta *m;
+    double until;
+    uint64_t entries, present;
+    bool stopped;
+};
+
+/* One coordinate at *at, of axis `axis`; false if it is none of the grid. "00" is no coordinate. */
+static bool parse_coordinate(const struct walk *w, unsigned axis, const char **at)
+{
+    const char *start = *at;
+    uint64_t value = 0;
+
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        if (!size_mul(value, 10, &value) || !size_add(value, (uint64_t)(**at - '0'), &value))
+            return false;
+    return *at > start && (*start != '0' || *at == start + 1) && value < grid_axis_cells(&w->m->chunks, axis);
+}
+
+/* Is the name a whole key of a chunk in one directory ("1.2", "c.1.2")? */
+static bool is_flat_key(const struct walk *w, const char *name)
+{
+    if (w->m->keys.with_c && *name++ != 'c')
+        return false;
+    for (unsigned axis = 0; axis < w->m->chunks.rank; axis++) {
+        if ((axis || w->m->keys.with_c) && *name++ != w->m->keys.separator)
+            return false;
+        if (!parse_coordinate(w, axis, &name))
+            return false;
+    }
+    return *name == '\0';
+}
+
+static bool is_coordinate(const struct walk *w, unsigned axis, const char *name)
+{
+    return parse_coordinate(w, axis, &name) && *name == '\0';
+}
+
+/* Count the names below `name`. With '/' a directory holds the coordinates of one axis, `axis`. */
+static void walk_directory(struct walk *w, int parent_fd, const char *name, unsigned axis)
+{
+    bool nested = w->m->keys.separator == '/' && w->m->chunks.rank > 0;
+    int fd = os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+
+    if (!directory) {
+        if (fd >= 0)
+            os_close(fd);
+        return;
+    }
+    while (!w->stopped && (entry = readdir(directory))) {
+        if (++w->entries % ENTRIES_PER_CLOCK == 0)
+            w->stopped = w->entries >= ENTRIES_MAX || os_now() >= w->until;
+        if (!nested)
+            w->present += is_flat_key(w, entry->d_name);
+        else if (is_coordinate(w, axis, entry->d_name) && axis + 1 == w->m->chunks.rank)
+            w->present++;
+        else if (is_coordinate(w, axis, entry->d_name))
+            walk_directory(w, fd, entry->d_name, axis + 1);
+    }
+    closedir(directory);
+}
+
+static void count_by_listing(const struct array_meta *m, const struct store *s, double until,
+                             struct chunk_census *out)
+{
+    struct walk w = { .m = m, .until = until };
+    bool below_c = m->keys.with_c && m->keys.separator == '/';
+
+    w.stopped = os_now() >= until;
+    walk_directory(&w, store_root_fd(s), below_c ? "c" : ".", 0);
+    out->counted = !w.stopped;
+    out->present = w.stopped ? 0 : w.present;
+}
+
+bool array_census(const struct array_meta *m, struct store *s, double seconds_max,
+                  struct chunk_census *out, struct error *err)
+{
+    double until = os_now() + seconds_max;
+    struct sizes sizes = { 0 };
+
+    *out = (struct chunk_census){ .chunks = grid_cells(&m->chunks) };
+    if (!sample(m, s, until, out, &sizes, err))
+        return false;
+    out->encoded_bytes_mean = sizes.present ? sizes.bytes / sizes.present : 0;
+    out->encoded_bytes_max = sizes.bytes_max;
+    if (out->chunks <= STAT_CHUNKS_MAX)
+        return count_by_stat(m, s, until, out, err);
+    count_by_listing(m, s, until, out);
+    return true;
+}

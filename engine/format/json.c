@@ -1,0 +1,482 @@
+#include "engine/format/json.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Nodes and strings are carved from blocks that are freed together. */
+struct block {
+    struct block *next;
+    size_t used, size;
+    _Alignas(16) char bytes[];
+};
+
+struct json_doc {
+    struct block *blocks;
+    size_t blocks_bytes;
+    const struct json *root;
+};
+
+struct parser {
+    struct json_doc *doc;
+    const char *begin, *at, *end;
+    unsigned depth;
+    const char *why;            /* NULL: all is well */
+};
+
+static void *carve(struct parser *p, size_t bytes)
+{
+    struct json_doc *doc = p->doc;
+    struct block *block = doc->blocks;
+    void *found;
+
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (!block || block->size - block->used < bytes) {
+        size_t size = bytes > 64 * 1024 ? bytes : 64 * 1024;
+
+        block = size > JSON_TREE_BYTES_MAX - doc->blocks_bytes ? NULL : malloc(sizeof *block + size);
+        if (!block) {
+            p->why = "it holds more than there is memory for";
+            return NULL;
+        }
+        *block = (struct block){ .next = doc->blocks, .size = size };
+        doc->blocks = block;
+        doc->blocks_bytes += size;
+    }
+    found = block->bytes + block->used;
+    block->used += bytes;
+    return found;
+}
+
+static void *complain(struct parser *p, const char *why)
+{
+    if (!p->why)
+        p->why = why;
+    return NULL;
+}
+
+static void skip_space(struct parser *p)
+{
+    while (p->at < p->end && (*p->at == ' ' || *p->at == '\t' || *p->at == '\n' || *p->at == '\r'))
+        p->at++;
+}
+
+/* The next character, or NUL at the end. */
+static char peek(const struct parser *p)
+{
+    return p->at < p->end ? *p->at : '\0';
+}
+
+static bool accept(struct parser *p, const char *word)
+{
+    size_t length = strlen(word);
+
+    if ((size_t)(p->end - p->at) < length || memcmp(p->at, word, length))
+        return false;
+    p->at += length;
+    return true;
+}
+
+/* ---- strings ---- */
+
+/* Length of the well-formed UTF-8 sequence at `at`, 0 if there is none. */
+static size_t utf8_sequence(const unsigned char *at, size_t left)
+{
+    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
+
+    if (length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
+        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+static char *put_utf8(char *to, uint32_t c)
+{
+    if (c < 0x80) {
+        *to++ = (char)c;
+    } else if (c < 0x800) {
+        *to++ = (char)(0xc0 | c >> 6);
+        *to++ = (char)(0x80 | (c & 0x3f));
+    } else if (c < 0x10000) {
+        *to++ = (char)(0xe0 | c >> 12);
+        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (c & 0x3f));
+    } else {
+        *to++ = (char)(0xf0 | c >> 18);
+        *to++ = (char)(0x80 | (c >> 12 & 0x3f));
+        *to++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (c & 0x3f));
+    }
+    return to;
+}
+
+static bool hex4(struct parser *p, uint32_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < 4; i++, p->at++) {
+        char c = peek(p);
+
+        if (c >= '0' && c <= '9')
+            *out = *out << 4 | (uint32_t)(c - '0');
+        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+            *out = *out << 4 | (uint32_t)((c | 0x20) - 'a' + 10);
+        else
+            return false;
+    }
+    return true;
+}
+
+/* After "\u". Half a surrogate pair means nothing and becomes U+FFFD. */
+static bool unicode_escape(struct parser *p, uint32_t *c)
+{
+    const char *before;
+    uint32_t low;
+
+    if (!hex4(p, c))
+        return false;
+    if (*c >= 0xdc00 && *c <= 0xdfff)
+        *c = 0xfffd;
+    if (*c < 0xd800 || *c > 0xdbff)
+        return true;
+    before = p->at;
+    if (accept(p, "\\u") && hex4(p, &low) && low >= 0xdc00 && low <= 0xdfff) {
+        *c = 0x10000 + ((*c - 0xd800) << 10) + (low - 0xdc00);
+    } else {
+        p->at = before;
+        *c = 0xfffd;
+    }
+    return true;
+}
+
+/* The character after a backslash. */
+static bool escape(struct parser *p, char **to)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    char c = peek(p);
+    const char *found = c ? strchr(names, c) : NULL;
+    uint32_t code;
+
+    p->at++;
+    if (found) {
+        *(*to)++ = values[found - names];
+        return true;
+    }
+    if (c != 'u' || !unicode_escape(p, &code))
+        return complain(p, "a backslash is followed by something that is no escape");
+    *to = put_utf8(*to, code);
+    return true;
+}
+
+/* At the opening quote. The decoded characters are never more than those written. */
+static bool parse_string(struct parser *p, const char **chars, uint32_t *length)
+{
+    const char *close = p->at + 1;
+    char *to, *start;
+
+    while (close < p->end && *close != '"')
+        close += *close == '\\' && p->end - close > 1 ? 2 : 1;
+    if (close >= p->end)
+        return complain(p, "a string does not end");
+    start = to = carve(p, (size_t)(close - p->at));
+    if (!start)
+        return false;
+    p->at++;
+    while (p->at < close) {
+        size_t sequence = utf8_sequence((const unsigned char *)p->at, (size_t)(close - p->at));
+
+        if ((unsigned char)*p->at < 0x20)
+            return complain(p, "a string holds a control character");
+        if (!sequence)
+            return complain(p, "a string is not UTF-8");
+        if (*p->at == '\\') {
+            p->at++;
+            if (!escape(p, &to))
+                return false;
+            continue;
+        }
+        memcpy(to, p->at, sequence);
+        to += sequence;
+        p->at += sequence;
+    }
+    if (p->at != close)
+        return complain(p, "a string ends inside an escape");
+    p->at++;
+    *to = '\0';
+    *chars = start;
+    *length = (uint32_t)(to - start);
+    return true;
+}
+
+/* ---- values ---- */
+
+/* `key` (NULL: none) was read before and is taken over into the node. */
+static struct json *parse_value(struct parser *p, const struct json *key);
+
+static bool digits(struct parser *p)
+{
+    const char *before = p->at;
+
+    while (peek(p) >= '0' && peek(p) <= '9')
+        p->at++;
+    return p->at > before;
+}
+
+static bool parse_number(struct parser *p, struct json *node)
+{
+    const char *start = p->at;
+    char *chars;
+
+    accept(p, "-");
+    if (!accept(p, "0") && !digits(p))
+        return complain(p, "expected a value");
+    if (accept(p, ".") && !digits(p))
+        return complain(p, "a number has no digits after its point");
+    if (peek(p) == 'e' || peek(p) == 'E') {
+        p->at++;
+        if (!accept(p, "+"))
+            accept(p, "-");
+        if (!digits(p))
+            return complain(p, "a number has no digits in its exponent");
+    }
+    node->length = (uint32_t)(p->at - start);
+    chars = carve(p, node->length + 1u);
+    if (!chars)
+        return false;
+    memcpy(chars, start, node->length);
+    chars[node->length] = '\0';
+    node->chars = chars;
+    node->kind = JSON_NUMBER;
+    return true;
+}
+
+static bool parse_key(struct parser *p, struct json *key)
+{
+    uint32_t length;
+
+    skip_space(p);
+    if (peek(p) != '"')
+        return complain(p, "expected a key in double quotes");
+    key->key_source = p->at;
+    if (!parse_string(p, &key->key, &length))
+        return false;
+    key->key_source_length = (uint32_t)(p->at - key->key_source);
+    skip_space(p);
+    return accept(p, ":") || complain(p, "expected ':'");
+}
+
+/* After '[' or '{'. */
+static bool parse_members(struct parser *p, struct json *node, const char *close)
+{
+    const struct json **link = &node->first;
+
+    if (++p->depth > JSON_DEPTH_MAX)
+        return complain(p, "it is nested too deeply");
+    skip_space(p);
+    if (accept(p, close)) {
+        p->depth--;
+        return true;
+    }
+    do {
+        struct json key = { 0 }, *member;
+
+        if (node->kind == JSON_OBJECT && !parse_key(p, &key))
+            return false;
+        member = parse_value(p, &key);
+        if (!member)
+            return false;
+        *link = member;
+        link = &member->next;
+        node->count++;
+        skip_space(p);
+    } while (accept(p, ","));
+    if (!accept(p, close))
+        return complain(p, node->kind == JSON_OBJECT ? "expected ',' or '}'" : "expected ',' or ']'");
+    p->depth--;
+    return true;
+}
+
+static bool parse_into(struct parser *p, struct json *node)
+{
+    static const char *const tokens[] = { "NaN", "Infinity", "-Infinity" };
+
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
+        if (accept(p, tokens[i])) {
+            node->kind = JSON_TOKEN;
+            node->chars = tokens[i];
+            node->length = (uint32_t)strlen(tokens[i]);
+            return true;
+        }
+    if (accept(p, "null")) {
+        node->kind = JSON_NULL;
+        return true;
+    }
+    if ((node->truth = accept(p, "true")) || accept(p, "false")) {
+        node->kind = JSON_BOOL;
+        return true;
+    }
+    if (peek(p) == '"') {
+        node->kind = JSON_STRING;
+        return parse_string(p, &node->chars, &node->length);
+    }
+    if (accept(p, "[")) {
+        node->kind = JSON_ARRAY;
+        return parse_members(p, node, "]");
+    }
+    if (accept(p, "{")) {
+        node->kind = JSON_OBJECT;
+        return parse_members(p, node, "}");
+    }
+    return parse_number(p, node);
+}
+
+static struct json *parse_value(struct parser *p, const struct json *key)
+{
+    struct json *node = carve(p, sizeof *node);
+
+    if (!node)
+        return NULL;
+    *node = key ? *key : (struct json){ 0 };
+    skip_space(p);
+    node->source = p->at;
+    if (!parse_into(p, node))
+        return NULL;
+    node->source_length = (uint32_t)(p->at - node->source);
+    return node;
+}
+
+bool json_parse(struct json_doc **out, const char *text, uint64_t text_bytes, char *why, size_t why_bytes)
+{
+    struct parser p = { .begin = text, .at = text, .end = text + text_bytes };
+    unsigned line = 1;
+
+    *out = p.doc = calloc(1, sizeof *p.doc);
+    if (!p.doc) {
+        snprintf(why, why_bytes, "no memory");
+        return false;
+    }
+    if (text_bytes > UINT32_MAX)
+        complain(&p, "it is too long");
+    else
+        p.doc->root = parse_value(&p, NULL);
+    if (p.doc->root) {
+        skip_space(&p);
+        if (p.at == p.end)
+            return true;
+        complain(&p, "something follows the end");
+    }
+    for (const char *at = p.begin; at < p.at && at < p.end; at++)
+        line += *at == '\n';
+    snprintf(why, why_bytes, "line %u: %s", line, p.why);
+    json_free(p.doc);
+    *out = NULL;
+    return false;
+}
+
+void json_free(struct json_doc *doc)
+{
+    if (!doc)
+        return;
+    while (doc->blocks) {
+        struct block *next = doc->blocks->next;
+
+        free(doc->blocks);
+        doc->blocks = next;
+    }
+    free(doc);
+}
+
+const struct json *json_root(const struct json_doc *doc)
+{
+    return doc->root;
+}
+
+/* ---- looking at values ---- */
+
+const struct json *json_get(const struct json *object, const char *key)
+{
+    const struct json *found = NULL;
+
+    if (!object || object->kind != JSON_OBJECT)
+        return NULL;
+    for (const struct json *member = object->first; member; member = member->next)
+        if (!strcmp(member->key, key))
+            found = member;
+    return found;
+}
+
+const char *json_string(const struct json *value)
+{
+    return value && value->kind == JSON_STRING && strlen(value->chars) == value->length ? value->chars : NULL;
+}
+
+bool json_is(const struct json *value, const char *chars)
+{
+    const char *string = json_string(value);
+
+    return string && !strcmp(string, chars);
+}
+
+bool json_uint(const struct json *value, uint64_t *out)
+{
+    unsigned long long number;
+    char *end;
+
+    if (!value || value->kind != JSON_NUMBER || value->chars[0] == '-')
+        return false;
+    errno = 0;
+    number = strtoull(value->chars, &end, 10);
+    if (errno || *end)
+        return false;
+    *out = number;
+    return true;
+}
+
+bool json_int(const struct json *value, int64_t *out)
+{
+    long long number;
+    char *end;
+
+    if (!value || value->kind != JSON_NUMBER)
+        return false;
+    errno = 0;
+    number = strtoll(value->chars, &end, 10);
+    if (errno || *end)
+        return false;
+    *out = number;
+    return true;
+}
+
+/* ---- writing ---- */
+
+void json_write(const struct json *value, const char *without, struct text *out)
+{
+    bool first = true;
+
+    if (value->kind == JSON_TOKEN) {
+        text_addf(out, "\"%s\"", value->chars);
+        return;
+    }
+    if (value->kind != JSON_ARRAY && value->kind != JSON_OBJECT) {
+        text_add_bytes(out, value->source, value->source_length);
+        return;
+    }
+    text_add(out, value->kind == JSON_ARRAY ? "[" : "{");
+    for (const struct json *member = value->first; member; member = member->next) {
+        if (member->key && without && !strcmp(member->key, without))
+            continue;
+        if (!first)
+            text_add(out, ", ");
+        first = false;
+        if (member->key) {
+            text_add_bytes(out, member->key_source, member->key_source_length);
+            text_add(out, ": ");
+        }
+        json_write(member, NULL, out);
+    }
+    text_add(out, value->kind == JSON_ARRAY ? "]" : "}");
+}

@@ -1,0 +1,236 @@
+/* io.c - the choice of a back end, and what both have in common. See io.h. */
+#include "engine/io/io.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "engine/base/size.h"
+#include "engine/base/text.h"
+#include "engine/io/backend.h"
+#include "engine/io/os.h"
+
+/* EINTR and EAGAIN in a row without a byte moved, before the error is believed. */
+enum { RETRIES_MAX = 1000 };
+
+static const struct io_type *type_of(enum io_backend backend)
+{
+    assert(backend == IO_URING || backend == IO_THREADS);
+    return backend == IO_URING ? &io_uring_type : &io_threads_type;
+}
+
+const char *io_backend_name(enum io_backend backend)
+{
+    switch (backend) {
+    case IO_AUTO:    return "auto";
+    case IO_URING:   return "uring";
+    case IO_THREADS: return "threads";
+    }
+    return "?";
+}
+
+/* ---- requests ---- */
+
+uint32_t io_request_next_bytes(const struct io_request *request)
+{
+    return (uint32_t)size_min(request->bytes - request->done_bytes, GIB);
+}
+
+static bool finish(struct io_request *request, int64_t result)
+{
+    request->result = result;
+    return true;
+}
+
+bool io_request_advance(struct io_request *request, int64_t result)
+{
+    if ((result == -EINTR || result == -EAGAIN) && request->retries++ < RETRIES_MAX)
+        return false;
+    if (result < 0)
+        return finish(request, result);
+    request->retries = 0;
+    request->done_bytes += (uint64_t)result;
+    if (request->done_bytes == request->bytes)
+        return finish(request, (int64_t)request->done_bytes);
+    if (result == 0)
+        return finish(request, request->op == IO_READ ? (int64_t)request->done_bytes : -ENOSPC);
+    /* A direct read is cut inside a block by the end of the file alone, and its rest would not be aligned. */
+    if (request->op == IO_READ && (request->offset + request->done_bytes) % IO_ALIGN && os_is_direct(request->fd))
+        return finish(request, (int64_t)request->done_bytes);
+    return false;
+}
+
+/* ---- the contract of io.h ---- */
+
+bool io_open(struct io **io, enum io_backend backend, unsigned depth_max, struct error *err)
+{
+    const struct io_type *type = type_of(backend);
+    int result = type->open(io, depth_max);
+
+    if (result < 0) {
+        *io = NULL;
+        error_sys(err, -result, SPAN_NONE, "cannot set up I/O (%s, %u requests at once)",
+                  io_backend_name(backend), depth_max);
+        if (backend == IO_URING && result == -ENOMEM)
+            error_help(err, "raise the limit of locked memory (ulimit -l), or use fewer threads");
+        return false;
+    }
+    (*io)->type = type;
+    (*io)->depth_max = depth_max;
+    (*io)->in_flight = 0;
+    return true;
+}
+
+void io_close(struct io *io)
+{
+    if (!io)
+        return;
+    assert(io->in_flight == 0);
+    io->type->close(io);
+}
+
+void io_submit(struct io *io, struct io_request *request)
+{
+    assert(io->in_flight < io->depth_max);
+    io->in_flight++;
+    request->result = 0;
+    request->done_bytes = 0;
+    request->retries = 0;
+    request->next = NULL;
+    io->type->submit(io, request);
+}
+
+unsigned io_reap(struct io *io, struct io_request **done, unsigned max, bool wait)
+{
+    unsigned count = io->type->reap(io, done, max, wait);
+
+    assert(count <= io->in_flight);
+    io->in_flight -= count;
+    return count;
+}
+
+unsigned io_in_flight(const struct io *io)
+{
+    return io->in_flight;
+}
+
+void io_wake(struct io *io)
+{
+    io->type->wake(io);
+}
+
+uint64_t io_bytes(enum io_backend backend, unsigned depth_max)
+{
+    return type_of(backend)->bytes(depth_max);
+}
+
+/* ---- the choice ---- */
+
+/* -1: there is no such setting, so the kernel is older than it or has no io_uring. */
+static int uring_disabled_setting(void)
+{
+    FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+    int value = -1;
+
+    if (!file)
+        return -1;
+    if (fscanf(file, "%d", &value) != 1)
+        value = -1;
+    fclose(file);
+    return value;
+}
+
+struct refusal {
+    char why[sizeof ((struct io_choice *)0)->why];
+    const char *help;
+};
+
+static void explain_refusal(struct refusal *r, int sys_errno)
+{
+    int disabled = sys_errno == EPERM ? uring_disabled_setting() : 0;
+    struct rlimit locked = { 0 };
+
+    if (sys_errno == EPERM && disabled > 0) {
+        snprintf(r->why, sizeof r->why, "io_uring is switched off on this machine (kernel.io_uring_disabled is %d)",
+                 disabled);
+        r->help = "ask for 'sysctl kernel.io_uring_disabled=0', or leave the choice to sluice: threads do the same";
+    } else if (sys_errno == EPERM) {
+        snprintf(r->why, sizeof r->why, "io_uring is refused here, most likely by the container's seccomp profile");
+        r->help = "allow io_uring_setup, io_uring_enter and io_uring_register in the profile (Docker: "
+                  "--security-opt seccomp=...), or leave the choice to sluice: threads do the same";
+    } else if (sys_errno == ENOSYS) {
+        snprintf(r->why, sizeof r->why, "this kernel has no io_uring, or a sandbox hides it");
+        r->help = "leave the choice to sluice: threads do the same";
+    } else if (sys_errno == ENOMEM) {
+        getrlimit(RLIMIT_MEMLOCK, &locked);
+        snprintf(r->why, sizeof r->why, "io_uring may not lock the memory it needs (ulimit -l is %s)",
+                 locked.rlim_cur == RLIM_INFINITY ? "unlimited" : SIZE_TEXT(locked.rlim_cur));
+        r->help = "raise 'ulimit -l' (systemd: LimitMEMLOCK=), or leave the choice to sluice: threads do the same";
+    } else {
+        snprintf(r->why, sizeof r->why, "io_uring does not work here: %s", strerror(sys_errno));
+        r->help = "leave the choice to sluice: threads do the same";
+    }
+}
+
+/* Reads `bytes` of a file that holds them through a ring. 0 or -errno. */
+static int read_through_ring(int fd, void *to, uint64_t bytes)
+{
+    struct io_request request = { .op = IO_READ, .fd = fd, .memory = to, .bytes = bytes }, *done;
+    struct error err = { 0 };
+    struct io *io;
+
+    if (!io_open(&io, IO_URING, 1, &err))
+        return -err.sys_errno;
+    io_submit(io, &request);
+    while (!io_reap(io, &done, 1, true)) { }
+    io_close(io);
+    if (request.result < 0)
+        return (int)request.result;
+    return (uint64_t)request.result == bytes ? 0 : -EIO;
+}
+
+/* Setting up a ring can succeed where using it does not (old kernels, filters): so use it. 0 or -errno. */
+static int try_uring(void)
+{
+    static const char written[] = "sluice";
+    char got[sizeof written] = "";
+    int fd = memfd_create("sluice-probe", MFD_CLOEXEC), result;
+
+    if (fd < 0)
+        return -errno;
+    result = pwrite(fd, written, sizeof written, 0) == sizeof written ? 0 : -EIO;
+    if (result == 0)
+        result = read_through_ring(fd, got, sizeof got);
+    if (result == 0 && memcmp(got, written, sizeof got))
+        result = -EIO;
+    os_close(fd);
+    return result;
+}
+
+bool io_choose(struct io_choice *choice, enum io_backend wanted, struct error *err)
+{
+    struct refusal refusal;
+    int result;
+
+    *choice = (struct io_choice){ .backend = IO_THREADS };
+    if (wanted == IO_THREADS)
+        return true;
+    result = try_uring();
+    if (result == 0) {
+        choice->backend = IO_URING;
+        return true;
+    }
+    explain_refusal(&refusal, -result);
+    if (wanted == IO_URING) {
+        error_at(err, ERR_USAGE, SPAN_NONE, "%s", refusal.why);
+        error_help(err, "%s", refusal.help);
+        return false;
+    }
+    memcpy(choice->why, refusal.why, sizeof choice->why);
+    return true;
+}

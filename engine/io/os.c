@@ -1,0 +1,489 @@
+/* os.c - see os.h. Each function is one call through CALL(), which asks the seam and retries EINTR; below them are
+ * the few that are more than a call: opening beneath, renaming with flags, removing a tree. */
+#include "engine/io/os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/size.h"
+
+enum { REMOVE_DEPTH_MAX = 128 };
+
+/* ---- the seam ---- */
+
+/* The seam is the one state of this file: tests set it for the whole process, under whatever is being tested. */
+static _Atomic(const struct os_faults *) faults_now;
+static atomic_ullong faults_seen, faults_hit;
+
+void os_faults_set(const struct os_faults *faults)
+{
+    atomic_store(&faults_seen, 0);
+    atomic_store(&faults_hit, 0);
+    atomic_store(&faults_now, faults);
+}
+
+uint64_t os_faults_hit(void)
+{
+    return atomic_load(&faults_hit);
+}
+
+int os_fault(enum os_kind kind)
+{
+    const struct os_faults *faults = atomic_load_explicit(&faults_now, memory_order_acquire);
+    uint64_t call;
+
+    if (!faults)
+        return 0;
+    if (faults->absent & kind)
+        return ENOSYS;
+    if (!(faults->kinds & kind))
+        return 0;
+    call = atomic_fetch_add(&faults_seen, 1);
+    if (call < faults->first || (call > faults->first && !faults->forever))
+        return 0;
+    atomic_fetch_add(&faults_hit, 1);
+    return faults->how;
+}
+
+uint64_t os_fault_short(uint64_t bytes)
+{
+    /* A direct transfer must stay aligned, and one block of it cannot be halved. */
+    if (bytes % IO_ALIGN == 0)
+        return bytes <= IO_ALIGN ? bytes : size_align_up(bytes / 2, IO_ALIGN);
+    return bytes == 1 ? 1 : bytes / 2;
+}
+
+#define CALL(kind, call) \
+    ({ \
+        long result_; \
+        do { \
+            int fault_ = os_fault(kind); \
+            if (fault_ > 0) { \
+                errno = fault_; \
+                result_ = -1; \
+            } else \
+                result_ = (call); \
+        } while (result_ < 0 && errno == EINTR); \
+        result_ < 0 ? -(long)errno : result_; \
+    })
+
+/* ---- what is lacking ---- */
+
+enum lack { LACK_OPENAT2, LACK_RENAME_NEW, LACK_RENAME_EXCHANGE, LACK_FALLOCATE, LACK_PUNCH_HOLE, LACKS };
+
+static const char *const lack_sentences[LACKS] = {
+    [LACK_OPENAT2] = "no openat2: keys are opened directory by directory",
+    [LACK_RENAME_NEW] = "no rename that refuses to replace: looked whether the name was free before renaming",
+    [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
+    [LACK_FALLOCATE] = "no fallocate: the scratch file grew as it was written",
+    [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
+};
+
+static atomic_uint lacks;
+
+static void note_lack(enum lack lack)
+{
+    atomic_fetch_or_explicit(&lacks, 1u << lack, memory_order_relaxed);
+}
+
+const char *os_lacks(unsigned i)
+{
+    unsigned set = atomic_load_explicit(&lacks, memory_order_relaxed);
+
+    for (unsigned lack = 0; lack < LACKS; lack++)
+        if ((set & 1u << lack) && i-- == 0)
+            return lack_sentences[lack];
+    return NULL;
+}
+
+/* ---- plain calls ---- */
+
+int os_open(const char *path, int flags, mode_t mode)
+{
+    return (int)CALL(OS_OPEN, open(path, flags | O_CLOEXEC, mode));
+}
+
+int os_openat(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    return (int)CALL(OS_OPEN, openat(dir_fd, path, flags | O_CLOEXEC, mode));
+}
+
+int os_close(int fd)
+{
+    /* After EINTR the descriptor is gone on Linux; closing again could close another thread's. */
+    return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+bool os_is_direct(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_DIRECT);
+}
+
+int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    int how;
+
+    while ((how = os_fault(OS_READ)) == EINTR) { }
+    if (how > 0)
+        return -how;
+    if (how == OS_FAULT_ZERO)
+        return 0;
+    if (how == OS_FAULT_SHORT)
+        bytes = os_fault_short(bytes);
+    return CALL(0, pread(fd, to, bytes, (off_t)offset));
+}
+
+int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
+{
+    int how;
+
+    while ((how = os_fault(OS_WRITE)) == EINTR) { }
+    if (how > 0)
+        return -how;
+    if (how == OS_FAULT_ZERO)
+        return 0;
+    if (how == OS_FAULT_SHORT)
+        bytes = os_fault_short(bytes);
+    return CALL(0, pwrite(fd, from, bytes, (off_t)offset));
+}
+
+int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    for (size_t done = 0; done < bytes; ) {
+        int64_t got = os_pread(fd, (char *)to + done, bytes - done, offset + done);
+
+        if (got <= 0)
+            return got < 0 ? (int)got : -ENODATA;
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset)
+{
+    for (size_t done = 0; done < bytes; ) {
+        int64_t put = os_pwrite(fd, (const char *)from + done, bytes - done, offset + done);
+
+        if (put <= 0)
+            return put < 0 ? (int)put : -ENOSPC;
+        done += (size_t)put;
+    }
+    return 0;
+}
+
+int os_ftruncate(int fd, uint64_t bytes)
+{
+    return (int)CALL(OS_TRUNCATE, ftruncate(fd, (off_t)bytes));
+}
+
+static int fallocate_or_lack(int fd, int mode, uint64_t offset, uint64_t bytes, enum lack lack)
+{
+    int result = (int)CALL(OS_FALLOCATE, fallocate(fd, mode, (off_t)offset, (off_t)bytes));
+
+    if (result != -EOPNOTSUPP && result != -ENOSYS)
+        return result;
+    note_lack(lack);
+    return -EOPNOTSUPP;
+}
+
+int os_fallocate(int fd, uint64_t offset, uint64_t bytes)
+{
+    return fallocate_or_lack(fd, 0, offset, bytes, LACK_FALLOCATE);
+}
+
+int os_punch_hole(int fd, uint64_t offset, uint64_t bytes)
+{
+    return fallocate_or_lack(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes, LACK_PUNCH_HOLE);
+}
+
+int os_fstat(int fd, struct stat *st)
+{
+    return (int)CALL(OS_STAT, fstat(fd, st));
+}
+
+int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags)
+{
+    return (int)CALL(OS_STAT, fstatat(dir_fd, path, st, flags));
+}
+
+int os_mkdirat(int dir_fd, const char *path, mode_t mode)
+{
+    return (int)CALL(OS_MKDIR, mkdirat(dir_fd, path, mode));
+}
+
+int os_unlinkat(int dir_fd, const char *path, int flags)
+{
+    return (int)CALL(OS_UNLINK, unlinkat(dir_fd, path, flags));
+}
+
+int os_syncfs(int fd)
+{
+    return (int)CALL(OS_SYNC, syncfs(fd));
+}
+
+int os_fdatasync(int fd)
+{
+    return (int)CALL(OS_SYNC, fdatasync(fd));
+}
+
+int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)
+{
+    struct statvfs space;
+    int result = (int)CALL(OS_STAT, fstatvfs(fd, &space));
+
+    if (result < 0)
+        return result;
+    *free_bytes = size_mul_sat(space.f_bavail, space.f_frsize);
+    *free_files = space.f_files ? space.f_favail : UINT64_MAX;     /* btrfs and others have no such limit */
+    return 0;
+}
+
+double os_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* ---- opening beneath ---- */
+
+/* The next component of `path`: its length, with slashes before it skipped. 0: there is none. */
+static size_t component(const char **path)
+{
+    *path += strspn(*path, "/");
+    return strcspn(*path, "/");
+}
+
+static bool has_dotdot(const char *path)
+{
+    size_t length;
+
+    for (; (length = component(&path)); path += length)
+        if (length == 2 && path[0] == '.' && path[1] == '.')
+            return true;
+    return false;
+}
+
+/* Open one component. What a link answers depends on the flags (ELOOP, ENOTDIR); here it is always -ELOOP, as openat2
+ * says it. */
+static int open_component(int dir_fd, const char *name, int flags, mode_t mode)
+{
+    struct stat st;
+    int fd = os_openat(dir_fd, name, flags | O_NOFOLLOW, mode);
+
+    if (fd == -ENOTDIR && os_fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+        return -ELOOP;
+    return fd;
+}
+
+/* openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) for kernels before 5.6 and sandboxes that refuse it. */
+static int walk_beneath(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    char name[NAME_MAX + 1];
+    int at_fd = dir_fd, fd = -ENOENT;
+    size_t length;
+
+    while ((length = component(&path))) {
+        const char *rest = path + length;
+        bool last = !component(&rest), slash = path[length] == '/';
+
+        if (length > NAME_MAX) {
+            fd = -ENAMETOOLONG;
+            break;
+        }
+        memcpy(name, path, length);
+        name[length] = '\0';
+        if (last) {
+            fd = open_component(at_fd, name, flags | (slash ? O_DIRECTORY : 0), mode);
+            break;
+        }
+        fd = open_component(at_fd, name, O_PATH | O_DIRECTORY, 0);
+        if (at_fd != dir_fd)
+            os_close(at_fd);
+        if (fd < 0)
+            return fd;
+        at_fd = fd;
+        path = rest;
+    }
+    if (at_fd != dir_fd)
+        os_close(at_fd);
+    return fd;
+}
+
+int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NONBLOCK),
+        .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    int fd, walked;
+
+    if (flags & O_PATH)
+        return -EINVAL;
+    if (path[0] == '/' || has_dotdot(path))
+        return -EXDEV;
+    fd = (int)CALL(OS_OPENAT2, syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+    if (fd != -ENOSYS && fd != -EPERM)
+        return fd;
+    /* EPERM is what sandboxes answer, but it may be the file's own: then walking says it again. */
+    walked = walk_beneath(dir_fd, path, flags | O_NONBLOCK, mode);
+    if (fd == -ENOSYS || walked != -EPERM)
+        note_lack(LACK_OPENAT2);
+    return walked;
+}
+
+/* ---- renaming ---- */
+
+static int rename_plain(int dir_fd, const char *from, const char *to)
+{
+    return (int)CALL(OS_RENAME, renameat(dir_fd, from, dir_fd, to));
+}
+
+static int rename_flags(int dir_fd, const char *from, const char *to, unsigned flags)
+{
+    return (int)CALL(OS_RENAMEAT2, syscall(SYS_renameat2, dir_fd, from, dir_fd, to, flags));
+}
+
+/* Not known to the kernel (ENOSYS), the file system (EINVAL) or the sandbox (EPERM). */
+static bool rename_is_lacking(int result)
+{
+    return result == -ENOSYS || result == -EINVAL || result == -EPERM;
+}
+
+static int rename_if_free(int dir_fd, const char *from, const char *to)
+{
+    struct stat st;
+    int result = os_fstatat(dir_fd, to, &st, AT_SYMLINK_NOFOLLOW);
+
+    if (result == 0)
+        return -EEXIST;
+    return result == -ENOENT ? rename_plain(dir_fd, from, to) : result;
+}
+
+int os_rename_new(int dir_fd, const char *from, const char *to)
+{
+    int result = rename_flags(dir_fd, from, to, RENAME_NOREPLACE);
+
+    if (!rename_is_lacking(result))
+        return result;
+    result = rename_if_free(dir_fd, from, to);
+    if (result == 0)
+        note_lack(LACK_RENAME_NEW);
+    return result;
+}
+
+/* b goes aside, a becomes b, what was b becomes a. A step that fails is undone. */
+static int exchange_by_steps(int dir_fd, const char *a, const char *b)
+{
+    char aside[PATH_MAX];
+    struct stat st;
+    int result = os_fstatat(dir_fd, a, &st, AT_SYMLINK_NOFOLLOW);
+
+    if (result < 0)
+        return result;
+    if ((size_t)snprintf(aside, sizeof aside, "%s.sluice-aside-%ld", b, (long)getpid()) >= sizeof aside)
+        return -ENAMETOOLONG;
+    if ((result = rename_if_free(dir_fd, b, aside)) < 0)
+        return result;
+    if ((result = rename_plain(dir_fd, a, b)) < 0) {
+        rename_plain(dir_fd, aside, b);
+        return result;
+    }
+    if ((result = rename_plain(dir_fd, aside, a)) < 0) {
+        rename_plain(dir_fd, b, a);
+        rename_plain(dir_fd, aside, b);
+    }
+    return result;
+}
+
+int os_rename_exchange(int dir_fd, const char *a, const char *b)
+{
+    int result = rename_flags(dir_fd, a, b, RENAME_EXCHANGE);
+
+    if (!rename_is_lacking(result))
+        return result;
+    result = exchange_by_steps(dir_fd, a, b);
+    if (result == 0)
+        note_lack(LACK_RENAME_EXCHANGE);
+    return result;
+}
+
+/* ---- removing a tree ---- */
+
+static int remove_below(int dir_fd, const char *name, bool is_directory, unsigned depth);
+
+/* One pass over a directory. Some file systems skip names when others vanish under readdir, so the caller passes
+ * again while `removed` says that it helped. */
+static int remove_entries(DIR *dir, unsigned depth, uint64_t *removed)
+{
+    struct dirent *entry;
+
+    *removed = 0;
+    rewinddir(dir);
+    while (errno = 0, (entry = readdir(dir))) {
+        int result;
+
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        result = remove_below(dirfd(dir), entry->d_name, entry->d_type == DT_DIR, depth);
+        if (result < 0)
+            return result;
+        ++*removed;
+    }
+    return -errno;
+}
+
+static int remove_directory(int parent_fd, const char *name, unsigned depth)
+{
+    uint64_t removed;
+    int result, fd;
+    DIR *dir;
+
+    if (depth == REMOVE_DEPTH_MAX)
+        return -ELOOP;
+    fd = os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    dir = fdopendir(fd);
+    if (!dir) {
+        result = -errno;
+        os_close(fd);
+        return result;
+    }
+    do {
+        result = remove_entries(dir, depth + 1, &removed);
+        if (result == 0)
+            result = os_unlinkat(parent_fd, name, AT_REMOVEDIR);
+    } while (result == -ENOTEMPTY && removed);
+    closedir(dir);
+    return result == -ENOENT ? 0 : result;
+}
+
+static int remove_below(int dir_fd, const char *name, bool is_directory, unsigned depth)
+{
+    int result = is_directory ? -EISDIR : os_unlinkat(dir_fd, name, 0);
+
+    if (result == -EISDIR)
+        result = remove_directory(dir_fd, name, depth);
+    return result == -ENOENT ? 0 : result;
+}
+
+int os_remove_tree(int dir_fd, const char *path)
+{
+    return remove_below(dir_fd, path, false, 0);
+}

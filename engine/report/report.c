@@ -1,0 +1,127 @@
+/* report.c - the counters, the clock and the stages of a run. The line is drawn by progress.c. See report.h. */
+#include "engine/report/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/report/progress.h"
+
+struct stage_time {
+    char name[32];
+    double started;             /* seconds of monotonic_seconds() */
+};
+
+struct report {
+    struct report_options options;
+    atomic_uint_least64_t counters[COUNT_COUNTERS];
+    struct stage_time stages[REPORT_STAGES_MAX];
+    unsigned stage_count;
+    double started, stopped;    /* 0: not yet */
+    struct progress *progress;  /* NULL: nothing is drawn */
+};
+
+struct report *report_new(const struct report_options *o)
+{
+    struct report *r = calloc(1, sizeof *r);
+
+    if (r)
+        r->options = *o;
+    return r;
+}
+
+void report_free(struct report *r)
+{
+    if (!r)
+        return;
+    report_stop(r);
+    free(r);
+}
+
+void report_add(struct report *r, enum report_counter c, uint64_t amount)
+{
+    if (r)
+        atomic_fetch_add_explicit(&r->counters[c], amount, memory_order_relaxed);
+}
+
+uint64_t report_count(const struct report *r, enum report_counter c)
+{
+    return r ? atomic_load_explicit(&r->counters[c], memory_order_relaxed) : 0;
+}
+
+const char *report_counter_name(enum report_counter c)
+{
+    static const char *const names[COUNT_COUNTERS] = {
+        [COUNT_SOURCE_READ_BYTES] = "source_read_bytes",
+        [COUNT_SOURCE_DECODED_BYTES] = "source_decoded_bytes",
+        [COUNT_CHUNKS_PRESENT] = "chunks_present",
+        [COUNT_CHUNKS_MISSING] = "chunks_missing",
+        [COUNT_SPILL_WRITE_BYTES] = "spill_write_bytes",
+        [COUNT_SPILL_READ_BYTES] = "spill_read_bytes",
+        [COUNT_SPILL_RAW_BYTES] = "spill_raw_bytes",
+        [COUNT_TARGET_WRITE_BYTES] = "target_write_bytes",
+        [COUNT_TARGET_OBJECTS] = "target_objects",
+        [COUNT_TARGET_EMPTY] = "target_empty",
+        [COUNT_WORK_BYTES] = "work_bytes",
+    };
+
+    return names[c];
+}
+
+void report_stage(struct report *r, const char *name)
+{
+    struct stage_time *stage;
+
+    if (!r || r->stage_count == REPORT_STAGES_MAX)
+        return;
+    stage = &r->stages[r->stage_count++];
+    strncpy(stage->name, name, sizeof stage->name - 1);
+    stage->started = monotonic_seconds();
+    if (r->progress)
+        progress_stage(r->progress, stage->name);
+}
+
+void report_start(struct report *r)
+{
+    if (!r || r->started > 0)
+        return;
+    r->started = monotonic_seconds();
+    r->progress = progress_start(&r->options, &r->counters[COUNT_WORK_BYTES]);
+    if (r->progress && r->stage_count)
+        progress_stage(r->progress, r->stages[r->stage_count - 1].name);
+}
+
+void report_stop(struct report *r)
+{
+    if (!r || r->stopped > 0)
+        return;
+    r->stopped = monotonic_seconds();
+    progress_stop(r->progress);
+    r->progress = NULL;
+}
+
+unsigned report_stage_count(const struct report *r)
+{
+    return r ? r->stage_count : 0;
+}
+
+const char *report_stage_name(const struct report *r, unsigned i)
+{
+    return r->stages[i].name;
+}
+
+static double stopped_or_now(const struct report *r)
+{
+    return r->stopped > 0 ? r->stopped : monotonic_seconds();
+}
+
+double report_stage_seconds(const struct report *r, unsigned i)
+{
+    double ended = i + 1 < r->stage_count ? r->stages[i + 1].started : stopped_or_now(r);
+
+    return ended - r->stages[i].started;
+}
+
+double report_seconds(const struct report *r)
+{
+    return r && r->started > 0 ? stopped_or_now(r) - r->started : 0;
+}

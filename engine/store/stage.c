@@ -1,0 +1,355 @@
+/* The writing half of a directory store.
+ *
+ *     stage     <parent>/<name>.sluice-partial is made, opened and locked
+ *     objects   are made below it
+ *     publish   is one rename to <parent>/<name>
+ *
+ * A leftover is removed only while we hold its lock, so a living run never loses its staging directory. The lock
+ * is that of the root's file descriptor: the kernel gives it back when the process dies.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "engine/base/size.h"
+#include "engine/base/text.h"
+#include "engine/io/os.h"
+#include "engine/store/store.h"
+#include "engine/store/store_impl.h"
+
+/* Names and inodes that are dirty are charged to our cgroup, and the kernel cannot take them back there. */
+enum { OBJECTS_PER_SYNC = 2048 };
+
+/* mkdir -p: `path` below `dir_fd`. Tries the deepest first, which is nearly always all there is to do. */
+static int make_directories(int dir_fd, char *path)
+{
+    int got = os_mkdirat(dir_fd, path, 0777);
+
+    if (got == -ENOENT) {
+        char *slash = strrchr(path, '/');
+
+        if (!slash || slash == path)
+            return got;
+        *slash = '\0';
+        got = make_directories(dir_fd, path);
+        *slash = '/';
+        if (got >= 0)
+            got = os_mkdirat(dir_fd, path, 0777);
+    }
+    return got == -EEXIST ? 0 : got;
+}
+
+/* Split s->path into the parent, which is made and opened, and the name in it. */
+static bool open_parent(struct store *s, struct error *err)
+{
+    char *slash = strrchr(s->path, '/');
+    char *parent;
+    int got;
+
+    s->name = slash ? slash + 1 : s->path;
+    if (!*s->name || !strcmp(s->name, ".") || !strcmp(s->name, ".."))
+        return error_at(err, ERR_USAGE, s->span, "'%s' cannot be an output: give it a name of its own", s->path);
+    parent = slash == s->path ? strdup("/") : slash ? strndup(s->path, (size_t)(slash - s->path)) : strdup(".");
+    if (!parent || asprintf(&s->staging_name, "%s.sluice-partial", s->name) < 0) {
+        s->staging_name = NULL;
+        free(parent);
+        return error_at(err, ERR_FIT, s->span, "no memory to stage '%s'", s->path);
+    }
+    for (size_t end = strlen(parent); end > 1 && parent[end - 1] == '/'; end--)
+        parent[end - 1] = '\0';
+    got = os_open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (got == -ENOENT && (got = make_directories(AT_FDCWD, parent)) >= 0)
+        got = os_open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (got < 0)
+        error_sys(err, -got, s->span, "cannot make or open the directory '%s'", parent);
+    else
+        s->parent_fd = got;
+    free(parent);
+    return got >= 0;
+}
+
+static bool directory_is_empty(int parent_fd, const char *name)
+{
+    int fd = os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+
+    if (!listing) {
+        if (fd >= 0)
+            os_close(fd);
+        return false;
+    }
+    while ((entry = readdir(listing)))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            break;
+    closedir(listing);
+    return !entry;
+}
+
+/* A directory with Zarr metadata in its root, so an output of ours or of a program like ours; or nothing at all. */
+static bool may_be_replaced(const struct store *s)
+{
+    static const char *const keys[] = { ".zarray", ".zgroup", "zarr.json", ".zmetadata" };
+    char path[PATH_MAX];
+    struct stat st;
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", s->name, keys[i]);
+        if (os_fstatat(s->parent_fd, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+            return true;
+    }
+    return directory_is_empty(s->parent_fd, s->name);
+}
+
+/* May the target be made, or replaced? Sets *there. */
+static bool check_target(const struct store *s, bool *there, struct error *err)
+{
+    struct stat st;
+    int got = os_fstatat(s->parent_fd, s->name, &st, AT_SYMLINK_NOFOLLOW);
+
+    *there = got >= 0;
+    if (got == -ENOENT)
+        return true;
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot look at '%s'", s->path);
+    if (!s->overwrite) {
+        error_at(err, ERR_EXISTS, s->span, "'%s' is already there", s->path);
+        error_help(err, "give another path, or replace it with --overwrite (in a pipeline: overwrite: true)");
+        return false;
+    }
+    if (S_ISLNK(st.st_mode)) {
+        error_at(err, ERR_EXISTS, s->span, "'%s' is a symbolic link, which is not overwritten", s->path);
+        error_help(err, "give the path that it leads to");
+        return false;
+    }
+    if (!S_ISDIR(st.st_mode) || !may_be_replaced(s)) {
+        error_at(err, ERR_EXISTS, s->span, "'%s' is not a Zarr store, and only those are overwritten", s->path);
+        error_help(err, "give another path, or remove it first");
+        return false;
+    }
+    return true;
+}
+
+/* Lock the directory. False: somebody else holds it. Where there are no such locks, everybody may. */
+static bool lock_directory(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
+static bool busy(const struct store *s, struct error *err)
+{
+    error_at(err, ERR_EXISTS, s->span, "another run is writing '%s' at this moment", s->path);
+    error_help(err, "wait for it to end, or give another path; its work is in '%s.sluice-partial'", s->path);
+    return false;
+}
+
+/* Remove what a dead run left. */
+static bool remove_leftover(struct store *s, struct error *err)
+{
+    int fd = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int got;
+
+    if (fd == -ENOENT)
+        return true;
+    if (fd >= 0 && !lock_directory(fd)) {
+        os_close(fd);
+        return busy(s, err);
+    }
+    got = os_remove_tree(s->parent_fd, s->staging_name);
+    if (fd >= 0)
+        os_close(fd);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot remove '%s.sluice-partial', left by an earlier run", s->path);
+    s->leftover_removed = true;
+    return true;
+}
+
+static bool make_staging(struct store *s, struct error *err)
+{
+    struct stat named, opened;
+    int got = os_mkdirat(s->parent_fd, s->staging_name, 0777);
+
+    if (got == -EEXIST)
+        return busy(s, err);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot make the directory '%s.sluice-partial'", s->path);
+    got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);
+    s->root_fd = got;
+    /* Between mkdir and lock another run may have taken it for a leftover. */
+    if (!lock_directory(s->root_fd) || os_fstat(s->root_fd, &opened) < 0 ||
+        os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino)
+        return busy(s, err);
+    return true;
+}
+
+bool store_stage(struct store **out, const char *path, bool overwrite, struct span span, struct error *err)
+{
+    struct store *s;
+    bool there;
+
+    *out = NULL;
+    if (!*path)
+        return error_at(err, ERR_USAGE, span, "the path is empty");
+    s = store_new(path, span, err);
+    if (!s)
+        return false;
+    s->overwrite = overwrite;
+    if (!open_parent(s, err) || !check_target(s, &there, err) || !remove_leftover(s, err) || !make_staging(s, err)) {
+        store_close(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+bool store_leftover_removed(const struct store *s)
+{
+    return s->leftover_removed;
+}
+
+/* Make and open a new file, and the directories on its way if they are not there. */
+static int create_key(struct store *s, const char *key, int flags)
+{
+    int got = os_open_beneath(s->root_fd, key, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags, 0666);
+    char directory[KEY_BYTES_MAX];
+    char *slash;
+
+    if (got != -ENOENT)
+        return got;
+    strcpy(directory, key);             /* store_key_check saw its length */
+    slash = strrchr(directory, '/');
+    if (!slash)
+        return got;
+    *slash = '\0';
+    got = make_directories(s->root_fd, directory);
+    return got < 0 ? got : os_open_beneath(s->root_fd, key, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags, 0666);
+}
+
+bool store_object_create(struct store *s, const char *key, struct object *o, struct error *err)
+{
+    bool direct = !atomic_load_explicit(&s->direct_refused, memory_order_relaxed);
+    int got;
+
+    *o = (struct object){ .fd = -1 };
+    if (!store_key_check(s, key, err))
+        return false;
+    got = create_key(s, key, direct ? O_DIRECT : 0);
+    if (direct && got == -EINVAL) {
+        /* Some file systems make the file before they refuse O_DIRECT. O_EXCL: it cannot be anybody else's. */
+        os_unlinkat(s->root_fd, key, 0);
+        direct = false;
+        got = create_key(s, key, 0);
+        if (got >= 0)
+            atomic_store_explicit(&s->direct_refused, true, memory_order_relaxed);
+    }
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    o->fd = got;
+    o->direct = direct;
+    return true;
+}
+
+/* Count an object; every so often one caller makes the kernel write out what it knows about them. */
+static bool count_object(struct store *s, struct error *err)
+{
+    uint64_t made = atomic_fetch_add_explicit(&s->objects_made, 1, memory_order_relaxed) + 1;
+    int got;
+
+    if (made % OBJECTS_PER_SYNC != 0)
+        return true;
+    got = os_syncfs(s->root_fd);
+    return got >= 0 || error_sys(err, -got, s->span, "cannot write out the files of '%s'", s->path);
+}
+
+bool store_object_finish(struct store *s, struct object *o, uint64_t bytes, struct error *err)
+{
+    struct stat st = { 0 };
+    int got = os_fstat(o->fd, &st), closed;
+    bool short_file = got >= 0 && (uint64_t)st.st_size < bytes;
+
+    if (got >= 0 && !short_file && (uint64_t)st.st_size != bytes)
+        got = os_ftruncate(o->fd, bytes);
+    closed = os_close(o->fd);           /* network file systems report lost writes here */
+    o->fd = -1;
+    o->bytes = bytes;
+    if (short_file)
+        return error_at(err, ERR_IO, s->span, "an object of '%s' has %s after %s were written", s->path,
+                        SIZE_TEXT((uint64_t)st.st_size), SIZE_TEXT(bytes));
+    if (got >= 0)
+        got = closed;
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot finish an object of '%s'", s->path);
+    return count_object(s, err);
+}
+
+bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err)
+{
+    struct object o = { .fd = -1 };
+    int got;
+
+    if (!store_key_check(s, key, err))
+        return false;
+    got = create_key(s, key, 0);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    o.fd = got;
+    got = os_pwrite_all(o.fd, data, bytes, 0);
+    if (got < 0) {
+        store_object_close(&o);
+        return error_sys(err, -got, s->span, "cannot write '%s/%s'", s->path, key);
+    }
+    return store_object_finish(s, &o, bytes, err);
+}
+
+/* Change places with what is there, then remove that. */
+static bool replace_target(struct store *s, struct error *err)
+{
+    int got = os_rename_exchange(s->parent_fd, s->staging_name, s->name);
+
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot put the new '%s' in the place of the old", s->path);
+    s->published = true;
+    got = os_remove_tree(s->parent_fd, s->staging_name);
+    if (got < 0) {
+        error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
+        error_note(err, "the new one is complete and in its place");
+        return false;
+    }
+    return true;
+}
+
+bool store_publish(struct store *s, struct error *err)
+{
+    bool there;
+    int got;
+
+    if (!check_target(s, &there, err))
+        return false;
+    if (there)
+        return replace_target(s, err);
+    got = os_rename_new(s->parent_fd, s->staging_name, s->name);
+    if (got == -EEXIST)
+        return error_at(err, ERR_EXISTS, s->span, "'%s' was made by somebody else in the meantime", s->path);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot give '%s' its name", s->path);
+    s->published = true;
+    return true;
+}
+
+void store_abandon(struct store *s)
+{
+    if (s->parent_fd >= 0 && !s->published)
+        os_remove_tree(s->parent_fd, s->staging_name);
+}
+
+uint64_t store_objects_made(const struct store *s)
+{
+    return atomic_load_explicit(&s->objects_made, memory_order_relaxed);
+}

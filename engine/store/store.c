@@ -1,0 +1,286 @@
+/* The reading half of a directory store, and what both halves share. */
+#include "engine/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/text.h"
+#include "engine/io/os.h"
+#include "engine/store/store_impl.h"
+
+struct store *store_new(const char *path, struct span span, struct error *err)
+{
+    struct store *s = calloc(1, sizeof *s);
+    size_t length = strlen(path);
+
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (s)
+        s->path = strndup(path, length);
+    if (!s || !s->path) {
+        free(s);
+        error_at(err, ERR_FIT, span, "no memory to open '%s'", path);
+        return NULL;
+    }
+    s->span = span;
+    s->root_fd = s->parent_fd = -1;
+    return s;
+}
+
+bool store_open(struct store **out, const char *path, struct span span, struct error *err)
+{
+    struct store *s;
+
+    *out = NULL;
+    if (!*path)
+        return error_at(err, ERR_USAGE, span, "the path is empty");
+    s = store_new(path, span, err);
+    if (!s)
+        return false;
+    s->root_fd = os_open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (s->root_fd < 0) {
+        int sys_errno = -s->root_fd;
+
+        s->root_fd = -1;
+        store_close(s);
+        if (sys_errno == ENOENT)
+            return error_at(err, ERR_INPUT, span, "'%s' does not exist", path);
+        if (sys_errno == ENOTDIR)
+            return error_at(err, ERR_INPUT, span, "'%s' is not a directory", path);
+        return error_sys(err, sys_errno, span, "cannot open '%s'", path);
+    }
+    *out = s;
+    return true;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    if (s->root_fd >= 0)
+        os_close(s->root_fd);
+    if (s->parent_fd >= 0)
+        os_close(s->parent_fd);
+    free(s->staging_name);
+    free(s->path);
+    free(s);
+}
+
+const char *store_path(const struct store *s)
+{
+    return s->path;
+}
+
+struct span store_span(const struct store *s)
+{
+    return s->span;
+}
+
+int store_root_fd(const struct store *s)
+{
+    return s->root_fd;
+}
+
+bool store_key_check(const struct store *s, const char *key, struct error *err)
+{
+    if (!*key || strlen(key) >= KEY_BYTES_MAX)
+        return error_at(err, ERR_INPUT, s->span, "'%s' has a key of %zu bytes: 1 to %d are possible", s->path,
+                        strlen(key), KEY_BYTES_MAX - 1);
+    return true;
+}
+
+/* What stands where a regular file should be. */
+static const char *kind_name(mode_t mode)
+{
+    return S_ISDIR(mode) ? "a directory" : S_ISFIFO(mode) ? "a pipe" : S_ISLNK(mode) ? "a symbolic link" :
+           S_ISCHR(mode) || S_ISBLK(mode) ? "a device" : S_ISSOCK(mode) ? "a socket" : "not a regular file";
+}
+
+/* Open an existing key. *fd -1 if there is none. */
+static bool open_key(const struct store *s, const char *key, int flags, int *fd, struct error *err)
+{
+    int got = os_open_beneath(s->root_fd, key, O_RDONLY | O_CLOEXEC | flags, 0);
+
+    *fd = got < 0 ? -1 : got;
+    if (got >= 0 || got == -ENOENT || got == -ENOTDIR)
+        return true;
+    switch (-got) {
+    case EINVAL:
+        return false;                   /* without a word: O_DIRECT may be to blame, the caller knows */
+    case ELOOP:
+        return error_at(err, ERR_INPUT, s->span, "'%s/%s' is, or lies behind, a symbolic link", s->path, key);
+    case EXDEV:
+        return error_at(err, ERR_INPUT, s->span, "'%s/%s' leads out of the store", s->path, key);
+    case ENXIO:
+    case ENODEV:
+        return error_at(err, ERR_INPUT, s->span, "'%s/%s' is a socket or a device, not a regular file", s->path, key);
+    default:
+        return error_sys(err, -got, s->span, "cannot open '%s/%s'", s->path, key);
+    }
+}
+
+/* A regular file, and its size. */
+static bool check_kind(const struct store *s, const char *key, int fd, uint64_t *bytes, struct error *err)
+{
+    struct stat st;
+    int got = os_fstat(fd, &st);
+
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot look at '%s/%s'", s->path, key);
+    if (!S_ISREG(st.st_mode))
+        return error_at(err, ERR_INPUT, s->span, "'%s/%s' is %s, not a regular file", s->path, key,
+                        kind_name(st.st_mode));
+    *bytes = (uint64_t)st.st_size;
+    return true;
+}
+
+bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err)
+{
+    bool direct = !atomic_load_explicit(&s->direct_refused, memory_order_relaxed), opened = false;
+
+    *o = (struct object){ .fd = -1 };
+    if (!store_key_check(s, key, err))
+        return false;
+    if (direct) {
+        opened = open_key(s, key, O_DIRECT, &o->fd, err);
+        if (!opened && err->code != ERR_NONE)
+            return false;
+        o->direct = opened;
+    }
+    if (!opened && !open_key(s, key, 0, &o->fd, err))
+        return error_sys(err, EINVAL, s->span, "cannot open '%s/%s'", s->path, key);
+    if (o->fd < 0)
+        return true;
+    if (!check_kind(s, key, o->fd, &o->bytes, err)) {
+        store_object_close(o);
+        return false;
+    }
+    /* Only now: a directory refuses O_DIRECT too, and says nothing about the file system. */
+    if (direct && !o->direct)
+        atomic_store_explicit(&s->direct_refused, true, memory_order_relaxed);
+    return true;
+}
+
+void store_object_close(struct object *o)
+{
+    if (o->fd >= 0)
+        os_close(o->fd);
+    o->fd = -1;
+}
+
+bool store_get(const struct store *s, const char *key, uint64_t bytes_max,
+               char **data, uint64_t *data_bytes, struct error *err)
+{
+    uint64_t bytes = 0;
+    int fd, got;
+
+    *data = NULL;
+    *data_bytes = 0;
+    if (!store_key_check(s, key, err))
+        return false;
+    if (!open_key(s, key, 0, &fd, err))
+        return error_sys(err, EINVAL, s->span, "cannot open '%s/%s'", s->path, key);
+    if (fd < 0)
+        return true;
+    if (!check_kind(s, key, fd, &bytes, err))
+        goto fail;
+    if (bytes > bytes_max) {
+        error_at(err, ERR_INPUT, s->span, "'%s/%s' has %s, more than the %s that are possible", s->path, key,
+                 SIZE_TEXT(bytes), SIZE_TEXT(bytes_max));
+        goto fail;
+    }
+    *data = malloc(bytes + 1);
+    if (!*data) {
+        error_at(err, ERR_FIT, s->span, "no memory for the %s of '%s/%s'", SIZE_TEXT(bytes), s->path, key);
+        goto fail;
+    }
+    got = os_pread_all(fd, *data, bytes, 0);
+    if (got == -ENODATA)
+        error_at(err, ERR_INPUT, s->span, "'%s/%s' became shorter while it was read", s->path, key);
+    else if (got < 0)
+        error_sys(err, -got, s->span, "cannot read '%s/%s'", s->path, key);
+    if (got < 0)
+        goto fail;
+    (*data)[bytes] = '\0';
+    *data_bytes = bytes;
+    os_close(fd);
+    return true;
+fail:
+    free(*data);
+    *data = NULL;
+    os_close(fd);
+    return false;
+}
+
+/* ---- do two paths overlap? ---- */
+
+static bool same_place(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Is the directory `fd` (taken over) at `place` or below it? Walks up by "..", which links cannot fool. */
+static bool lies_at_or_below(int fd, const struct stat *place)
+{
+    struct stat here, above;
+    bool found = false;
+
+    while (fd >= 0 && os_fstat(fd, &here) >= 0) {
+        int up;
+
+        found = same_place(&here, place);
+        if (found)
+            break;
+        up = os_openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        os_close(fd);
+        fd = up;
+        if (fd < 0 || os_fstat(fd, &above) < 0 || same_place(&here, &above))
+            break;                      /* the root is its own parent */
+    }
+    if (fd >= 0)
+        os_close(fd);
+    return found;
+}
+
+/* The deepest directory on the way to `path` (changed) that exists. */
+static int open_existing_ancestor(char *path)
+{
+    for (;;) {
+        int fd = os_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        char *slash = strrchr(path, '/');
+
+        if (fd >= 0)
+            return fd;
+        if (slash == path)
+            return os_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        if (!slash)
+            return os_open(".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        *slash = '\0';
+    }
+}
+
+bool store_paths_overlap(const struct store *input, const char *output_path)
+{
+    size_t length = strlen(output_path);
+    char *path = malloc(length + sizeof ".sluice-partial");
+    struct stat root, output;
+    bool overlap = false;
+
+    if (!path || os_fstat(input->root_fd, &root) < 0)
+        goto out;
+    while (length > 1 && output_path[length - 1] == '/')
+        length--;
+    for (int staging = 0; staging < 2 && !overlap; staging++) {
+        memcpy(path, output_path, length);
+        strcpy(path + length, staging ? ".sluice-partial" : "");
+        if (os_fstatat(AT_FDCWD, path, &output, 0) >= 0)
+            overlap = lies_at_or_below(os_openat(input->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), &output);
+        overlap = overlap || lies_at_or_below(open_existing_ancestor(path), &root);
+    }
+out:
+    free(path);
+    return overlap;
+}

@@ -1,0 +1,177 @@
+/* explain.c - a plan for a person: what will be done, in what memory, at what cost, and why so. */
+#include "planner/planner.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+
+enum { SHAPE_TEXT_BYTES = 400 };
+
+/* "(720, 16, 16)", box lengths clipped to the array. */
+struct shape_text { char chars[SHAPE_TEXT_BYTES]; };
+
+static struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape)
+{
+    struct shape_text out = { "(" };
+    size_t at = 1;
+
+    for (unsigned i = 0; i < rank && at < sizeof out.chars; i++)
+        at += (size_t)snprintf(out.chars + at, sizeof out.chars - at, "%s%" PRIu64, i ? ", " : "",
+                               shape ? size_min(length[i], shape[i]) : length[i]);
+    if (at < sizeof out.chars)
+        snprintf(out.chars + at, sizeof out.chars - at, rank == 1 ? ",)" : ")");
+    return out;
+}
+#define SHAPE_TEXT(rank, length, shape) (shape_text(rank, length, shape).chars)
+
+static void add_array(const char *label, const struct array_meta *m, const char *path, struct text *out)
+{
+    struct text codec;
+
+    text_init(&codec, SHAPE_TEXT_BYTES);
+    codec_chain_text(&m->codecs, &codec);
+    text_addf(out, "%-9s %s\n", label, path);
+    text_addf(out, "          %s %s %s", format_name(m->format), dtype_name(m->dtype),
+              SHAPE_TEXT(m->chunks.rank, m->chunks.shape, NULL));
+    if (m->chunks.rank)
+        text_addf(out, ", chunks %s of %s", SHAPE_TEXT(m->chunks.rank, m->chunks.cell, NULL),
+                  SIZE_TEXT(array_chunk_bytes(m)));
+    text_addf(out, ", %s\n", codec.chars);
+    text_release(&codec);
+}
+
+static void add_presence(const struct plan *p, struct text *out)
+{
+    const struct chunk_census *c = &p->census;
+
+    if (c->counted)
+        text_addf(out, "          %s of %s chunks present%s\n", COUNT_TEXT(c->present), COUNT_TEXT(c->chunks),
+                  c->present < c->chunks ? ", the others read as the fill value" : "");
+    else
+        text_addf(out, "          %s chunks, not all counted: %s of %s looked at are present\n", COUNT_TEXT(c->chunks),
+                  COUNT_TEXT(c->sampled_present), COUNT_TEXT(c->sampled));
+}
+
+static double extents_of(const struct plan *p)
+{
+    const struct graph *g = &p->graph;
+
+    return g->stage_count < 2 ? 0 : grid_overlaps(g->source->chunks.rank, g->source->chunks.shape,
+                                                  g->stages[0].tasks.cell, g->stages[1].tasks.cell);
+}
+
+static const char *box_word(const struct stage *s)
+{
+    return s->sink == TO_SEGMENTS ? "slab" : s->source == FROM_SEGMENTS ? "bucket" : "box";
+}
+
+static void add_stage(const struct plan *p, const struct stage *s, unsigned index, struct text *out)
+{
+    uint64_t tasks = grid_cells(&s->tasks), parts = 1;
+
+    for (unsigned i = 0; i < s->tasks.rank; i++)
+        parts = size_mul_sat(parts, size_div_up(size_min(s->tasks.cell[i], size_max(1, s->tasks.shape[i])),
+                                                s->sink == TO_CHUNKS ? s->parts.cell[i] : p->source.chunks.cell[i]));
+    text_addf(out, "  %u %-7s %s %s%s of %s, %s; %s %s chunk%s each, %u worker%s\n", index + 1, s->name,
+              COUNT_TEXT(tasks), box_word(s), tasks == 1 ? "" : strcmp(box_word(s), "box") == 0 ? "es" : "s",
+              SHAPE_TEXT(s->tasks.rank, s->tasks.cell, s->tasks.shape), SIZE_TEXT(s->memory.tile_bytes),
+              COUNT_TEXT(parts), s->sink == TO_CHUNKS ? "target" : "source", parts == 1 ? "" : "s", s->workers,
+              s->workers == 1 ? "" : "s");
+}
+
+static void add_stages(const struct plan *p, struct text *out)
+{
+    double extents = extents_of(p), bytes = (double)shape_elements(p->source.chunks.rank, p->source.chunks.shape) *
+                                            p->source.dtype.item_bytes;
+
+    text_addf(out, "\nplan      %s\n", p->candidates[p->chosen].name);
+    for (unsigned i = 0; i < p->graph.stage_count; i++)
+        add_stage(p, &p->graph.stages[i], i, out);
+    if (extents > 0)
+        text_addf(out, "            %s extents of about %s raw between them, %s in scratch\n",
+                  COUNT_TEXT((uint64_t)extents), SIZE_TEXT((uint64_t)(bytes / extents)),
+                  p->graph.scratch.encoding == SPILL_LZ4 ? "lz4" : "raw");
+}
+
+static void add_memory(const struct plan *p, unsigned stage, struct text *out)
+{
+    const struct memory_table *t = &p->memory[stage];
+
+    text_addf(out, "\n%-36s %10s %10s %10s\n", stage ? "" : "memory", "least", "useful", "chosen");
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct memory_line *l = &t->lines[i];
+
+        text_addf(out, "  %-28s %5u %10s %10s %10s\n", l->what, l->count, SIZE_TEXT(l->least_bytes),
+                  SIZE_TEXT(l->useful_bytes), SIZE_TEXT(l->chosen_bytes));
+    }
+    text_addf(out, "  %-34s %10s %10s %10s\n", "sum", "", "", SIZE_TEXT(table_chosen_bytes(t)));
+}
+
+static void add_limits(const struct plan *p, struct text *out)
+{
+    text_addf(out, "\nbudget    %s, %s; this job needs at least %s\n", SIZE_TEXT(p->memory_bytes), p->memory_from,
+              SIZE_TEXT_UP(p->minimum_bytes));
+    text_addf(out, "          kernel, outside RSS: up to %s more in a cgroup\n", SIZE_TEXT(p->kernel_bytes));
+    text_addf(out, "threads   %u, %s; io %s%s%s\n", p->graph.threads, p->threads_from,
+              io_backend_name(p->io.backend), p->io.why[0] ? ": " : "", p->io.why);
+    if (p->graph.stage_count > 1)
+        text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(p->candidates[p->chosen].cost.scratch_bytes),
+                  p->scratch_path, p->scratch_from);
+    else
+        text_add(out, "scratch   none\n");
+}
+
+static void add_cost(const struct plan *p, struct text *out)
+{
+    const struct plan_cost *c = &p->candidates[p->chosen].cost;
+
+    text_addf(out, "\nread      %s, decoded to %s\n", SIZE_TEXT(c->read_bytes), SIZE_TEXT(c->decoded_bytes));
+    if (c->spill_write_bytes)
+        text_addf(out, "spilled   %s, and read back\n", SIZE_TEXT(c->spill_write_bytes));
+    text_addf(out, "written   %s in %s files\n", SIZE_TEXT(c->write_bytes), COUNT_TEXT(c->files));
+    text_addf(out, "time      about %s\n", SECONDS_TEXT(c->seconds));
+}
+
+static void add_candidates(const struct plan *p, struct text *out)
+{
+    text_add(out, "\nwhy       ");
+    for (unsigned i = 0; i < p->candidate_count; i++) {
+        const struct plan_candidate *c = &p->candidates[i];
+
+        text_addf(out, "%s%-14s ", i ? "          " : "", c->name);
+        if (c->fits)
+            text_addf(out, "%s, decodes %s%s\n", SECONDS_TEXT(c->cost.seconds), SIZE_TEXT(c->cost.decoded_bytes),
+                      i == p->chosen ? "  <- chosen" : "");
+        else
+            text_addf(out, "no: %s\n", c->why_not);
+    }
+}
+
+static void add_warnings(const struct plan *p, struct text *out)
+{
+    const char *line = p->warnings.chars, *end;
+
+    if (p->warnings.length)
+        text_add(out, "\n");
+    for (; *line; line = end + (*end != '\0')) {
+        end = strchrnul(line, '\n');
+        text_add(out, "warning: ");
+        text_add_bytes(out, line, (size_t)(end - line));
+        text_add(out, "\n");
+    }
+}
+
+void plan_explain(const struct plan *p, struct text *out)
+{
+    add_array("input", &p->source, p->source_store ? store_path(p->source_store) : "-", out);
+    add_presence(p, out);
+    add_array("output", &p->target, p->graph.target_path, out);
+    add_stages(p, out);
+    for (unsigned i = 0; i < p->graph.stage_count; i++)
+        add_memory(p, i, out);
+    add_limits(p, out);
+    add_cost(p, out);
+    add_candidates(p, out);
+    add_warnings(p, out);
+}

@@ -1,0 +1,204 @@
+/* explain_json.c - a plan for programs: one JSON object, raw numbers in bytes and seconds, "schema": 1. */
+#include "planner/planner.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Every member but an object's first has a comma before it: `first` is cleared by the first. */
+static void add_key(struct text *out, bool *first, const char *key)
+{
+    text_add(out, *first ? "" : ", ");
+    *first = false;
+    text_add_json_string(out, key);
+    text_add(out, ": ");
+}
+
+static void add_string(struct text *out, bool *first, const char *key, const char *value)
+{
+    add_key(out, first, key);
+    if (value)
+        text_add_json_string(out, value);
+    else
+        text_add(out, "null");
+}
+
+/* UINT64_MAX stands for "no number". */
+static void add_number(struct text *out, bool *first, const char *key, uint64_t value)
+{
+    add_key(out, first, key);
+    if (value == UINT64_MAX)
+        text_add(out, "null");
+    else
+        text_addf(out, "%" PRIu64, value);
+}
+
+static void add_bool(struct text *out, bool *first, const char *key, bool value)
+{
+    add_key(out, first, key);
+    text_add(out, value ? "true" : "false");
+}
+
+static void add_lengths(struct text *out, bool *first, const char *key, unsigned rank, const uint64_t *length)
+{
+    add_key(out, first, key);
+    text_add(out, "[");
+    for (unsigned i = 0; i < rank; i++)
+        text_addf(out, "%s%" PRIu64, i ? ", " : "", length[i]);
+    text_add(out, "]");
+}
+
+static void add_array(struct text *out, bool *first, const char *key, const struct array_meta *m, const char *path)
+{
+    struct text codec;
+    bool inner = true;
+
+    text_init(&codec, 400);
+    codec_chain_text(&m->codecs, &codec);
+    add_key(out, first, key);
+    text_add(out, "{");
+    add_string(out, &inner, "path", path);
+    add_string(out, &inner, "format", format_name(m->format));
+    add_string(out, &inner, "dtype", dtype_name(m->dtype));
+    add_lengths(out, &inner, "shape", m->chunks.rank, m->chunks.shape);
+    add_lengths(out, &inner, "chunks", m->chunks.rank, m->chunks.cell);
+    add_number(out, &inner, "chunk_bytes", array_chunk_bytes(m));
+    add_string(out, &inner, "codec", codec.chars);
+    text_add(out, "}");
+    text_release(&codec);
+}
+
+static void add_census(struct text *out, bool *first, const struct chunk_census *c)
+{
+    bool inner = true;
+
+    add_key(out, first, "source_chunks");
+    text_add(out, "{");
+    add_number(out, &inner, "chunks", c->chunks);
+    add_bool(out, &inner, "counted", c->counted);
+    add_number(out, &inner, "present", c->counted ? c->present : UINT64_MAX);
+    add_number(out, &inner, "sampled", c->sampled);
+    add_number(out, &inner, "sampled_present", c->sampled_present);
+    add_number(out, &inner, "encoded_bytes_mean", c->encoded_bytes_mean);
+    text_add(out, "}");
+}
+
+static void add_table(struct text *out, bool *first, const struct memory_table *t)
+{
+    add_key(out, first, "memory");
+    text_add(out, "[");
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct memory_line *l = &t->lines[i];
+        bool inner = true;
+
+        text_add(out, i ? ", {" : "{");
+        add_string(out, &inner, "what", l->what);
+        add_number(out, &inner, "count", l->count);
+        add_number(out, &inner, "least_bytes", l->least_bytes);
+        add_number(out, &inner, "useful_bytes", l->useful_bytes);
+        add_number(out, &inner, "chosen_bytes", l->chosen_bytes);
+        text_add(out, "}");
+    }
+    text_add(out, "]");
+}
+
+static void add_stages(struct text *out, bool *first, const struct plan *p)
+{
+    add_key(out, first, "stages");
+    text_add(out, "[");
+    for (unsigned i = 0; i < p->graph.stage_count; i++) {
+        const struct stage *s = &p->graph.stages[i];
+        bool inner = true;
+
+        text_add(out, i ? ", {" : "{");
+        add_string(out, &inner, "name", s->name);
+        add_number(out, &inner, "tasks", grid_cells(&s->tasks));
+        add_lengths(out, &inner, "box", s->tasks.rank, s->tasks.cell);
+        add_lengths(out, &inner, "part", s->parts.rank, s->parts.cell);
+        add_number(out, &inner, "workers", s->workers);
+        add_number(out, &inner, "pool_bytes", stage_pool_bytes(s));
+        add_table(out, &inner, &p->memory[i]);
+        text_add(out, "}");
+    }
+    text_add(out, "]");
+}
+
+static void add_cost(struct text *out, bool *first, const struct plan_cost *c)
+{
+    add_number(out, first, "read_bytes", c->read_bytes);
+    add_number(out, first, "decoded_bytes", c->decoded_bytes);
+    add_number(out, first, "spill_write_bytes", c->spill_write_bytes);
+    add_number(out, first, "spill_read_bytes", c->spill_read_bytes);
+    add_number(out, first, "write_bytes", c->write_bytes);
+    add_number(out, first, "scratch_bytes", c->scratch_bytes);
+    add_number(out, first, "files", c->files);
+    add_key(out, first, "seconds");
+    text_addf(out, "%.3f", c->seconds);
+}
+
+static void add_candidates(struct text *out, bool *first, const struct plan *p)
+{
+    add_key(out, first, "candidates");
+    text_add(out, "[");
+    for (unsigned i = 0; i < p->candidate_count; i++) {
+        const struct plan_candidate *c = &p->candidates[i];
+        bool inner = true;
+
+        text_add(out, i ? ", {" : "{");
+        add_string(out, &inner, "name", c->name);
+        add_bool(out, &inner, "chosen", i == p->chosen);
+        add_bool(out, &inner, "fits", c->fits);
+        add_string(out, &inner, "why_not", c->fits ? NULL : c->why_not);
+        add_number(out, &inner, "need_bytes", c->need_bytes);
+        if (c->fits)
+            add_cost(out, &inner, &c->cost);
+        text_add(out, "}");
+    }
+    text_add(out, "]");
+}
+
+static void add_warnings(struct text *out, bool *first, const struct plan *p)
+{
+    const char *line = p->warnings.chars, *end;
+    struct text one;
+
+    text_init(&one, p->warnings.length + 1);
+    add_key(out, first, "warnings");
+    text_add(out, "[");
+    for (; *line; line = end + (*end != '\0')) {
+        end = strchrnul(line, '\n');
+        text_clear(&one);
+        text_add_bytes(&one, line, (size_t)(end - line));
+        text_add(out, line == p->warnings.chars ? "" : ", ");
+        text_add_json_string(out, one.chars);
+    }
+    text_add(out, "]");
+    text_release(&one);
+}
+
+void plan_explain_json(const struct plan *p, struct text *out)
+{
+    const struct graph *g = &p->graph;
+    bool first = true;
+
+    text_add(out, "{\"schema\": 1, ");
+    add_array(out, &first, "input", &p->source, p->source_store ? store_path(p->source_store) : NULL);
+    add_census(out, &first, &p->census);
+    add_array(out, &first, "output", &p->target, g->target_path);
+    add_string(out, &first, "plan", p->candidates[p->chosen].name);
+    add_stages(out, &first, p);
+    add_number(out, &first, "memory_bytes", p->memory_bytes);
+    add_string(out, &first, "memory_from", p->memory_from);
+    add_number(out, &first, "minimum_bytes", p->minimum_bytes);
+    add_number(out, &first, "pool_bytes", g->pool_bytes);
+    add_number(out, &first, "kernel_bytes", p->kernel_bytes);
+    add_number(out, &first, "threads", g->threads);
+    add_string(out, &first, "threads_from", p->threads_from);
+    add_string(out, &first, "io", io_backend_name(p->io.backend));
+    add_string(out, &first, "io_why", p->io.why[0] ? p->io.why : NULL);
+    add_string(out, &first, "scratch_path", g->stage_count > 1 ? p->scratch_path : NULL);
+    add_string(out, &first, "scratch_from", g->stage_count > 1 ? p->scratch_from : NULL);
+    add_cost(out, &first, &p->candidates[p->chosen].cost);
+    add_candidates(out, &first, p);
+    add_warnings(out, &first, p);
+    text_add(out, "}\n");
+}

@@ -1,0 +1,161 @@
+/* planner.h - private to planner/: what its files hand one another. Nothing above includes it (its tests do).
+ *
+ *   resolve.c         job, stores  -> the target's metadata, limits, room on disk
+ *   chunk_grammar.c   what was written about chunks, on one array
+ *   boxes.c           two grids    -> box shapes with few overlaps
+ *   needs.c           a setting    -> stages and their memory
+ *   cost.c            stages       -> bytes, files, seconds
+ *   fit.c             a budget     -> the best setting; the exact minimum
+ *   weigh.c           plans        -> the one chosen, or a refusal
+ *   memory_table.c    stages       -> named lines
+ *
+ * Everything from boxes.c on is arithmetic on struct basis: no files, no clocks, so tests make one by hand.
+ * Byte sums saturate at UINT64_MAX, which never fits. Threads: none of this is shared.
+ */
+#ifndef SLUICE_PLANNER_PLANNER_H
+#define SLUICE_PLANNER_PLANNER_H
+
+#include "engine/array/tile.h"
+#include "planner/host.h"
+#include "planner/plan.h"
+
+/* ---- what a plan is reckoned from ---- */
+
+struct basis {
+    const struct array_meta *source, *target;
+    const struct chunk_census *census;
+    unsigned threads;
+    enum io_backend backend;
+    enum spill_encoding spill;
+
+    /* derived by basis_init */
+    uint64_t array_bytes;           /* elements that exist, raw */
+    uint64_t source_chunks, target_chunks;
+    uint64_t source_chunk_bytes, target_chunk_bytes;
+    bool source_raw, target_raw;    /* no codec */
+    struct codec_needs decode, encode;
+    double source_ratio;            /* raw / encoded as sampled, at least 1 where nothing is known */
+    double target_ratio;            /* as expected */
+    double spill_ratio;             /* as expected, of what the scratch file holds */
+    double present_share;           /* of the source's chunks */
+};
+void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
+                const struct chunk_census *census, unsigned threads, enum io_backend backend,
+                enum scratch_codec scratch_codec);
+
+/* ---- boxes.c ---- */
+
+/* How many non-empty intersections the cells of two grids over one axis have: the cells of both, minus one, minus
+ * the inner borders they share. 0 on an empty axis. */
+uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b);
+/* The product over all axes. */
+double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, const uint64_t *b);
+
+/* The box of whole cells of `unit` with the fewest overlaps with the grid of `other`, whose tile is at most
+ * `bytes_max`. False: not even one cell fits. */
+bool box_best(const struct grid *unit, enum tile_layout layout, uint32_t item_bytes, const uint64_t *other,
+              uint64_t bytes_max, uint64_t *box);
+/* Slabs of whole source chunks and buckets of whole target chunks, chosen together. */
+bool box_pair_best(const struct grid *source, const struct grid *target, uint32_t item_bytes,
+                   uint64_t slab_bytes_max, uint64_t bucket_bytes_max, uint64_t *slab, uint64_t *bucket);
+
+/* ---- needs.c ---- */
+
+/* How generous a stage is to all that is not its tile. */
+enum comfort { COMFORT_LEAST, COMFORT_LOW, COMFORT_GOOD, COMFORT_USEFUL, COMFORTS };
+
+struct setting {
+    unsigned workers;
+    enum comfort comfort;
+    uint64_t block_bytes;           /* of scratch */
+};
+
+/* A plan with numbers. */
+struct arrangement {
+    struct setting setting;
+    struct stage stages[2];
+    unsigned stage_count;           /* 1: direct, 2: split + merge */
+    double extents;                 /* pieces of scratch; 0: direct */
+    double decode_factor;           /* source bytes decoded / source bytes */
+    uint64_t outside_bytes;         /* program, stacks, rings, tables */
+    uint64_t library_bytes;         /* the most of any stage */
+    uint64_t pool_bytes;            /* the most of any stage */
+    uint64_t total_bytes;           /* the three together */
+    struct plan_cost cost;          /* by cost.c */
+};
+
+enum plan_kind { KIND_DIRECT, KIND_SPLIT };
+
+/* What the process is before any plan, and what each worker adds outside the pool. */
+uint64_t program_bytes(void);
+uint64_t table_bytes(void);
+uint64_t worker_outside_bytes(enum io_backend backend, unsigned reads_in_flight);
+unsigned reads_in_flight_for(enum comfort comfort, enum io_backend backend);
+
+/* Pieces of the source: how long one is raw (0: whole chunks) and, in memory, encoded. */
+uint64_t piece_raw_bytes_for(const struct array_meta *m, uint64_t span_bytes);
+uint64_t piece_bytes_max_for(const struct array_meta *m, const struct codec_needs *decode, uint64_t encoded_bytes_max,
+                             uint64_t piece_raw_bytes);
+
+/* Lay a plan out within `memory_bytes`. False: it does not fit. */
+bool arrange(enum plan_kind kind, const struct basis *b, const struct setting *s, uint64_t memory_bytes,
+             struct arrangement *out);
+/* Extents so many and so small that the device would do nothing but seek. */
+bool extents_too_small(const struct basis *b, double extents);
+/* Bytes of one mean extent on disk. */
+double extent_disk_bytes(const struct basis *b, double extents);
+
+/* ---- cost.c ---- */
+
+void cost_of(const struct basis *b, struct arrangement *a);
+
+/* ---- fit.c ---- */
+
+/* The quickest arrangement within `memory_bytes`. */
+bool fit_best(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out);
+/* The least memory, exact to MEMORY_STEP_BYTES, and the arrangement that runs in it. UINT64_MAX: none does. */
+enum { MEMORY_STEP_BYTES = 4096 };
+uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out);
+
+/* ---- memory_table.c ---- */
+
+/* The lines of one stage. `least`: the same plan in the least memory. */
+void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
+                const struct arrangement *least);
+uint64_t table_chosen_bytes(const struct memory_table *t);
+
+/* ---- weigh.c ---- */
+
+/* What the file systems offer. Zeroes but UINT64_MAX for what is not known. */
+struct room {
+    uint64_t scratch_free_bytes;
+    bool scratch_is_memory;         /* tmpfs */
+    uint64_t target_free_files;
+};
+
+/* From p->source, target, census, memory_bytes, graph.threads, io and scratch_path to everything else in the plan. */
+bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err);
+
+/* ---- chunk_grammar.c ---- */
+
+/* `what` names the array in messages. Fills cell[0 .. rank - 1]. */
+bool chunks_resolve(const struct chunk_request *request, const struct array_meta *source, const char *what,
+                    uint64_t *cell, struct error *err);
+
+/* ---- resolve.c ---- */
+
+/* The format an output path and key ask for. */
+bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format, struct error *err);
+/* Everything about the target, from the source's metadata and the job. `target` is zero before. */
+bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
+                    struct text *warnings, struct error *err);
+/* Refuses a target that is there, or that overlaps the input. */
+bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
+/* Budget, threads and scratch path with where each came from. */
+bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
+bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);
+/* How a person recognises where a value came from: "--memory", "on line 3". */
+bool span_is_in_file(const struct span *span);
+void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes);
+
+#endif

@@ -1,0 +1,280 @@
+/* weigh.c - every plan there is for a job, measured with the same rule; the quickest that fits is taken.
+ *
+ * A new plan is a row in `kinds`, a case in arrange() (needs.c) and one in cost_of() (cost.c).
+ */
+#include "planner/planner.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+
+static const struct {
+    enum plan_kind kind;
+    const char *name;
+    enum plan_wanted wanted;
+} kinds[] = {
+    { KIND_DIRECT, "direct",        PLAN_DIRECT },
+    { KIND_SPLIT,  "split + merge", PLAN_SPLIT },
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* Without scratch there is less to go wrong: it may be this much slower and is still taken. */
+static const double scratch_reluctance = 1.05;
+
+/* Where a reason is about scratch; in an error the key says so already. */
+static const char scratch_prefix[] = "scratch: ";
+
+/* One plan with the arrangements behind its candidate. */
+struct weighed {
+    struct arrangement best, least;
+    bool asked;                     /* it may be chosen at all */
+    bool lacks_scratch;             /* fits memory, but not the file system */
+    uint64_t scratch_need_bytes, scratch_have_bytes;
+};
+
+static void why_not(struct plan_candidate *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void why_not(struct plan_candidate *c, const char *format, ...)
+{
+    va_list args;
+
+    c->fits = false;
+    va_start(args, format);
+    vsnprintf(c->why_not, sizeof c->why_not, format, args);
+    va_end(args);
+}
+
+static uint64_t scratch_limit_bytes(const struct job *job, const struct room *room)
+{
+    const struct size_request *r = &job->scratch_limit;
+
+    if (!r->set)
+        return UINT64_MAX;
+    return r->share > 0 && room->scratch_free_bytes != UINT64_MAX ? (uint64_t)(r->share * (double)room->scratch_free_bytes)
+                                                                  : r->bytes ? r->bytes : UINT64_MAX;
+}
+
+static void scratch_check(const struct plan *p, const struct job *job, const struct room *room, struct weighed *w,
+                          struct plan_candidate *c)
+{
+    uint64_t need = w->best.cost.scratch_bytes, limit = scratch_limit_bytes(job, room);
+
+    if (w->best.stage_count < 2 || !c->fits)
+        return;
+    w->scratch_need_bytes = need;
+    w->scratch_have_bytes = size_min(limit, room->scratch_free_bytes);
+    if (need > limit)
+        why_not(c, "%sabout %s, and the limit is %s", scratch_prefix, SIZE_TEXT(need), SIZE_TEXT(limit));
+    else if (need > room->scratch_free_bytes)
+        why_not(c, "%sabout %s, and '%.80s' has %s free", scratch_prefix, SIZE_TEXT(need),
+                p->scratch_path ? p->scratch_path : "", SIZE_TEXT(room->scratch_free_bytes));
+    else if (room->scratch_is_memory && need > p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes)) {
+        why_not(c, "%s'%.80s' is memory (tmpfs), and %s more do not fit in the budget", scratch_prefix,
+                p->scratch_path ? p->scratch_path : "", SIZE_TEXT(need));
+        w->scratch_have_bytes = p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes);
+    }
+    w->lacks_scratch = !c->fits;
+}
+
+static void weigh_one(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                      unsigned i, struct weighed *w)
+{
+    struct plan_candidate *c = &p->candidates[i];
+    uint64_t memory_bytes = p->memory_bytes;
+
+    memset(c, 0, sizeof *c);
+    memset(w, 0, sizeof *w);
+    c->name = kinds[i].name;
+    c->need_bytes = fit_minimum(kinds[i].kind, b, &w->least);
+    w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
+    c->fits = c->need_bytes <= memory_bytes && fit_best(kinds[i].kind, b, memory_bytes, &w->best);
+    /* Scratch in a tmpfs is memory too: leave it its share. */
+    if (c->fits && kinds[i].kind == KIND_SPLIT && room->scratch_is_memory) {
+        uint64_t scratch_bytes = w->best.cost.scratch_bytes;
+        struct arrangement smaller;
+
+        if (scratch_bytes < memory_bytes && fit_best(kinds[i].kind, b, memory_bytes - scratch_bytes, &smaller))
+            w->best = smaller;
+    }
+    if (c->fits)
+        c->cost = w->best.cost;
+    else if (c->need_bytes == UINT64_MAX)
+        why_not(c, "no budget is enough");
+    else
+        why_not(c, "needs %s of memory", SIZE_TEXT_UP(c->need_bytes));
+    scratch_check(p, job, room, w, c);
+    if (!w->asked)
+        why_not(c, "not asked for");
+}
+
+static bool choose(struct plan *p)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < KINDS; i++) {
+        const struct plan_candidate *c = &p->candidates[i];
+
+        if (!c->fits)
+            continue;
+        if (!found || c->cost.seconds * (c->cost.scratch_bytes ? scratch_reluctance : 1) <
+                          p->candidates[p->chosen].cost.seconds)
+            p->chosen = i;
+        found = true;
+    }
+    return found;
+}
+
+/* ---- refusals ---- */
+
+static void note_table(const struct memory_table *t, struct error *err)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct memory_line *l = &t->lines[i];
+
+        error_note(err, "%-30s %4u x %9s%s%s", l->what, l->count, SIZE_TEXT(l->chosen_bytes / l->count),
+                   l->count > 1 ? " = " : "", l->count > 1 ? SIZE_TEXT(l->chosen_bytes) : "");
+    }
+}
+
+/* Which stage of the least arrangement is the hungriest. */
+static unsigned hungriest(const struct arrangement *a)
+{
+    unsigned at = 0;
+
+    for (unsigned i = 1; i < a->stage_count; i++)
+        if (stage_pool_bytes(&a->stages[i]) + a->stages[i].memory.library_bytes >
+            stage_pool_bytes(&a->stages[at]) + a->stages[at].memory.library_bytes)
+            at = i;
+    return at;
+}
+
+static bool refuse_memory(const struct plan *p, const struct job *job, const struct basis *b,
+                          const struct arrangement *least, struct error *err)
+{
+    struct span span = job->memory.set ? job->memory.span : job->output.span;
+    struct memory_table table;
+
+    if (p->minimum_bytes == UINT64_MAX)
+        return error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
+                        SIZE_TEXT(b->target_chunk_bytes));
+    error_at(err, ERR_FIT, span, "%s cannot hold this pipeline, which needs at least %s",
+             SIZE_TEXT(p->memory_bytes), SIZE_TEXT_UP(p->minimum_bytes));
+    error_key(err, "memory");
+    error_bytes(err, p->minimum_bytes, p->memory_bytes);
+    table_fill(&table, b, least, hungriest(least), least);
+    note_table(&table, err);
+    if (span_is_in_file(&job->output.chunks.span))
+        error_help(err, "raise memory to %s, or make the chunks of '%s' smaller on line %u",
+                   SIZE_TEXT_UP(p->minimum_bytes), job->output.name ? job->output.name : "output",
+                   job->output.chunks.span.line);
+    else
+        error_help(err, "raise memory to %s, or make the output's chunks smaller", SIZE_TEXT_UP(p->minimum_bytes));
+    return false;
+}
+
+static bool refuse_scratch(const struct plan *p, const struct job *job, const struct weighed *w,
+                           const struct plan_candidate *c, const struct plan_candidate *direct, struct error *err)
+{
+    struct span span = job->scratch_limit.set ? job->scratch_limit.span
+                       : job->scratch_path ? job->scratch_span : job->output.span;
+
+    error_at(err, ERR_FIT, span, "%s", c->why_not + strlen(scratch_prefix));
+    error_key(err, "scratch");
+    error_bytes(err, w->scratch_need_bytes, w->scratch_have_bytes);
+    if (direct->need_bytes != UINT64_MAX && direct->need_bytes > p->memory_bytes)
+        error_note(err, "without scratch (the direct plan) this takes at least %s of memory",
+                   SIZE_TEXT_UP(direct->need_bytes));
+    error_help(err, "point scratch at a disk with %s free", SIZE_TEXT_UP(w->scratch_need_bytes));
+    return false;
+}
+
+static bool refuse(struct plan *p, const struct job *job, const struct basis *b, const struct weighed *w,
+                   struct error *err)
+{
+    unsigned least = KINDS;
+
+    for (unsigned i = 0; i < KINDS; i++)
+        if (w[i].lacks_scratch && w[i].asked)
+            return refuse_scratch(p, job, &w[i], &p->candidates[i], &p->candidates[0], err);
+    for (unsigned i = 0; i < KINDS; i++)
+        if (w[i].asked && (least == KINDS || p->candidates[i].need_bytes < p->candidates[least].need_bytes))
+            least = i;
+    return refuse_memory(p, job, b, &w[least].least, err);
+}
+
+/* ---- the plan ---- */
+
+static void graph_fill(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                       const struct arrangement *a)
+{
+    struct graph *g = &p->graph;
+    uint64_t limit = scratch_limit_bytes(job, room);
+
+    g->source = &p->source;
+    g->source_store = p->source_store;
+    g->target = &p->target;
+    g->target_path = job->output.path;
+    g->overwrite = job->output.overwrite;
+    g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
+    g->refuse_missing_chunks = job->input.refuse_missing;
+    g->source_span = job->input.span;
+    g->target_span = job->output.span;
+    g->stage_count = a->stage_count;
+    for (unsigned i = 0; i < a->stage_count; i++) {
+        g->stages[i] = a->stages[i];
+        g->stages[i].span = job->output.span;
+    }
+    g->backend = b->backend;
+    g->pool_bytes = a->pool_bytes;
+    memset(&g->scratch, 0, sizeof g->scratch);
+    if (a->stage_count < 2)
+        return;
+    g->scratch.block_bytes = a->setting.block_bytes;
+    g->scratch.predicted_bytes = a->cost.scratch_bytes;
+    g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
+    g->scratch.encoding = b->spill;
+    g->scratch.path = p->scratch_path;
+    g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
+}
+
+/* The dentries, inodes and dirty metadata that a cgroup is charged for outside our RSS. */
+static uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost)
+{
+    uint64_t files = size_max(b->source_chunks, cost->files);
+
+    return 8 * MIB + size_min(size_mul_sat(2 * KIB, files), 40 * MIB);
+}
+
+static bool check_files(const struct job *job, const struct room *room, const struct plan_cost *cost,
+                        struct error *err)
+{
+    if (cost->files > room->target_free_files) {
+        error_at(err, ERR_FIT, job->output.span, "'%s' would be %s files, and the file system has room for %s more",
+                 job->output.path, COUNT_TEXT(cost->files), COUNT_TEXT(room->target_free_files));
+        error_help(err, "make the chunks larger");
+        return false;
+    }
+    return true;
+}
+
+bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
+{
+    struct weighed weighed[KINDS];
+    struct basis b;
+
+    basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job->scratch_codec);
+    for (unsigned i = 0; i < KINDS; i++)
+        weigh_one(p, job, room, &b, i, &weighed[i]);
+    p->candidate_count = KINDS;
+    p->minimum_bytes = UINT64_MAX;
+    for (unsigned i = 0; i < KINDS; i++)
+        if (weighed[i].asked && !weighed[i].lacks_scratch)
+            p->minimum_bytes = size_min(p->minimum_bytes, p->candidates[i].need_bytes);
+    if (!choose(p))
+        return refuse(p, job, &b, weighed, err);
+    graph_fill(p, job, room, &b, &weighed[p->chosen].best);
+    for (unsigned i = 0; i < p->graph.stage_count; i++)
+        table_fill(&p->memory[i], &b, &weighed[p->chosen].best, i, &weighed[p->chosen].least);
+    p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
+    return check_files(job, room, &p->candidates[p->chosen].cost, err);
+}

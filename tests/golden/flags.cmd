@@ -1,0 +1,34 @@
+# wrong flags
+run
+run a.yaml b.yaml
+run a.yaml --memroy 1GiB
+run a.yaml --emit
+run a.yaml --memory
+run a.yaml --memory --json
+run a.yaml --overwrite=yes
+run a.yaml --set year
+run a.yaml --set year=1 --set year=2
+rechunk in.zarr out.zarr --progress fast
+rechunk in.zarr
+rechunk in.zarr out.zarr --memory=lots
+rechunk in.zarr out.zarr --threads=0
+rechunk in.zarr out.zarr --chunks time=all,lat=0
+rechunk in.zarr out.zarr --chunks 'time=all, lat=3'
+rechunk in.zarr out.zarr --chunks =3
+rechunk in.zarr out.zarr --chunks time=
+rechunk in.zarr out.zarr --chunks 32,32,
+rechunk in.zarr out.zarr --chunks 32,32,0
+rechunk in.zarr out.zarr --codec lzma
+rechunk in.zarr out.zarr --format zarr4
+rechunk in.zarr out.zarr --shards 32
+rechunk in.zarr out.zarr --arrays a,b
+rechunk in.zarr out.zarr --plan fast
+rechunk in.zarr s3://bucket/out.zarr
+plan a.yaml --svg plan.svg
+check
+check a.yaml --chunks in.zarr
+doctor
+frobnicate
+rnu a.yaml
+pipeline.yaml
+help nothing-like-it

@@ -1,0 +1,11 @@
+# help
+--version
+help
+help rechunk
+help verify
+help codec
+help output.chunks
+help compressor
+help --memory
+help shards
+run --help

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Golden tests: what is typed, and exactly what is answered.
+
+    tests/golden/run.py [--refresh] [--sluice PROGRAM] [NAME ...]
+
+A case is NAME.yaml, read by `sluice check NAME.yaml`, or NAME.cmd, whose lines are command lines without the leading
+`sluice` (a line that begins with `#` is the case's title). What it must answer is in NAME.err: for each command its
+standard error, then `exit STATUS`; standard output, if there is any, comes first, each line after `| `. A first line
+`# sluice: ARGUMENTS` in a NAME.yaml replaces `check`, with @ for the file.
+
+--refresh writes the answers down instead of comparing: review the difference as you would review code.
+Cases run in a new directory that holds the case's file and the arrays made by make_arrays() (metadata only: nothing
+is read from them).
+"""
+import argparse
+import difflib
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def make_arrays(directory):
+    array = directory / "in.zarr"
+    array.mkdir()
+    (array / ".zarray").write_text(json.dumps({
+        "zarr_format": 2, "shape": [100, 60, 40], "chunks": [10, 60, 40], "dtype": "<f4", "fill_value": 0.0,
+        "order": "C", "filters": None, "dimension_separator": ".",
+        "compressor": {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}}))
+    (array / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": ["time", "latitude", "longitude"]}))
+    scalar = directory / "scalar.zarr"
+    scalar.mkdir()
+    (scalar / "zarr.json").write_text(json.dumps({
+        "zarr_format": 3, "node_type": "array", "shape": [], "data_type": "int32", "fill_value": 0, "codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}}], "attributes": {},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}}))
+    (directory / "deep.yaml").write_text("input: " + "[" * 200000 + "\n")
+    (directory / "large.yaml").write_text("# " + "x" * (1 << 20) + "\n")
+    (directory / "nul.yaml").write_bytes(b"memory: 1GiB\ninput: a\0b\n")
+    (directory / "latin1.yaml").write_bytes(b"input: caf\xe9.zarr\n")
+    (directory / "many.yaml").write_text("input: [" + "a,\n" * 100001 + "]\n")
+    (directory / "tab.yaml").write_text("output:\n\tpath: out.zarr\n")
+    (directory / "empty.yaml").write_text("# nothing\n")
+
+
+def commands_of(case, text):
+    if case.suffix == ".yaml":
+        first = text.split("\n", 1)[0]
+        words = first[len("# sluice:"):] if first.startswith("# sluice:") else "check @"
+        return [shlex.split(words.replace("@", case.name))]
+    lines = [line for line in text.split("\n") if line and not line.startswith("#")]
+    return [shlex.split(line) for line in lines]
+
+
+def answer_of(program, case):
+    text = case.read_text()
+    parts = []
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "LC_ALL": "C", "FROM_ENVIRONMENT": "in.zarr"}
+    for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+        if key in os.environ:
+            environment[key] = os.environ[key]
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        make_arrays(directory)
+        shutil.copy(case, directory)
+        for words in commands_of(case, text):
+            done = subprocess.run([program, *words], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
+                                  capture_output=True, timeout=20)
+            if len(parts) or case.suffix == ".cmd":
+                parts.append("$ sluice " + shlex.join(words) + "\n")
+            for line in done.stdout.decode(errors="replace").splitlines():
+                parts.append(f"| {line}\n")
+            parts.append(done.stderr.decode(errors="replace"))
+            parts.append(f"exit {done.returncode}\n")
+    return "".join(parts)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--sluice", default=str(HERE.parent.parent / "build" / "sluice"))
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    program = str(pathlib.Path(options.sluice).resolve())
+    passed = failed = skipped = 0
+
+    if not os.path.exists(program):
+        print(f"golden: there is no {program}: run make first")
+        return 1
+    for case in sorted([*HERE.glob("*.yaml"), *HERE.glob("*.cmd")]):
+        if options.names and case.stem not in options.names:
+            continue
+        expected = case.with_suffix(".err")
+        got = answer_of(program, case)
+        if options.refresh:
+            expected.write_text(got)
+            passed += 1
+        elif not expected.exists():
+            print(f"FAILED {case.name}: there is no {expected.name} (--refresh writes it)")
+            failed += 1
+        elif expected.read_text() == got:
+            passed += 1
+        else:
+            failed += 1
+            print(f"FAILED {case.name}")
+            sys.stdout.writelines(difflib.unified_diff(expected.read_text().splitlines(True), got.splitlines(True),
+                                                       expected.name, "what came"))
+    print(f"golden: {passed} passed, {failed} failed, {skipped} skipped")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,367 @@
+/* The engine without planner or language: graphs made by hand, values by a formula, on both back ends. */
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/size.h"
+#include "engine/exec/graph.h"
+#include "engine/exec/ring.h"
+#include "engine/exec/scan.h"
+#include "engine/exec/scratch.h"
+#include "engine/io/os.h"
+
+enum { RANK = 3 };
+static const uint64_t shape[RANK] = { 21, 34, 55 };
+
+static char folder[] = "/tmp/sluice-test-exec-XXXXXX";
+
+/* The value of an element: its C-order number, spread so that every byte matters. */
+static uint32_t value_at(const uint64_t *at)
+{
+    uint64_t index = (at[0] * shape[1] + at[1]) * shape[2] + at[2];
+
+    return (uint32_t)(index * 2654435761u + 12345u);
+}
+
+static struct array_meta make_meta(const uint64_t *chunk, const char *codec, bool fortran)
+{
+    struct array_meta m = {
+        .format = FORMAT_ZARR2, .dtype = { DTYPE_UINT, 4 }, .keys = { .separator = '.' }, .fill = { 7 },
+    };
+    struct error err = { 0 };
+
+    m.chunks.rank = RANK;
+    for (unsigned i = 0; i < RANK; i++) {
+        m.chunks.shape[i] = shape[i];
+        m.chunks.cell[i] = chunk[i];
+        m.codecs.order[i] = (uint8_t)(fortran ? RANK - 1 - i : i);
+    }
+    m.codecs.transposed = fortran;
+    CHECK(codec_chain_from_text(&m.codecs, codec, 4, &err));
+    return m;
+}
+
+/* Elements of one chunk in stored order, by formula; the overhang is the fill value. */
+static void chunk_values(const struct array_meta *m, const uint64_t *coords, uint32_t *out)
+{
+    uint64_t stored[RANK], count = array_chunk_bytes(m) / 4;
+
+    for (unsigned i = 0; i < RANK; i++)
+        stored[i] = m->chunks.cell[m->codecs.order[i]];
+    for (uint64_t n = 0; n < count; n++) {
+        uint64_t rest = n, at[RANK];
+        bool inside = true;
+
+        for (unsigned i = RANK; i-- > 0; rest /= stored[i])
+            at[m->codecs.order[i]] = coords[m->codecs.order[i]] * m->chunks.cell[m->codecs.order[i]] + rest % stored[i];
+        for (unsigned i = 0; i < RANK; i++)
+            inside = inside && at[i] < shape[i];
+        out[n] = inside ? value_at(at) : 7;
+    }
+}
+
+static void write_source(const char *path, const struct array_meta *m, uint64_t skip_chunk)
+{
+    uint64_t raw_bytes = array_chunk_bytes(m), chunks = grid_cells(&m->chunks), encoded_bytes, coords[RANK];
+    struct codec_needs needs;
+    struct encoder *encoder = NULL;
+    struct store *store = NULL;
+    struct error err = { 0 };
+    uint32_t *raw = malloc(raw_bytes);
+    char *encoded, *scratch;
+
+    codec_encode_needs(&m->codecs, m->dtype, raw_bytes, &needs);
+    encoded = malloc(needs.encoded_bytes_max);
+    scratch = aligned_alloc(IO_ALIGN, size_align_up(needs.scratch_bytes_useful + 1, IO_ALIGN));
+    CHECK(store_stage(&store, path, false, SPAN_NONE, &err));
+    CHECK(array_meta_write(m, store, &err));
+    CHECK(encoder_new(&encoder, &m->codecs, m->dtype, raw_bytes, scratch, needs.scratch_bytes_useful, &err));
+    for (uint64_t i = 0; i < chunks; i++) {
+        struct chunk_place place;
+
+        grid_coords(&m->chunks, i, coords);
+        array_chunk_place(m, coords, &place);
+        chunk_values(m, coords, raw);
+        if (i == skip_chunk)
+            continue;
+        CHECK(encode(encoder, raw, encoded, &encoded_bytes, &err));
+        CHECK(store_put(store, place.key, encoded, encoded_bytes, &err));
+    }
+    CHECK(store_publish(store, &err));
+    if (err.code)
+        error_print(&err, stderr);
+    encoder_free(encoder);
+    store_close(store);
+    free(raw);
+    free(encoded);
+    free(scratch);
+}
+
+/* Every element of the stored array, compared with the formula; `fill_box` holds the fill value. */
+static bool array_is_right(const char *path, const struct box *fill_box)
+{
+    struct text warnings;
+    struct array_meta m;
+    struct store *store = NULL;
+    struct decoder *decoder = NULL;
+    struct codec_needs needs;
+    struct error err = { 0 };
+    char *scratch;
+    bool right = true;
+
+    text_init(&warnings, 4096);
+    if (!store_open(&store, path, SPAN_NONE, &err) || !array_meta_read(&m, store, &warnings, &err))
+        return false;
+    codec_decode_needs(&m.codecs, m.dtype, array_chunk_bytes(&m), &(struct codec_sample){ 0 }, &needs);
+    scratch = aligned_alloc(IO_ALIGN, size_align_up(needs.scratch_bytes_useful + 1, IO_ALIGN));
+    right = decoder_new(&decoder, &m.codecs, m.dtype, array_chunk_bytes(&m), scratch, needs.scratch_bytes_useful, &err);
+    for (uint64_t i = 0; right && i < grid_cells(&m.chunks); i++) {
+        uint64_t coords[RANK], n = 0, data_bytes, part_bytes = 1;
+        uint32_t *wanted = malloc(array_chunk_bytes(&m));
+        struct chunk_place place;
+        const char *part;
+        char *data;
+
+        grid_coords(&m.chunks, i, coords);
+        chunk_values(&m, coords, wanted);
+        if (fill_box) {         /* these elements were never written */
+            struct box chunk, hole;
+            grid_cell_box(&m.chunks, coords, &chunk);
+            if (box_intersect(RANK, &chunk, fill_box, &hole)) {
+                uint64_t stride[RANK], at = 0, stored[RANK], stored_stride[RANK];
+                for (unsigned a = 0; a < RANK; a++)
+                    stored[a] = m.chunks.cell[m.codecs.order[a]];
+                stored_stride[RANK - 1] = 1;
+                for (unsigned a = RANK - 1; a-- > 0; )
+                    stored_stride[a] = stored_stride[a + 1] * stored[a + 1];
+                for (unsigned a = 0; a < RANK; a++)
+                    stride[m.codecs.order[a]] = stored_stride[a];
+                for (uint64_t x = 0; x < hole.length[0]; x++)
+                    for (uint64_t y = 0; y < hole.length[1]; y++)
+                        for (uint64_t z = 0; z < hole.length[2]; z++) {
+                            at = (hole.start[0] + x - coords[0] * m.chunks.cell[0]) * stride[0] +
+                                 (hole.start[1] + y - coords[1] * m.chunks.cell[1]) * stride[1] +
+                                 (hole.start[2] + z - coords[2] * m.chunks.cell[2]) * stride[2];
+                            wanted[at] = 7;
+                        }
+            }
+        }
+        array_chunk_place(&m, coords, &place);
+        right = store_get(store, place.key, 1 << 26, &data, &data_bytes, &err) && data &&
+                decoder_start(decoder, data, data_bytes, &err);
+        while (right && part_bytes > 0) {
+            right = decoder_next(decoder, &part, &part_bytes, &err) &&
+                    memcmp(part, (char *)wanted + n, part_bytes) == 0;
+            n += part_bytes;
+        }
+        right = right && n == array_chunk_bytes(&m);
+        free(data);
+        free(wanted);
+    }
+    if (err.code)
+        error_print(&err, stderr);
+    decoder_free(decoder);
+    array_meta_release(&m);
+    store_close(store);
+    text_release(&warnings);
+    free(scratch);
+    return right;
+}
+
+static struct stage make_stage(const char *name, enum stage_source source, enum stage_sink sink, const uint64_t *box,
+                               const struct grid *parts, const struct array_meta *from, const struct array_meta *to,
+                               const struct grid *before, unsigned workers)
+{
+    struct stage s = { .name = name, .source = source, .sink = sink, .parts = *parts, .workers = workers,
+                       .reads_in_flight = 4 };
+    struct stage_memory *m = &s.memory;
+    struct codec_needs decode, encode;
+
+    s.tasks = from->chunks;
+    for (unsigned i = 0; i < RANK; i++)
+        s.tasks.cell[i] = box[i];
+    codec_decode_needs(&from->codecs, from->dtype, array_chunk_bytes(from), &(struct codec_sample){ 0 }, &decode);
+    codec_encode_needs(&to->codecs, to->dtype, array_chunk_bytes(to), &encode);
+    m->tile_bytes = tile_bytes_max(sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, 4, parts, &s.tasks);
+    m->piece_bytes_max = size_align_up(size_max(decode.encoded_bytes_max, spill_encoded_bytes_max(4096)), IO_ALIGN) +
+                         2 * IO_ALIGN;
+    m->reads_bytes = 3 * m->piece_bytes_max;
+    m->decode_scratch_bytes = size_align_up(size_max(decode.scratch_bytes_useful, spill_scratch_bytes(4096)), IO_ALIGN);
+    m->encode_scratch_bytes = size_align_up(size_max(encode.scratch_bytes_useful, spill_scratch_bytes(4096)), IO_ALIGN);
+    m->write_slots = 2;
+    m->write_bytes = size_align_up(sink == TO_CHUNKS ? encode.encoded_bytes_max : 4 * spill_encoded_bytes_max(4096),
+                                   IO_ALIGN);
+    if (source == FROM_CHUNKS && codec_chain_is_raw(&from->codecs))
+        s.piece_raw_bytes = 4096;
+    if (sink == TO_SEGMENTS)
+        m->index_bytes = split_index_bytes(&s.tasks, parts, 4, 4096);
+    else if (before)
+        m->index_bytes = merge_index_bytes(before, &s.tasks, 4, 4096);
+    return s;
+}
+
+struct case_options {
+    const char *codec_from, *codec_to;
+    bool fortran_from, fortran_to, split;
+    enum io_backend backend;
+    unsigned workers;
+    uint64_t skip_chunk;
+};
+
+static unsigned case_number;
+
+static bool run_case(const struct case_options *o, const volatile int *stop, struct error *err)
+{
+    static const uint64_t from_chunk[RANK] = { 2, 34, 20 }, to_chunk[RANK] = { 21, 5, 8 };
+    static const uint64_t slab[RANK] = { 6, 34, 55 }, bucket[RANK] = { 21, 10, 24 };
+    struct array_meta from = make_meta(from_chunk, o->codec_from, o->fortran_from);
+    struct array_meta to = make_meta(to_chunk, o->codec_to, o->fortran_to);
+    struct graph g = { .source = &from, .target = &to, .threads = o->workers, .backend = o->backend };
+    char source_path[256], target_path[256], scratch_path[256];
+    struct report_options report_options = { .progress = PROGRESS_NONE };
+    struct report *report = report_new(&report_options);
+    struct grid buckets;
+    struct box hole;
+    bool ok;
+
+    case_number++;
+    snprintf(source_path, sizeof source_path, "%s/source-%u", folder, case_number);
+    snprintf(target_path, sizeof target_path, "%s/target-%u", folder, case_number);
+    snprintf(scratch_path, sizeof scratch_path, "%s/scratch-%u", folder, case_number);
+    write_source(source_path, &from, o->skip_chunk);
+    CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
+    g.target_path = target_path;
+    g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path };
+    buckets = from.chunks;
+    for (unsigned i = 0; i < RANK; i++)
+        buckets.cell[i] = bucket[i];
+    if (o->split) {
+        g.stage_count = 2;
+        g.stages[0] = make_stage("split", FROM_CHUNKS, TO_SEGMENTS, slab, &buckets, &from, &to, NULL, o->workers);
+        g.stages[1] = make_stage("merge", FROM_SEGMENTS, TO_CHUNKS, bucket, &to.chunks, &from, &to, &g.stages[0].tasks,
+                                 o->workers);
+    } else {
+        g.stage_count = 1;
+        g.stages[0] = make_stage("direct", FROM_CHUNKS, TO_CHUNKS, bucket, &to.chunks, &from, &to, NULL, o->workers);
+    }
+    for (unsigned i = 0; i < g.stage_count; i++)
+        g.pool_bytes = size_max(g.pool_bytes, stage_pool_bytes(&g.stages[i]));
+    ok = graph_run(&g, report, stop, err);
+    grid_coords(&from.chunks, o->skip_chunk == UINT64_MAX ? 0 : o->skip_chunk, hole.start);
+    grid_cell_box(&from.chunks, hole.start, &hole);
+    if (ok) {
+        CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK(array_is_right(target_path, o->skip_chunk == UINT64_MAX ? NULL : &hole));
+    } else {
+        CHECK(access(target_path, F_OK) != 0);
+    }
+    CHECK(access(scratch_path, F_OK) != 0);
+    report_free(report);
+    store_close(g.source_store);
+    os_remove_tree(AT_FDCWD, source_path);
+    os_remove_tree(AT_FDCWD, target_path);
+    return ok;
+}
+
+static void run_all(struct case_options o)
+{
+    static const enum io_backend backends[] = { IO_URING, IO_THREADS };
+
+    for (unsigned b = 0; b < 2; b++)
+        for (unsigned split = 0; split < 2; split++) {
+            struct error err = { 0 };
+            struct io_choice choice;
+
+            o.backend = backends[b];
+            o.split = split;
+            if (!io_choose(&choice, o.backend, &(struct error){ 0 }))
+                continue;
+            CHECK(run_case(&o, NULL, &err));
+            if (err.code)
+                error_print(&err, stderr);
+        }
+}
+
+static void test_graph__rechunks_compressed_chunks(void)
+{
+    run_all((struct case_options){ .codec_from = "blosc:lz4:5", .codec_to = "zstd:3", .workers = 2,
+                                   .skip_chunk = UINT64_MAX });
+}
+
+static void test_graph__rechunks_raw_chunks_by_ranges(void)
+{
+    run_all((struct case_options){ .codec_from = "none", .codec_to = "none", .workers = 3, .skip_chunk = UINT64_MAX });
+}
+
+static void test_graph__follows_the_stored_axis_order_on_both_sides(void)
+{
+    run_all((struct case_options){ .codec_from = "gzip:1", .codec_to = "none", .fortran_from = true, .workers = 2,
+                                   .skip_chunk = UINT64_MAX });
+    run_all((struct case_options){ .codec_from = "none", .codec_to = "blosc:lz4:1", .fortran_from = true,
+                                   .fortran_to = true, .workers = 1, .skip_chunk = UINT64_MAX });
+}
+
+static void test_graph__reads_a_missing_chunk_as_fill(void)
+{
+    run_all((struct case_options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .workers = 2, .skip_chunk = 4 });
+}
+
+static void test_graph__runs_with_many_workers(void)
+{
+    run_all((struct case_options){ .codec_from = "none", .codec_to = "zstd:1", .workers = 12, .skip_chunk = UINT64_MAX });
+}
+
+static void test_graph__stops_at_a_signal_and_leaves_nothing(void)
+{
+    static const volatile int stop = 15;
+    struct case_options o = { .codec_from = "none", .codec_to = "none", .workers = 2, .split = true,
+                              .backend = IO_THREADS, .skip_chunk = UINT64_MAX };
+    struct error err = { 0 };
+
+    CHECK(!run_case(&o, &stop, &err));
+    CHECK_EQUAL(err.code, ERR_TERMINATED);
+}
+
+static void test_ring__gives_areas_in_order_and_wraps(void)
+{
+    static char memory[16 * 4096];
+    struct ring r;
+    uint64_t a, b, c, d;
+
+    CHECK(ring_init(&r, memory, sizeof memory, 8));
+    CHECK(ring_take(&r, 6 * 4096, &a) == memory);
+    CHECK(ring_take(&r, 6 * 4096, &b) == memory + 6 * 4096);
+    CHECK(ring_take(&r, 6 * 4096, &c) == NULL);
+    ring_give_back(&r, b);
+    CHECK(ring_take(&r, 6 * 4096, &c) == NULL);     /* the oldest is still out */
+    ring_give_back(&r, a);
+    CHECK(ring_take(&r, 16 * 4096, &c) == memory);  /* empty: all of it */
+    CHECK(ring_take(&r, 4096, &d) == NULL);
+    ring_give_back(&r, c);
+    CHECK(ring_take(&r, 10 * 4096, &a) == memory);
+    CHECK(ring_take(&r, 4 * 4096, &b) == memory + 10 * 4096);
+    ring_give_back(&r, a);
+    CHECK(ring_take(&r, 8 * 4096, &c) == memory);   /* wrapped */
+    CHECK(ring_take(&r, 4 * 4096, &d) == NULL);     /* only two blocks before the oldest */
+    CHECK(ring_take(&r, 2 * 4096, &d) == memory + 8 * 4096);
+    ring_release(&r);
+}
+
+int main(void)
+{
+    if (!mkdtemp(folder))
+        return 1;
+    RUN(test_ring__gives_areas_in_order_and_wraps);
+    RUN(test_graph__rechunks_compressed_chunks);
+    RUN(test_graph__rechunks_raw_chunks_by_ranges);
+    RUN(test_graph__follows_the_stored_axis_order_on_both_sides);
+    RUN(test_graph__reads_a_missing_chunk_as_fill);
+    RUN(test_graph__runs_with_many_workers);
+    RUN(test_graph__stops_at_a_signal_and_leaves_nothing);
+    os_remove_tree(AT_FDCWD, folder);
+    return test_summary();
+}

@@ -1,0 +1,459 @@
+/* The planner as a whole, on hand-made metadata: it fits what should fit, chooses what is quicker, refuses exactly. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "engine/io/os.h"
+#include "planner/planner.h"
+#include "tests/unit/test.h"
+
+/* A job without stores. */
+struct bench {
+    struct plan plan;
+    struct job job;
+    struct room room;
+    struct error err;
+};
+
+static void array_make(struct array_meta *m, unsigned rank, const uint64_t *shape, const uint64_t *cell,
+                       uint32_t item_bytes, const char *codec)
+{
+    struct error err = { 0 };
+
+    memset(m, 0, sizeof *m);
+    m->format = FORMAT_ZARR3;
+    m->chunks.rank = rank;
+    memcpy(m->chunks.shape, shape, rank * sizeof *shape);
+    memcpy(m->chunks.cell, cell, rank * sizeof *cell);
+    m->dtype = (struct dtype){ DTYPE_FLOAT, item_bytes };
+    for (unsigned i = 0; i < rank; i++)
+        m->codecs.order[i] = (uint8_t)i;
+    CHECK(codec_chain_from_text(&m->codecs, codec, item_bytes, &err));
+}
+
+/* Every chunk there, encoded to 1/ratio. */
+static void bench_init(struct bench *b, unsigned rank, const uint64_t *shape, const uint64_t *from, const uint64_t *to,
+                       uint32_t item_bytes, const char *codec, double ratio, uint64_t memory_bytes)
+{
+    struct plan *p = &b->plan;
+
+    memset(b, 0, sizeof *b);
+    array_make(&p->source, rank, shape, from, item_bytes, codec);
+    array_make(&p->target, rank, shape, to, item_bytes, codec);
+    p->census.chunks = p->census.present = grid_cells(&p->source.chunks);
+    p->census.counted = true;
+    p->census.sampled = p->census.sampled_present = p->census.chunks ? 1 : 0;
+    p->census.encoded_bytes_mean = p->census.encoded_bytes_max =
+        (uint64_t)((double)array_chunk_bytes(&p->source) / ratio);
+    p->census.codec.blosc_block_bytes_max = 512 * 1024;
+    p->memory_bytes = memory_bytes;
+    p->graph.threads = 2;
+    p->io.backend = IO_URING;
+    p->scratch_path = strdup("/there/out.zarr.sluice-scratch");
+    text_init(&p->warnings, 1024);
+    b->job.input.path = "in.zarr";
+    b->job.output.path = "/there/out.zarr";
+    b->room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX };
+}
+
+static bool bench_plan(struct bench *b)
+{
+    memset(&b->err, 0, sizeof b->err);
+    return plan_from_metas(&b->plan, &b->job, &b->room, &b->err);
+}
+
+static void bench_release(struct bench *b) { plan_release(&b->plan); }
+
+#define SHAPE(...) ((const uint64_t[]){ __VA_ARGS__ })
+
+/* ERA5-like: maps to time series. */
+static void w2_init(struct bench *b, uint64_t times, const char *codec, double ratio, uint64_t memory_bytes)
+{
+    bench_init(b, 3, SHAPE(times, 721, 1440), SHAPE(1, 721, 1440), SHAPE(times, 16, 16), 4, codec, ratio, memory_bytes);
+}
+
+/* What the engine will hold, added up anew from the graph. */
+static uint64_t held_bytes(const struct plan *p)
+{
+    uint64_t pool = 0, library = 0, outside = 0;
+
+    for (unsigned i = 0; i < p->graph.stage_count; i++) {
+        const struct stage *s = &p->graph.stages[i];
+
+        pool = size_max(pool, stage_pool_bytes(s));
+        library = size_max(library, s->memory.library_bytes);
+        outside = size_max(outside, program_bytes() + table_bytes() + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
+    }
+    return pool + library + outside;
+}
+
+/* Everything that must hold for any plan. */
+static void check_sound(const struct plan *p)
+{
+    const struct graph *g = &p->graph;
+
+    CHECK(held_bytes(p) <= p->memory_bytes);
+    CHECK(p->minimum_bytes <= p->memory_bytes);
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        const struct stage *s = &g->stages[i];
+        const struct grid *unit = s->sink == TO_SEGMENTS ? &g->source->chunks : &g->target->chunks;
+
+        CHECK(stage_pool_bytes(s) <= g->pool_bytes);
+        CHECK(table_chosen_bytes(&p->memory[i]) <= p->memory_bytes);
+        CHECK(s->memory.reads_bytes >= s->memory.piece_bytes_max);
+        CHECK(s->workers >= 1 && s->workers <= g->threads);
+        CHECK(s->memory.write_slots >= 1);
+        for (unsigned axis = 0; axis < s->tasks.rank; axis++)
+            CHECK_EQUAL(s->tasks.cell[axis] % unit->cell[axis], 0);
+        for (unsigned line = 0; line < p->memory[i].count; line++) {
+            const struct memory_line *l = &p->memory[i].lines[line];
+            CHECK(l->least_bytes <= l->chosen_bytes && l->chosen_bytes <= l->useful_bytes);
+        }
+    }
+    if (g->stage_count == 2) {
+        CHECK(memcmp(g->stages[0].parts.cell, g->stages[1].tasks.cell, g->source->chunks.rank * sizeof(uint64_t)) == 0);
+        CHECK_EQUAL(g->scratch.block_bytes % 16, 0);
+        CHECK(g->scratch.path != NULL);
+    }
+}
+
+static void show(const struct plan *p)
+{
+    struct text text;
+
+    if (!getenv("SHOW_PLANS"))
+        return;
+    text_init(&text, 1 << 16);
+    plan_explain(p, &text);
+    printf("%s----\n", text.chars);
+    text_release(&text);
+}
+
+/* ---- choices ---- */
+
+static void test_plan__maps_to_series_is_split_and_merged(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    show(&b.plan);
+    CHECK_EQUAL(b.plan.graph.stage_count, 2);
+    /* The obvious shapes: slabs are times, buckets are places. */
+    CHECK_EQUAL(b.plan.graph.stages[0].tasks.cell[1], 721);
+    CHECK_EQUAL(b.plan.graph.stages[0].tasks.cell[2], 1440);
+    CHECK(b.plan.graph.stages[0].tasks.cell[0] >= 20);
+    CHECK_EQUAL(b.plan.graph.stages[1].tasks.cell[0], 720);
+    CHECK(b.plan.candidates[b.plan.chosen].cost.seconds > 3.0);
+    CHECK(b.plan.candidates[b.plan.chosen].cost.seconds < 4.5);
+    bench_release(&b);
+}
+
+static void test_plan__seconds_grow_with_bytes(void)
+{
+    struct bench small, large;
+    double ratio;
+
+    w2_init(&small, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    w2_init(&large, 7200, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    CHECK(bench_plan(&small) && bench_plan(&large));
+    ratio = large.plan.candidates[1].cost.seconds / small.plan.candidates[1].cost.seconds;
+    CHECK(ratio > 8 && ratio < 15);
+    bench_release(&small);
+    bench_release(&large);
+}
+
+static void test_plan__everything_in_one_box_when_it_fits(void)
+{
+    struct bench b;
+
+    bench_init(&b, 2, SHAPE(1000, 1000), SHAPE(100, 1000), SHAPE(1000, 100), 4, "zstd:3", 3, 256 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK_EQUAL(b.plan.graph.stage_count, 1);
+    CHECK_EQUAL(grid_cells(&b.plan.graph.stages[0].tasks), 1);
+    CHECK(b.plan.candidates[0].cost.decoded_bytes == 4000000);
+    bench_release(&b);
+}
+
+static void test_plan__direct_where_grids_agree(void)
+{
+    struct bench b;
+
+    bench_init(&b, 3, SHAPE(4000, 1000, 1000), SHAPE(1, 1000, 1000), SHAPE(10, 1000, 1000), 4, "zstd:3", 3, 256 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK_EQUAL(b.plan.graph.stage_count, 1);
+    CHECK_EQUAL(b.plan.candidates[0].cost.decoded_bytes, 16000000000);
+    bench_release(&b);
+}
+
+static void test_plan__a_wanted_plan_is_taken(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.job.plan = PLAN_DIRECT;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK_EQUAL(b.plan.graph.stage_count, 1);
+    CHECK(!b.plan.candidates[1].fits);
+    bench_release(&b);
+}
+
+/* ---- limits ---- */
+
+static void test_plan__tight_budget_still_works(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 32 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    show(&b.plan);
+    bench_release(&b);
+}
+
+static void test_plan__every_budget_above_the_minimum_is_sound(void)
+{
+    static const uint64_t budgets_mib[] = { 28, 40, 48, 64, 100, 128, 200, 256, 512, 1024, 4096 };
+    static const unsigned threads[] = { 1, 2, 8, 64 };
+
+    for (unsigned t = 0; t < 4; t++)
+        for (unsigned i = 0; i < sizeof budgets_mib / sizeof budgets_mib[0]; i++) {
+            struct bench b;
+
+            w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, budgets_mib[i] * MIB);
+            b.plan.graph.threads = threads[t];
+            if (bench_plan(&b))
+                check_sound(&b.plan);
+            else
+                CHECK(b.err.need_bytes > budgets_mib[i] * MIB);
+            bench_release(&b);
+        }
+}
+
+static void check_minimum_is_exact(unsigned rank, const uint64_t *shape, const uint64_t *from, const uint64_t *to,
+                                   const char *codec, double ratio)
+{
+    struct bench b;
+    uint64_t need_bytes;
+
+    bench_init(&b, rank, shape, from, to, 4, codec, ratio, MIB);
+    CHECK(!bench_plan(&b));
+    CHECK_EQUAL(b.err.code, ERR_FIT);
+    need_bytes = b.err.need_bytes;
+    CHECK(need_bytes > MIB && b.err.have_bytes == MIB);
+    CHECK(strcmp(b.err.key, "memory") == 0);
+    CHECK(b.err.note_count > 3);
+
+    b.plan.memory_bytes = need_bytes;
+    CHECK(bench_plan(&b));
+    CHECK_EQUAL(b.plan.minimum_bytes, need_bytes);
+    check_sound(&b.plan);
+    b.plan.memory_bytes = need_bytes - MEMORY_STEP_BYTES;
+    CHECK(!bench_plan(&b));
+    bench_release(&b);
+}
+
+static void test_plan__refuses_with_the_exact_minimum(void)
+{
+    check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(1, 721, 1440), SHAPE(720, 16, 16), "blosc:lz4:5:shuffle", 3.4);
+    check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(1, 721, 1440), SHAPE(720, 16, 16), "none", 1);
+    check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(720, 16, 16), SHAPE(1, 721, 1440), "zstd:3", 3);
+    check_minimum_is_exact(2, SHAPE(40000, 40000), SHAPE(1000, 1000), SHAPE(40000, 10), "gzip:1", 2);
+    check_minimum_is_exact(1, SHAPE(100000000), SHAPE(1000000), SHAPE(999999), "blosc:zstd:5:shuffle", 2);
+}
+
+static void test_plan__a_refusal_adds_up(void)
+{
+    struct bench b;
+    double sum = 0;
+
+    w2_init(&b, 720, "none", 1, 4 * MIB);
+    CHECK(!bench_plan(&b));
+    CHECK(strstr(b.err.message, "needs at least") != NULL);
+    CHECK(strstr(b.err.help, "raise memory to") != NULL);
+    for (unsigned i = 0; i < b.err.note_count; i++) {
+        double count, each;
+        char unit[8];
+
+        CHECK(sscanf(b.err.notes[i] + 30, " %lf x %lf%7[A-Za-z]", &count, &each, unit) == 3);
+        sum += count * each * (strcmp(unit, "MiB") == 0 ? (double)MIB : strcmp(unit, "KiB") == 0 ? (double)KIB : 1);
+    }
+    CHECK(sum > 0.97 * (double)b.err.need_bytes && sum < 1.03 * (double)b.err.need_bytes);
+    bench_release(&b);
+}
+
+static void test_plan__scratch_that_does_not_fit_is_refused(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 64 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    b.room.scratch_free_bytes = 100 * MIB;
+    CHECK(!bench_plan(&b));
+    CHECK_EQUAL(b.err.code, ERR_FIT);
+    CHECK_EQUAL(b.err.have_bytes, 100 * MIB);
+    CHECK(b.err.need_bytes > 800 * MIB && b.err.need_bytes < 1200 * MIB);
+    CHECK(strcmp(b.err.key, "scratch") == 0);
+    b.room.scratch_free_bytes = b.err.need_bytes;
+    CHECK(bench_plan(&b));
+    b.job.scratch_limit.set = true;
+    b.job.scratch_limit.bytes = 500 * MIB;
+    CHECK(!bench_plan(&b));
+    CHECK_EQUAL(b.err.have_bytes, 500 * MIB);
+    bench_release(&b);
+}
+
+static void test_plan__without_scratch_the_direct_plan_is_taken(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.room.scratch_free_bytes = 100 * MIB;
+    CHECK(bench_plan(&b));
+    CHECK_EQUAL(b.plan.graph.stage_count, 1);
+    CHECK(strstr(b.plan.candidates[1].why_not, "scratch") != NULL);
+    bench_release(&b);
+}
+
+static void test_plan__tmpfs_scratch_counts_as_memory(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    b.room.scratch_is_memory = true;
+    CHECK(!bench_plan(&b));
+    CHECK(strstr(b.err.message, "tmpfs") != NULL);
+    b.plan.memory_bytes = 2 * GIB;
+    CHECK(bench_plan(&b));
+    CHECK(held_bytes(&b.plan) + b.plan.graph.scratch.predicted_bytes <= 2 * GIB);
+    bench_release(&b);
+}
+
+static void test_plan__more_files_than_inodes_are_refused(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.room.target_free_files = 4000;
+    CHECK(!bench_plan(&b));
+    CHECK_EQUAL(b.err.code, ERR_FIT);
+    CHECK(strstr(b.err.message, "4,141 files") != NULL);
+    bench_release(&b);
+}
+
+static void test_plan__millions_of_tiny_extents_are_refused(void)
+{
+    struct bench b;
+
+    /* A row each way over 4 TB: in 64 MiB an extent would be about a KiB. */
+    bench_init(&b, 2, SHAPE(1000000, 1000000), SHAPE(1, 1000000), SHAPE(1000000, 1), 4, "zstd:3", 2, 64 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    CHECK(!bench_plan(&b));
+    CHECK(b.err.need_bytes > 200 * MIB);
+    bench_release(&b);
+}
+
+/* ---- odd shapes ---- */
+
+static void test_plan__arrays_without_elements_or_axes_plan(void)
+{
+    struct bench b;
+
+    bench_init(&b, 2, SHAPE(0, 100), SHAPE(10, 10), SHAPE(5, 100), 4, "zstd:3", 1, 64 * MIB);
+    CHECK(bench_plan(&b));
+    CHECK(held_bytes(&b.plan) <= 64 * MIB);
+    CHECK_EQUAL(grid_cells(&b.plan.graph.stages[0].tasks), 0);
+    bench_release(&b);
+
+    bench_init(&b, 0, SHAPE(1), SHAPE(1), SHAPE(1), 8, "none", 1, 64 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK_EQUAL(grid_cells(&b.plan.graph.stages[0].tasks), 1);
+    b.job.plan = PLAN_SPLIT;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    bench_release(&b);
+}
+
+static void test_plan__chunks_longer_than_the_axis_plan(void)
+{
+    struct bench b;
+
+    bench_init(&b, 2, SHAPE(7, 5), SHAPE(100, 3), SHAPE(3, 100), 4, "blosc:lz4:5:shuffle", 1, 64 * MIB);
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    b.job.plan = PLAN_SPLIT;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    bench_release(&b);
+}
+
+static void test_plan__huge_grids_plan_quickly(void)
+{
+    struct bench b;
+    double begin;
+
+    /* 10^9 chunks each way, no grid a multiple of the other. */
+    bench_init(&b, 3, SHAPE(100000, 100000, 100000), SHAPE(100, 99, 101), SHAPE(101, 100, 98), 4, "zstd:3", 3, GIB);
+    begin = os_now();
+    if (bench_plan(&b))
+        check_sound(&b.plan);
+    CHECK(os_now() - begin < 0.5);
+    if (getenv("SHOW_PLANS"))
+        printf("planned in %.4f s: %s\n", os_now() - begin, b.err.message);
+    bench_release(&b);
+}
+
+/* ---- words ---- */
+
+static void test_plan__explains_itself(void)
+{
+    struct bench b;
+    struct text text;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.plan.census.present = 700;
+    CHECK(bench_plan(&b));
+    text_init(&text, 1 << 16);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "700 of 720 chunks present, the others read as the fill value") != NULL);
+    CHECK(strstr(text.chars, "merge: one bucket") != NULL);
+    CHECK(strstr(text.chars, "kernel, outside RSS") != NULL);
+    CHECK(strstr(text.chars, "<- chosen") != NULL);
+    text_clear(&text);
+    plan_explain_json(&b.plan, &text);
+    CHECK(strncmp(text.chars, "{\"schema\": 1, ", 14) == 0);
+    if (getenv("SHOW_PLANS"))
+        printf("%s", text.chars);
+    text_release(&text);
+    bench_release(&b);
+}
+
+int main(void)
+{
+    RUN(test_plan__maps_to_series_is_split_and_merged);
+    RUN(test_plan__seconds_grow_with_bytes);
+    RUN(test_plan__everything_in_one_box_when_it_fits);
+    RUN(test_plan__direct_where_grids_agree);
+    RUN(test_plan__a_wanted_plan_is_taken);
+    RUN(test_plan__tight_budget_still_works);
+    RUN(test_plan__every_budget_above_the_minimum_is_sound);
+    RUN(test_plan__refuses_with_the_exact_minimum);
+    RUN(test_plan__a_refusal_adds_up);
+    RUN(test_plan__scratch_that_does_not_fit_is_refused);
+    RUN(test_plan__without_scratch_the_direct_plan_is_taken);
+    RUN(test_plan__tmpfs_scratch_counts_as_memory);
+    RUN(test_plan__more_files_than_inodes_are_refused);
+    RUN(test_plan__millions_of_tiny_extents_are_refused);
+    RUN(test_plan__arrays_without_elements_or_axes_plan);
+    RUN(test_plan__chunks_longer_than_the_axis_plan);
+    RUN(test_plan__huge_grids_plan_quickly);
+    RUN(test_plan__explains_itself);
+    return test_summary();
+}

@@ -1,0 +1,391 @@
+#include "engine/store/store.h"
+
+#include <pthread.h>
+
+#include "engine/base/size.h"
+#include "tests/unit/directory.h"
+#include "tests/unit/test.h"
+
+static struct store *opened(const char *path)
+{
+    struct error err = { 0 };
+    struct store *s;
+
+    CHECK(store_open(&s, path, SPAN_NONE, &err));
+    return s;
+}
+
+static struct store *staged(const char *path, bool overwrite)
+{
+    struct error err = { 0 };
+    struct store *s;
+
+    CHECK(store_stage(&s, path, overwrite, SPAN_NONE, &err));
+    if (err.code)
+        error_print(&err, stderr);
+    return s;
+}
+
+static void put(struct store *s, const char *key, const char *chars)
+{
+    struct error err = { 0 };
+
+    CHECK(store_put(s, key, chars, strlen(chars), &err));
+}
+
+static void test_store__reads_whole_small_objects(void)
+{
+    struct directory d = directory_new();
+    struct store *s = opened(d.path);
+    struct error err = { 0 };
+    uint64_t bytes;
+    char *data;
+
+    directory_put(&d, ".zattrs", "{}");
+    CHECK(store_get(s, ".zattrs", 100, &data, &bytes, &err));
+    CHECK(data && !strcmp(data, "{}") && bytes == 2);
+    free(data);
+    CHECK(store_get(s, ".zarray", 100, &data, &bytes, &err));
+    CHECK(!data && err.code == ERR_NONE);
+    CHECK(!store_get(s, ".zattrs", 1, &data, &bytes, &err));
+    CHECK_EQUAL(err.code, ERR_INPUT);
+    CHECK(!data);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__says_what_a_path_is_that_cannot_be_opened(void)
+{
+    struct directory d = directory_new();
+    struct error missing = { 0 }, file = { 0 };
+    struct store *s;
+
+    directory_put(&d, "file", "x");
+    CHECK(!store_open(&s, directory_path(&d, "nothing"), SPAN_NONE, &missing));
+    CHECK(strstr(missing.message, "does not exist"));
+    CHECK(!store_open(&s, directory_path(&d, "file"), SPAN_NONE, &file));
+    CHECK(strstr(file.message, "not a directory"));
+    directory_remove(&d);
+}
+
+static void test_store__takes_a_path_through_a_link_and_with_slashes(void)
+{
+    struct directory d = directory_new();
+    struct object o;
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "real");
+    directory_put(&d, "real/0", "abc");
+    CHECK(symlink("real", directory_path(&d, "link")) == 0);
+    s = opened(directory_path(&d, "link//"));
+    CHECK(store_object_open(s, "0", &o, &err) && o.bytes == 3);
+    CHECK(store_path(s)[strlen(store_path(s)) - 1] == 'k');
+    store_object_close(&o);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__tells_missing_from_what_is_no_file(void)
+{
+    static const struct { const char *key; bool missing; } rows[] = {
+        { "nothing", true }, { "no/thing", true }, { "file/0", true },
+        { "directory", false }, { "pipe", false }, { "link", false }, { "dead", false }, { "linked/0", false },
+        { "../escape", false }, { "", false },
+    };
+    struct directory d = directory_new();
+    struct store *s = opened(d.path);
+
+    directory_put(&d, "file", "x");
+    directory_make(&d, "directory");
+    directory_put(&d, "directory/0", "x");
+    CHECK(mkfifo(directory_path(&d, "pipe"), 0666) == 0);
+    CHECK(symlink("file", directory_path(&d, "link")) == 0);
+    CHECK(symlink("nowhere", directory_path(&d, "dead")) == 0);
+    CHECK(symlink("directory", directory_path(&d, "linked")) == 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct error err = { 0 };
+        struct object o;
+        bool ok = store_object_open(s, rows[i].key, &o, &err);
+
+        CHECK_EQUAL(ok, rows[i].missing);
+        CHECK_EQUAL(o.fd, -1);
+        CHECK(ok || (err.code == ERR_INPUT && strstr(err.message, rows[i].key)));
+    }
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__a_directory_does_not_turn_direct_reads_off(void)
+{
+    struct directory d = directory_new();
+    struct store *s = opened(d.path);
+    struct error ignored = { 0 }, err = { 0 };
+    struct object before, after;
+
+    directory_put(&d, "file", "x");
+    directory_make(&d, "directory");
+    CHECK(store_object_open(s, "file", &before, &err));
+    store_object_close(&before);
+    CHECK(!store_object_open(s, "directory", &after, &ignored));
+    CHECK(store_object_open(s, "file", &after, &err));
+    CHECK_EQUAL(after.direct, before.direct);
+    store_object_close(&after);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__publishes_at_the_end_and_not_before(void)
+{
+    struct directory d = directory_new();
+    struct store *s = staged(directory_path(&d, "deep/er/out.zarr/"), false);
+    struct error err = { 0 };
+
+    put(s, "c/0/1", "chunk");
+    put(s, "zarr.json", "{}");
+    CHECK(!directory_has(&d, "deep/er/out.zarr"));
+    CHECK(directory_has(&d, "deep/er/out.zarr.sluice-partial/c/0/1"));
+    CHECK(store_publish(s, &err));
+    CHECK(directory_has(&d, "deep/er/out.zarr/c/0/1"));
+    CHECK(!directory_has(&d, "deep/er/out.zarr.sluice-partial"));
+    CHECK_EQUAL(store_objects_made(s), 2);
+    store_abandon(s);
+    CHECK(directory_has(&d, "deep/er/out.zarr/zarr.json"));
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__objects_get_their_true_length(void)
+{
+    struct directory d = directory_new();
+    struct store *s = staged(directory_path(&d, "out"), false);
+    struct error err = { 0 }, too_short = { 0 };
+    struct object o;
+    struct stat st;
+    char *block = aligned_alloc(IO_ALIGN, 2 * IO_ALIGN);
+
+    memset(block, 7, 2 * IO_ALIGN);
+    CHECK(store_object_create(s, "1.2", &o, &err));
+    CHECK(os_pwrite_all(o.fd, block, 2 * IO_ALIGN, 0) == 0);
+    CHECK(store_object_finish(s, &o, 5000, &err));
+    CHECK_EQUAL(o.fd, -1);
+    CHECK(stat(directory_path(&d, "out.sluice-partial/1.2"), &st) == 0 && st.st_size == 5000);
+    CHECK(store_object_create(s, "1.3", &o, &err));
+    CHECK(os_pwrite_all(o.fd, block, IO_ALIGN, 0) == 0);
+    CHECK(!store_object_finish(s, &o, 5000, &too_short));
+    CHECK_EQUAL(too_short.code, ERR_IO);
+    CHECK(!store_object_create(s, "1.2", &o, &err));
+    store_abandon(s);
+    CHECK(!directory_has(&d, "out.sluice-partial"));
+    store_close(s);
+    free(block);
+    directory_remove(&d);
+}
+
+static void test_store__refuses_a_target_that_is_there(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out");
+    CHECK(!store_stage(&s, directory_path(&d, "out"), false, SPAN_NONE, &err));
+    CHECK_EQUAL(err.code, ERR_EXISTS);
+    CHECK(strstr(err.help, "--overwrite") && strstr(err.help, "overwrite: true"));
+    CHECK(!directory_has(&d, "out.sluice-partial"));
+    directory_remove(&d);
+}
+
+static void test_store__overwrites_a_store_by_exchange(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out");
+    directory_put(&d, "out/.zarray", "old");
+    directory_put(&d, "out/0", "old");
+    s = staged(directory_path(&d, "out"), true);
+    put(s, "zarr.json", "new");
+    CHECK(directory_has(&d, "out/0"));
+    CHECK(store_publish(s, &err));
+    CHECK(directory_has(&d, "out/zarr.json") && !directory_has(&d, "out/0"));
+    CHECK(!directory_has(&d, "out.sluice-partial"));
+    store_close(s);
+    s = staged(directory_path(&d, "fresh"), true);
+    CHECK(store_publish(s, &err));
+    CHECK(directory_has(&d, "fresh"));
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__does_not_overwrite_what_is_no_store(void)
+{
+    static const char *const names[] = { "home", "file", "link" };
+    struct directory d = directory_new();
+    struct store *s;
+
+    directory_make(&d, "home");
+    directory_put(&d, "home/thesis.tex", "x");
+    directory_put(&d, "file", "x");
+    directory_make(&d, "store");
+    directory_put(&d, "store/.zarray", "x");
+    CHECK(symlink("store", directory_path(&d, "link")) == 0);
+    for (size_t i = 0; i < 3; i++) {
+        struct error err = { 0 };
+
+        CHECK(!store_stage(&s, directory_path(&d, names[i]), true, SPAN_NONE, &err));
+        CHECK_EQUAL(err.code, ERR_EXISTS);
+        CHECK(directory_has(&d, names[i]));
+    }
+    directory_make(&d, "empty");
+    s = staged(directory_path(&d, "empty"), true);
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__removes_a_leftover_but_not_a_living_run(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *first, *second;
+
+    directory_make(&d, "out.sluice-partial");
+    directory_put(&d, "out.sluice-partial/0", "left");
+    first = staged(directory_path(&d, "out"), false);
+    CHECK(store_leftover_removed(first));
+    CHECK(!directory_has(&d, "out.sluice-partial/0"));
+    put(first, "0", "mine");
+    CHECK(!store_stage(&second, directory_path(&d, "out"), false, SPAN_NONE, &err));
+    CHECK_EQUAL(err.code, ERR_EXISTS);
+    CHECK(strstr(err.message, "another run"));
+    CHECK(directory_has(&d, "out.sluice-partial/0"));
+    store_close(first);
+    second = staged(directory_path(&d, "out"), false);
+    CHECK(store_leftover_removed(second));
+    store_abandon(second);
+    store_close(second);
+    directory_remove(&d);
+}
+
+static void test_store__refuses_outputs_without_a_name(void)
+{
+    static const char *const paths[] = { "", ".", "..", "/", "//", "a/.." };
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct error err = { 0 };
+        struct store *s;
+
+        CHECK(!store_stage(&s, paths[i], true, SPAN_NONE, &err));
+        CHECK_EQUAL(err.code, ERR_USAGE);
+    }
+}
+
+static void test_store__takes_paths_relative_to_the_current_directory(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+    int before = open(".", O_RDONLY | O_DIRECTORY);
+
+    CHECK(chdir(d.path) == 0);
+    s = staged("out.zarr", false);
+    put(s, "zarr.json", "{}");
+    CHECK(fchdir(before) == 0);         /* the store does not care any more */
+    CHECK(store_publish(s, &err));
+    CHECK(directory_has(&d, "out.zarr/zarr.json"));
+    store_close(s);
+    close(before);
+    directory_remove(&d);
+}
+
+enum { MAKERS = 4, OBJECTS_PER_MAKER = 300 };
+struct maker { struct store *s; unsigned number; bool ok; };
+
+static void *make_objects(void *argument)
+{
+    struct maker *maker = argument;
+    struct error err = { 0 };
+    char key[64];
+
+    maker->ok = true;
+    for (unsigned i = 0; i < OBJECTS_PER_MAKER; i++) {
+        struct object o;
+
+        snprintf(key, sizeof key, "c/%u/%u/%u", i / 20, i % 20, maker->number);
+        maker->ok = maker->ok && store_object_create(maker->s, key, &o, &err) &&
+                    store_object_finish(maker->s, &o, 0, &err);
+    }
+    return NULL;
+}
+
+static void test_store__makes_the_same_directories_from_many_threads(void)
+{
+    struct directory d = directory_new();
+    struct store *s = staged(directory_path(&d, "out"), false);
+    struct maker makers[MAKERS];
+    pthread_t threads[MAKERS];
+
+    for (unsigned i = 0; i < MAKERS; i++) {
+        makers[i] = (struct maker){ .s = s, .number = i };
+        CHECK(pthread_create(&threads[i], NULL, make_objects, &makers[i]) == 0);
+    }
+    for (unsigned i = 0; i < MAKERS; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(makers[i].ok);
+    }
+    CHECK_EQUAL(store_objects_made(s), MAKERS * OBJECTS_PER_MAKER);
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__sees_outputs_that_overlap_an_input(void)
+{
+    static const struct { const char *output; bool overlap; } rows[] = {
+        { "data/in.zarr", true }, { "data/in.zarr/", true }, { "data/in.zarr/sub/out", true }, { "data", true },
+        { "link", true }, { "link/x", true }, { "data/../data/in.zarr/y", true }, { "", true },
+        { "data/in.zarr2", false }, { "data/out.zarr", false }, { "other/in.zarr", false }, { "in.zarr", false },
+    };
+    struct directory d = directory_new();
+    struct store *s;
+
+    directory_make(&d, "data");
+    directory_make(&d, "data/in.zarr");
+    CHECK(symlink("data/in.zarr", directory_path(&d, "link")) == 0);
+    s = opened(directory_path(&d, "link"));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool overlap = store_paths_overlap(s, directory_path(&d, rows[i].output));
+
+        if (overlap != rows[i].overlap)
+            fprintf(stderr, "output '%s':\n", rows[i].output);
+        CHECK_EQUAL(overlap, rows[i].overlap);
+    }
+    store_close(s);
+    directory_make(&d, "out.sluice-partial");
+    s = opened(directory_path(&d, "out.sluice-partial"));
+    CHECK(store_paths_overlap(s, directory_path(&d, "out")));
+    store_close(s);
+    directory_remove(&d);
+}
+
+int main(void)
+{
+    RUN(test_store__reads_whole_small_objects);
+    RUN(test_store__says_what_a_path_is_that_cannot_be_opened);
+    RUN(test_store__takes_a_path_through_a_link_and_with_slashes);
+    RUN(test_store__tells_missing_from_what_is_no_file);
+    RUN(test_store__a_directory_does_not_turn_direct_reads_off);
+    RUN(test_store__publishes_at_the_end_and_not_before);
+    RUN(test_store__objects_get_their_true_length);
+    RUN(test_store__refuses_a_target_that_is_there);
+    RUN(test_store__overwrites_a_store_by_exchange);
+    RUN(test_store__does_not_overwrite_what_is_no_store);
+    RUN(test_store__removes_a_leftover_but_not_a_living_run);
+    RUN(test_store__refuses_outputs_without_a_name);
+    RUN(test_store__takes_paths_relative_to_the_current_directory);
+    RUN(test_store__makes_the_same_directories_from_many_threads);
+    RUN(test_store__sees_outputs_that_overlap_an_input);
+    return test_summary();
+}
