@@ -54,7 +54,7 @@ static bool blosc_from_json(const struct reading *r, const struct json *paramete
         found = found || (name && !strcmp(name, cnames[i]));
     if (!found)
         return meta_fail(r, "codec 'blosc' has cname '%s', which is unknown", name ? name : "");
-    strcpy(out->cname, name);
+    memcpy(out->cname, name, strlen(name) + 1);     /* one of cnames: it fits */
     if (!int_parameter(r, parameters, "clevel", "blosc", 5, 0, 9, &level) ||
         !int_parameter(r, parameters, "blocksize", "blosc", 0, 0, INT32_MAX, &blocksize) ||
         !blosc_shuffle_parameter(r, json_get(parameters, "shuffle"), item_bytes, &out->shuffle))

@@ -223,7 +223,7 @@ static int create_key(struct store *s, const char *key, int flags)
 
     if (got != -ENOENT)
         return got;
-    strcpy(directory, key);             /* store_key_check saw its length */
+    memcpy(directory, key, strlen(key) + 1);    /* store_key_check saw its length */
     slash = strrchr(directory, '/');
     if (!slash)
         return got;

@@ -105,13 +105,15 @@ static bool open_key(const struct store *s, const char *key, int flags, int *fd,
     int got = os_open_beneath(s->root_fd, key, O_RDONLY | O_CLOEXEC | flags, 0);
 
     *fd = got < 0 ? -1 : got;
-    if (got >= 0 || got == -ENOENT || got == -ENOTDIR)
+    if (got >= 0 || got == -ENOENT)
         return true;
     switch (-got) {
     case EINVAL:
         return false;                   /* without a word: O_DIRECT may be to blame, the caller knows */
     case ELOOP:
         return error_at(err, ERR_INPUT, s->span, "'%s/%s' is, or lies behind, a symbolic link", s->path, key);
+    case ENOTDIR:
+        return error_at(err, ERR_INPUT, s->span, "'%s/%s' lies behind something that is not a directory", s->path, key);
     case EXDEV:
         return error_at(err, ERR_INPUT, s->span, "'%s/%s' leads out of the store", s->path, key);
     case ENXIO:
@@ -275,7 +277,7 @@ bool store_paths_overlap(const struct store *input, const char *output_path)
         length--;
     for (int staging = 0; staging < 2 && !overlap; staging++) {
         memcpy(path, output_path, length);
-        strcpy(path + length, staging ? ".sluice-partial" : "");
+        memcpy(path + length, staging ? ".sluice-partial" : "", staging ? sizeof ".sluice-partial" : 1);
         if (os_fstatat(AT_FDCWD, path, &output, 0) >= 0)
             overlap = lies_at_or_below(os_openat(input->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), &output);
         overlap = overlap || lies_at_or_below(open_existing_ancestor(path), &root);

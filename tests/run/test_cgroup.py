@@ -106,12 +106,18 @@ def survives(directory, source, budget, *flags):
     sluice("verify", source, target, timeout=120).expect(0)
 
 
-def test_cgroup__survives_at_the_minimum_and_above(directory):
+def test_cgroup__survives_split_and_merge_at_the_minimum_and_above(directory):
     source = inputs.generate(directory / "in.zarr", "72,721,1440", "1,721,1440")
-    flags = ["--chunks", "72,16,16"]
+    flags = ["--chunks", "72,16,16", "--plan", "split"]
     least = minimum_bytes(source, directory / "out.zarr", *flags)
     for budget in (least, 64 << 20, 256 << 20):
         survives(directory, source, budget, *flags, "--overwrite")
+
+
+def test_cgroup__survives_direct_at_the_minimum(directory):
+    source = inputs.generate(directory / "in.zarr", "72,721,1440", "1,721,1440")
+    flags = ["--chunks", "1,256,256", "--plan", "direct"]
+    survives(directory, source, minimum_bytes(source, directory / "out.zarr", *flags), *flags)
 
 
 def test_cgroup__survives_65536_files(directory):
