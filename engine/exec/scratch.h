@@ -56,6 +56,8 @@ bool scratch_open(struct scratch **s, const struct scratch_layout *layout, uint6
 /* Close and remove the file. NULL is fine. */
 void scratch_close(struct scratch *s);
 
+/* What an earlier run left under that name and was removed; 0: nothing. */
+uint64_t scratch_leftover_bytes(const struct scratch *s);
 int scratch_fd(const struct scratch *s);
 const struct scratch_layout *scratch_layout(const struct scratch *s);
 struct segment *scratch_segment(struct scratch *s, uint64_t i);
