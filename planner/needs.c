@@ -228,14 +228,28 @@ static void stage_begin(struct stage *s, const char *name, const struct basis *b
     memcpy(s->parts.shape, b->source->chunks.shape, sizeof s->parts.shape);
 }
 
-static bool arrangement_end(struct arrangement *a, uint64_t memory_bytes)
+/* Boxes come in steps of whole chunks; what they leave is for reading ahead, up to a quarter of the pool. */
+static void spend_rest_on_reads(struct stage *s, const struct basis *b, uint64_t pool_bytes)
 {
-    uint64_t libraries = 0;
+    uint64_t useful = size_min(pool_bytes / 4, size_add_sat(b->array_bytes, s->memory.piece_bytes_max));
+    uint64_t taken = stage_pool_bytes(s);
 
+    if (taken < pool_bytes && s->memory.reads_bytes < useful)
+        s->memory.reads_bytes += size_align_down(size_min(pool_bytes - taken, useful - s->memory.reads_bytes), IO_ALIGN);
+}
+
+static bool arrangement_end(struct arrangement *a, const struct basis *b, uint64_t memory_bytes)
+{
+    uint64_t libraries = 0, rest;
+
+    for (unsigned i = 0; i < a->stage_count; i++)
+        libraries = size_max(libraries, a->stages[i].memory.library_bytes);
+    rest = size_add_sat(a->outside_bytes, libraries);
+    rest = size_align_down(memory_bytes - size_min(memory_bytes, rest), IO_ALIGN);
     a->pool_bytes = 0;
     for (unsigned i = 0; i < a->stage_count; i++) {
+        spend_rest_on_reads(&a->stages[i], b, rest);
         a->pool_bytes = size_max(a->pool_bytes, stage_pool_bytes(&a->stages[i]));
-        libraries = size_max(libraries, a->stages[i].memory.library_bytes);
     }
     a->library_bytes = libraries;
     a->total_bytes = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), a->pool_bytes);
@@ -340,7 +354,7 @@ static bool arrange_direct(const struct basis *b, const struct setting *set, uin
         s->memory.reads_bytes = size_max(s->memory.reads_bytes, s->memory.piece_bytes_max);
     }
     s->memory.tile_bytes = tile_bytes_max(TILE_WHOLE, b->target->dtype.item_bytes, &s->parts, &s->tasks);
-    return arrangement_end(a, memory_bytes);
+    return arrangement_end(a, b, memory_bytes);
 }
 
 /* ---- split + merge ---- */
@@ -423,7 +437,7 @@ static bool arrange_split(const struct basis *b, const struct setting *set, uint
     if (!settled)
         return false;
     a->extents = grid_overlaps(split->tasks.rank, split->tasks.shape, split->tasks.cell, merge->tasks.cell);
-    return !extents_too_small(b, a->extents) && arrangement_end(a, memory_bytes);
+    return !extents_too_small(b, a->extents) && arrangement_end(a, b, memory_bytes);
 }
 
 bool arrange(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
