@@ -19,14 +19,9 @@ bool array_file_open(struct array_file *a, const struct word *path, double secon
 {
     *a = (struct array_file){ .path = path->text, .span = path->span };
     text_init(&a->warnings, WARNING_BYTES_MAX);
-    if (strstr(path->text, "://")) {
-        error_at(err, ERR_USAGE, path->span, "'%s': addresses are not built yet", path->text);
-        error_help(err, "copy it to a local directory first");
+    if (!array_open(&a->store, &a->meta, path->text, path->span, &a->warnings, err))
         return false;
-    }
-    if (!store_open(&a->store, path->text, path->span, err) ||
-        !array_meta_read(&a->meta, a->store, &a->warnings, err) ||
-        !array_census(&a->meta, a->store, seconds_max, &a->census, err)) {
+    if (!array_census(&a->meta, a->store, seconds_max, &a->census, err)) {
         error_locate(err, path->span);
         return false;
     }

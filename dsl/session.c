@@ -128,6 +128,8 @@ void session_summary(const struct session *s, struct text *out)
     text_addf(out, "\nmemory: peak %s of %s; I/O: %s%s%s%s\n", SIZE_TEXT(usage.rss_peak_bytes),
               SIZE_TEXT(p->memory_bytes), io_backend_name(p->io.backend), p->io.why[0] ? " (" : "", p->io.why,
               p->io.why[0] ? ")" : "");
+    for (unsigned i = 0; report_note_text(s->report, i); i++)
+        text_addf(out, "note: %s\n", report_note_text(s->report, i));
 }
 
 static void add_run_json(const struct session *s, struct text *out)
@@ -148,7 +150,12 @@ static void add_run_json(const struct session *s, struct text *out)
     text_add(out, "], \"counters\": {");
     for (unsigned c = 0; c < COUNT_COUNTERS; c++)
         text_addf(out, "%s\"%s\": %llu", c ? ", " : "", report_counter_name(c), count(s, c));
-    text_addf(out, "}, \"usage\": {\"user_seconds\": %.6f, \"system_seconds\": %.6f, \"rss_peak_bytes\": %llu, "
+    text_add(out, "}, \"notes\": [");
+    for (unsigned i = 0; report_note_text(s->report, i); i++) {
+        text_add(out, i ? ", " : "");
+        text_add_json_string(out, report_note_text(s->report, i));
+    }
+    text_addf(out, "], \"usage\": {\"user_seconds\": %.6f, \"system_seconds\": %.6f, \"rss_peak_bytes\": %llu, "
               "\"memory_bytes\": %llu}}, ", usage.user_seconds, usage.system_seconds,
               (unsigned long long)usage.rss_peak_bytes, (unsigned long long)s->plan.memory_bytes);
 }

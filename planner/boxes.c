@@ -52,6 +52,7 @@ double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, co
 struct option {
     uint64_t length;            /* elements, whole cells */
     double memory;              /* its factor of the tile's bytes */
+    double memory_log;
     double overlaps;
 };
 
@@ -91,23 +92,30 @@ static void axis_options(struct axis_options *axis, uint64_t shape, uint64_t cel
     for (uint64_t boxes = 1; ; boxes = boxes < 16 ? boxes + 1 : size_min(cells, boxes + boxes / 4)) {
         uint64_t count = size_div_up(cells, boxes), length = size_mul_sat(count, cell);
 
-        option_add(axis, &(struct option){ length, layout == TILE_WHOLE ? (double)count : (double)size_min(length, shape),
-                                           (double)axis_overlaps(shape, length, other) });
+        option_add(axis, &(struct option){
+            .length = length, .memory = layout == TILE_WHOLE ? (double)count : (double)size_min(length, shape),
+            .overlaps = (double)axis_overlaps(shape, length, other),
+        });
         if (boxes >= cells)
             break;
     }
     for (uint64_t count = meeting; count < cells; count += step) {
         uint64_t length = size_mul_sat(count, cell);
 
-        option_add(axis, &(struct option){ length, layout == TILE_WHOLE ? (double)count : (double)size_min(length, shape),
-                                           (double)axis_overlaps(shape, length, other) });
+        option_add(axis, &(struct option){
+            .length = length, .memory = layout == TILE_WHOLE ? (double)count : (double)size_min(length, shape),
+            .overlaps = (double)axis_overlaps(shape, length, other),
+        });
         step = size_max(meeting, count / 4 / meeting * meeting);
     }
+    for (unsigned i = 0; i < axis->count; i++)
+        axis->options[i].memory_log = log(axis->options[i].memory);
 }
 
 /* A shape of the axes seen so far. */
 struct shape_choice {
-    double memory, overlaps;    /* overlaps 0: none yet */
+    double memory, memory_log;
+    double overlaps;            /* 0: none yet */
     uint8_t option[RANK_MAX];
 };
 
@@ -115,12 +123,15 @@ struct shape_choice {
 static void front_extend(struct shape_choice *to, const struct shape_choice *from, const struct axis_options *axis,
                          unsigned axis_index, double memory_max)
 {
-    double scale = memory_max > 1 ? (STEPS - 1) / log(memory_max) : 0;
+    double scale = memory_max > 1 ? (STEPS - 1) / log(memory_max) : 0, fewest = INFINITY;
 
-    memset(to, 0, STEPS * sizeof *to);
+    for (unsigned i = 0; i < STEPS; i++)
+        to[i].overlaps = 0;
     for (unsigned i = 0; i < STEPS; i++) {
-        if (from[i].overlaps == 0)
+        /* What costs more memory and saves nothing leads nowhere. */
+        if (from[i].overlaps == 0 || from[i].overlaps >= fewest)
             continue;
+        fewest = from[i].overlaps;
         for (unsigned j = 0; j < axis->count; j++) {
             double memory = from[i].memory * axis->options[j].memory;
             double overlaps = from[i].overlaps * axis->options[j].overlaps;
@@ -128,12 +139,14 @@ static void front_extend(struct shape_choice *to, const struct shape_choice *fro
 
             if (memory > memory_max)
                 break;
-            slot = &to[memory > 1 ? (unsigned)(log(memory) * scale) : 0];
+            slot = &to[(unsigned)size_min(STEPS - 1,
+                                          (uint64_t)((from[i].memory_log + axis->options[j].memory_log) * scale))];
             if (slot->overlaps > 0 && (slot->overlaps < overlaps ||
                                        (slot->overlaps == overlaps && slot->memory <= memory)))
                 continue;
             *slot = from[i];
             slot->memory = memory;
+            slot->memory_log = from[i].memory_log + axis->options[j].memory_log;
             slot->overlaps = overlaps;
             slot->option[axis_index] = (uint8_t)j;
         }

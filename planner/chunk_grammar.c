@@ -1,7 +1,7 @@
 /* chunk_grammar.c - the one chunk grammar (LANGUAGE) on one array: from what was written to a chunk shape.
  *
- * Per axis a count (kept as written, also when longer than the axis), all, keep, or bytes; a list by position or names;
- * bytes on all axes; auto. Dimensions without a name are called by their position, "0", "1", ...
+ * Per axis a count (kept as written, also when longer than the axis), all, keep, or bytes; a list by position or
+ * names; bytes on all axes; auto. Dimensions without a name are called by their position, "0", "1", ...
  */
 #include "planner/planner.h"
 
@@ -14,7 +14,7 @@
 /* What auto aims at: one chunk of this many raw bytes, or up to twice that. */
 #define AUTO_CHUNK_BYTES (16 * MIB)
 
-enum { POSITION_BYTES = 4, NAMES_TEXT_BYTES = 300 };
+enum { POSITION_BYTES = 12, NAMES_TEXT_BYTES = 300 };
 
 /* The names of all axes; those without one get their position. */
 struct axis_names {
@@ -190,8 +190,8 @@ static bool set_axis(const struct axis_request *r, const struct array_meta *m, u
     return false;
 }
 
-static bool set_axes(const struct chunk_request *request, const struct array_meta *m, const char *what, uint64_t *cell,
-                     struct axes_said *said, struct error *err)
+static bool set_axes(const struct chunk_request *request, const struct array_meta *m, const char *what,
+                     uint64_t *cell, struct axes_said *said, struct error *err)
 {
     struct axis_names names;
 

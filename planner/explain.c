@@ -49,8 +49,8 @@ static void add_presence(const struct plan *p, struct text *out)
         text_addf(out, "          %s of %s chunks present%s\n", COUNT_TEXT(c->present), COUNT_TEXT(c->chunks),
                   c->present < c->chunks ? ", the others read as the fill value" : "");
     else
-        text_addf(out, "          %s chunks, not all counted: %s of %s looked at are present\n", COUNT_TEXT(c->chunks),
-                  COUNT_TEXT(c->sampled_present), COUNT_TEXT(c->sampled));
+        text_addf(out, "          %s chunks, not all counted: %s of %s looked at are present\n",
+                  COUNT_TEXT(c->chunks), COUNT_TEXT(c->sampled_present), COUNT_TEXT(c->sampled));
 }
 
 static double extents_of(const struct plan *p)

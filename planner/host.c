@@ -1,9 +1,9 @@
 /* host.c - the least of all limits that a Linux process is under.
  *
- * cgroup v2: /proc/self/cgroup names our group on its "0::" line; memory.max and cpu.max of it and of every group above
- * count. v1: one line for each controller, below /sys/fs/cgroup/<controller>. In a container the path named may
- * not be visible: then only what can be read counts (the mount's root is our own group). Slurm: the environment it sets
- * for each job (sbatch(1)): memory in MB.
+ * cgroup v2: /proc/self/cgroup names our group on its "0::" line; memory.max and cpu.max of it and of every group
+ * above count. v1: one line for each controller, below /sys/fs/cgroup/<controller>. In a container the path named
+ * may not be visible: then only what can be read counts (the mount's root is our own group). Slurm: the environment
+ * it sets for each job (sbatch(1)): memory in MB.
  */
 #include "planner/host.h"
 
@@ -116,7 +116,8 @@ static void look_slurm(struct host *h)
 
 /* ---- cgroups ---- */
 
-static void cgroup_memory(struct host *h, const char *root, const char *directory, const char *file, const char *group)
+static void cgroup_memory(struct host *h, const char *root, const char *directory, const char *file,
+                          const char *group)
 {
     char path[PATH_BYTES_MAX], text[64], *end;
     uint64_t bytes;
@@ -169,7 +170,9 @@ static void walk_up(struct host *h, const char *root, const char *mount, const c
 {
     char at[PATH_BYTES_MAX], directory[PATH_BYTES_MAX];
 
-    if (strstr(group, "..") || (size_t)snprintf(at, sizeof at, "%s", strcmp(group, "/") == 0 ? "" : group) >= sizeof at)
+    if (strcmp(group, "/") == 0)
+        group = "";
+    if (strstr(group, "..") || (size_t)snprintf(at, sizeof at, "%s", group) >= sizeof at)
         at[0] = '\0';
     for (;;) {
         if ((size_t)snprintf(directory, sizeof directory, "%s%s", mount, at) < sizeof directory) {

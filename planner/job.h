@@ -20,7 +20,8 @@ enum axis_chunk {
     AXIS_KEEP,                      /* as the source */
     AXIS_ALL,                       /* the whole axis */
     AXIS_COUNT,                     /* `value` elements; kept as written also when longer than the axis */
-    AXIS_BYTES,                     /* grown, alike with the other byte axes, until the chunk has about `value` bytes */
+    AXIS_BYTES,                     /* grown, alike with the other byte axes, until the chunk has about
+                                       `value` bytes */
 };
 
 struct axis_request {

@@ -32,7 +32,8 @@ struct held {
     unsigned count;
 };
 
-static void line_add(struct memory_table *t, const char *what, struct held chosen, struct held least, uint64_t useful_bytes)
+static void line_add(struct memory_table *t, const char *what, struct held chosen, struct held least,
+                     uint64_t useful_bytes)
 {
     struct memory_line *line;
 
@@ -70,12 +71,14 @@ static struct held one(uint64_t bytes) { return (struct held){ size_align_up(byt
 
 static struct held outside(const struct basis *b, const struct stage *s)
 {
-    return (struct held){ size_mul_sat(s->workers, worker_outside_bytes(b->backend, s->reads_in_flight)), s->workers };
+    return (struct held){ size_mul_sat(s->workers, worker_outside_bytes(b->backend, s->reads_in_flight)),
+                         s->workers };
 }
 
 static uint64_t useful_scratch(const struct basis *b, const struct codec_needs *n)
 {
-    return size_mul_sat(b->threads, size_align_up(size_max(n->scratch_bytes_useful, n->scratch_bytes_least), IO_ALIGN));
+    return size_mul_sat(b->threads, size_align_up(size_max(n->scratch_bytes_useful, n->scratch_bytes_least),
+                                                  IO_ALIGN));
 }
 
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
@@ -87,7 +90,8 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
     memset(t, 0, sizeof *t);
     line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
     line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
-    line_add(t, "workers: stack and ring", outside(b, s), outside(b, l), outside(b, s).bytes / s->workers * b->threads);
+    line_add(t, "workers: stack and ring", outside(b, s), outside(b, l),
+             outside(b, s).bytes / s->workers * b->threads);
     line_add(t, n->library, (struct held){ s->memory.library_bytes, s->workers },
              (struct held){ l->memory.library_bytes, l->workers },
              size_mul_sat(b->threads, s->memory.library_bytes / s->workers));

@@ -18,8 +18,8 @@
 #include "engine/base/size.h"
 #include "engine/exec/scratch.h"
 
-/* What the process holds before it plans anything: text, libraries, heap, the pipeline. */
-#define PROGRAM_BYTES (10 * MIB)
+/* What the process holds before it plans anything: text, libraries, heap, the pipeline. Measured: 4 to 5 MiB. */
+#define PROGRAM_BYTES (8 * MIB)
 /* The plan, the report, the engine's tables of up to a thousand reads. */
 #define TABLE_BYTES MIB
 /* What a worker's stack touches, and its own tables of reads, writes and packed blocks. */
@@ -30,7 +30,7 @@
 #define RAW_WRITE_BYTES_LEAST (64 * KIB)
 #define WRITE_RUN_BYTES MIB
 /* The engine's records of a segment and of a window into one, beside the pool; counted with the indexes. */
-#define SEGMENT_BYTES 64
+#define SEGMENT_BYTES 192
 #define WINDOW_BYTES 64
 /* "extents under 4 KiB": too many seeks, unless there are few of them at all. */
 #define EXTENT_BYTES_LEAST 4096.0
@@ -105,7 +105,8 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
 uint64_t piece_raw_bytes_for(const struct array_meta *m, uint64_t span_bytes)
 {
     uint64_t chunk_bytes = array_chunk_bytes(m), item_bytes = m->dtype.item_bytes;
-    uint64_t piece_bytes = size_max(RAW_PIECE_BYTES_LEAST, size_min(RAW_PIECE_BYTES, size_align_down(span_bytes, IO_ALIGN)));
+    uint64_t piece_bytes = size_max(RAW_PIECE_BYTES_LEAST,
+                                    size_min(RAW_PIECE_BYTES, size_align_down(span_bytes, IO_ALIGN)));
 
     if (!codec_chain_is_raw(&m->codecs))
         return 0;
@@ -186,9 +187,8 @@ static void to_chunks(struct stage *s, const struct basis *b, const struct setti
     m->encode_scratch_bytes = between(&b->encode, set->comfort);
     m->library_bytes = size_add_sat(m->library_bytes, size_mul_sat(set->workers, b->encode.library_bytes));
     m->write_bytes = size_align_up(b->encode.encoded_bytes_max, IO_ALIGN);
-    if (b->target_raw)
-        m->write_bytes = b->target_chunk_bytes >= RAW_WRITE_BYTES_LEAST ? 0
-                                                                        : size_align_up(b->target_chunk_bytes, IO_ALIGN);
+    if (b->target_raw && b->target_chunk_bytes >= RAW_WRITE_BYTES_LEAST)
+        m->write_bytes = 0;
     m->write_slots = set->comfort >= COMFORT_GOOD ? 2 : 1;
     /* Small chunks: more of them on their way hide the cost of opening files. */
     if (set->comfort == COMFORT_USEFUL && size_mul_sat(4 * set->workers, m->write_bytes) <= pool_bytes / 16)
@@ -209,7 +209,8 @@ static bool pool_room(enum plan_kind kind, const struct basis *b, const struct s
     a->outside_bytes = PROGRAM_BYTES + TABLE_BYTES + set->workers * worker_outside_bytes(b->backend, reads);
     a->library_bytes = size_mul_sat(set->workers, kind == KIND_SPLIT
                                                       ? size_max(b->decode.library_bytes, b->encode.library_bytes)
-                                                      : size_add_sat(b->decode.library_bytes, b->encode.library_bytes));
+                                                      : size_add_sat(b->decode.library_bytes,
+                                                                     b->encode.library_bytes));
     taken = size_add_sat(a->outside_bytes, a->library_bytes);
     if (taken >= memory_bytes)
         return false;
@@ -279,7 +280,8 @@ static double decode_factor(const struct basis *b, const uint64_t *box, uint64_t
     row_bytes = (double)b->source_chunk_bytes / (double)g->cell[axis];
     span = (uint64_t)((double)size_min(size_min(g->cell[axis], box[axis]), g->shape[axis]) * row_bytes);
     *piece_raw_bytes = piece_raw_bytes_for(b->source, span / 4);
-    bytes = touches / (double)axis_overlaps(g->shape[axis], g->cell[axis], box[axis]) * (double)g->shape[axis] * row_bytes +
+    bytes = touches / (double)axis_overlaps(g->shape[axis], g->cell[axis], box[axis]) *
+                (double)g->shape[axis] * row_bytes +
             touches * (double)(span < b->source_chunk_bytes ? *piece_raw_bytes : 0);
     bytes = fmin(bytes, touches * (double)b->source_chunk_bytes);
     return fmax(1, bytes / ((double)b->source_chunks * (double)b->source_chunk_bytes));

@@ -145,7 +145,8 @@ bool chunks_resolve(const struct chunk_request *request, const struct array_meta
 /* ---- resolve.c ---- */
 
 /* The format an output path and key ask for. */
-bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format, struct error *err);
+bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format,
+                    struct error *err);
 /* Everything about the target, from the source's metadata and the job. `target` is zero before. */
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
                     struct text *warnings, struct error *err);

@@ -32,7 +32,8 @@ static bool has_suffix(const char *path, const char *suffix)
     return length >= suffix_length && strncmp(path + length - suffix_length, suffix, suffix_length) == 0;
 }
 
-bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format, struct error *err)
+bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format,
+                    struct error *err)
 {
     static const char *const not_built[] = { ".zarr.zip", ".zip", ".nc", ".nc4", ".h5", ".hdf5", ".n5" };
 
@@ -285,7 +286,8 @@ static bool resolve_memory(struct plan *p, const struct job *job, const struct h
     p->memory_bytes = r->share > 0 ? (uint64_t)(r->share * (double)host->available_bytes) : r->bytes;
     span_origin(&r->span, "--memory", origin, sizeof origin);
     if (r->share > 0)
-        snprintf(p->memory_from, sizeof p->memory_from, "%s, %.0f%% of %.70s", origin, r->share * 100, host->available_from);
+        snprintf(p->memory_from, sizeof p->memory_from, "%s, %.0f%% of %.70s", origin, r->share * 100,
+                 host->available_from);
     else
         snprintf(p->memory_from, sizeof p->memory_from, "%s", origin);
     if (p->memory_bytes > host->cgroup_limit_bytes) {

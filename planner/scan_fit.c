@@ -32,7 +32,7 @@ static bool scan_set(struct scan *scan, const struct codec_needs *needs, unsigne
                      uint64_t memory_bytes)
 {
     struct stage_memory *m = &scan->memory;
-    uint64_t total, useful_bytes;
+    uint64_t total, useful_bytes, room_bytes;
 
     scan->workers = workers;
     scan->reads_in_flight = reads_in_flight_for(comfort, scan->backend);
@@ -45,8 +45,8 @@ static bool scan_set(struct scan *scan, const struct codec_needs *needs, unsigne
     if (total > memory_bytes)
         return false;
     useful_bytes = size_min(SCAN_READS_BYTES_MAX, size_mul_sat(PIECES_AHEAD * workers, m->piece_bytes_max));
-    m->reads_bytes = size_max(m->piece_bytes_max,
-                              size_min(useful_bytes, m->piece_bytes_max + size_align_down(memory_bytes - total, IO_ALIGN)));
+    room_bytes = m->piece_bytes_max + size_align_down(memory_bytes - total, IO_ALIGN);
+    m->reads_bytes = size_max(m->piece_bytes_max, size_min(useful_bytes, room_bytes));
     return true;
 }
 

@@ -33,6 +33,10 @@ struct weighed {
     uint64_t scratch_need_bytes, scratch_have_bytes;
 };
 
+/* A file system with this many times the scratch file free needs none of it back before the end; giving it back
+ * holds up the reads. */
+enum { SPACE_AMPLE_FACTOR = 4 };
+
 static void why_not(struct plan_candidate *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void why_not(struct plan_candidate *c, const char *format, ...)
 {
@@ -50,8 +54,10 @@ static uint64_t scratch_limit_bytes(const struct job *job, const struct room *ro
 
     if (!r->set)
         return UINT64_MAX;
-    return r->share > 0 && room->scratch_free_bytes != UINT64_MAX ? (uint64_t)(r->share * (double)room->scratch_free_bytes)
-                                                                  : r->bytes ? r->bytes : UINT64_MAX;
+    if (r->share > 0)
+        return room->scratch_free_bytes == UINT64_MAX ? UINT64_MAX
+                                                      : (uint64_t)(r->share * (double)room->scratch_free_bytes);
+    return r->bytes ? r->bytes : UINT64_MAX;
 }
 
 static void scratch_check(const struct plan *p, const struct job *job, const struct room *room, struct weighed *w,
@@ -233,6 +239,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;
+    g->scratch.give_back = room->scratch_free_bytes / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }

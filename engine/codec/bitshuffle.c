@@ -1,6 +1,6 @@
-/* Undoing blosc's shuffles. In a bit-shuffled block of n items (n a multiple of 8), bit k of byte j of all items is a row
- * of n bits, lowest bit first; rows are ordered by 8 j + k. So the eight rows of one byte are transposed, 8 x 8 bits
- * at a time, into a row of bytes - what a byte shuffle leaves - and the rest is a byte unshuffle.
+/* Undoing blosc's shuffles. In a bit-shuffled block of n items (n a multiple of 8), bit k of byte j of all items is a
+ * row of n bits, lowest bit first; rows are ordered by 8 j + k. So the eight rows of one byte are transposed, 8 x 8
+ * bits at a time, into a row of bytes - what a byte shuffle leaves - and the rest is a byte unshuffle.
  *
  * SSE2, which every x86-64 has: sixteen 8 x 8 transposes at once. About the speed of the memory.
  */

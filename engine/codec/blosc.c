@@ -151,12 +151,12 @@ static uint64_t blosc_encoded_bytes_max(const struct codec *c, uint64_t raw_byte
     return size_add_sat(raw_bytes, BLOSC_MAX_OVERHEAD);
 }
 
-/* The block size c-blosc 1.21 chooses: by level, twice for codecs meant for high ratios; where it splits blocks, a split
- * of that size for each byte of an item. */
+/* The block size c-blosc 1.21 chooses: by level, twice for codecs meant for high ratios; where it splits blocks, a
+ * split of that size for each byte of an item. */
 static uint64_t block_bytes_made(const struct codec *c, uint64_t raw_bytes)
 {
-    static const uint64_t by_level[] = { 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 256 * KIB, 256 * KIB,
-                                         256 * KIB, 256 * KIB };
+    static const uint64_t by_level[] = { 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 256 * KIB,
+                                         256 * KIB, 256 * KIB, 256 * KIB };
     bool is_zstd = strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0;
     bool high_ratio = is_zstd || strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0 ||
                       strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0;
@@ -172,8 +172,8 @@ static uint64_t block_bytes_made(const struct codec *c, uint64_t raw_bytes)
     return size_min(block_bytes, raw_bytes);
 }
 
-/* The context ZSTD_compress makes for one block: c-blosc's levels are these of zstd's. The parameters for short inputs
- * (a last block) may ask for more than those for long ones. */
+/* The context ZSTD_compress makes for one block: c-blosc's levels are these of zstd's. The parameters for short
+ * inputs (a last block) may ask for more than those for long ones. */
 static uint64_t zstd_context_bytes(int clevel, uint64_t block_bytes)
 {
     static const uint64_t tiers[] = { 16 * KIB, 128 * KIB, 256 * KIB };
@@ -216,8 +216,8 @@ static bool blosc_encoder_open(void **state, const struct codec *c, uint64_t raw
 static bool blosc_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
                          uint64_t *to_bytes, struct error *err)
 {
-    int got = blosc_compress_ctx(level_of(c), (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from, to,
-                                 from_bytes + BLOSC_MAX_OVERHEAD, c->cname, c->blocksize, 1);
+    int got = blosc_compress_ctx(level_of(c), (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from,
+                                 to, from_bytes + BLOSC_MAX_OVERHEAD, c->cname, c->blocksize, 1);
 
     (void)state;
     if (got <= 0)
@@ -261,7 +261,8 @@ static bool parse_block_bytes(uint32_t *block_bytes, const char *word, struct er
     unsigned long value = strtoul(word, &end, 10);
 
     if (*word < '0' || *word > '9' || *end || value > BLOSC_MAX_BUFFERSIZE / 3)
-        return error_at(err, ERR_USAGE, SPAN_NONE, "'%s' is not a block size for 'blosc' (bytes, 0: automatic)", word);
+        return error_at(err, ERR_USAGE, SPAN_NONE, "'%s' is not a block size for 'blosc' (bytes, 0: automatic)",
+                        word);
     *block_bytes = (uint32_t)value;
     return true;
 }

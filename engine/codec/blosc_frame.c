@@ -108,8 +108,8 @@ static bool decode_snappy(const char *from, uint32_t from_bytes, char *to, uint3
     return snappy_uncompress(from, from_bytes, to, &length) == SNAPPY_OK && length == to_bytes;
 }
 
-static bool decode_split(const struct blosc_frame *f, struct blosc_inner *inner, const char *from, uint32_t from_bytes,
-                         char *to, uint32_t to_bytes)
+static bool decode_split(const struct blosc_frame *f, struct blosc_inner *inner, const char *from,
+                         uint32_t from_bytes, char *to, uint32_t to_bytes)
 {
     if (from_bytes == to_bytes) {
         memcpy(to, from, to_bytes);

@@ -1,8 +1,8 @@
 /* blosc_frame.h - private to engine/codec: reading a Blosc 1 frame block by block, without c-blosc.
  *
- * Why not c-blosc's own decoder: it allocates two blocks for every call, copies once more for partial reads, and trusts
- * frames more than one may (a crafted blosclz split of more than 8 MiB makes 1.21.3 write outside its buffer). Here every
- * offset and length is checked, memory is the caller's, and inner codecs are called directly.
+ * Why not c-blosc's own decoder: it allocates two blocks for every call, copies once more for partial reads, and
+ * trusts frames more than one may (a crafted blosclz split of more than 8 MiB makes 1.21.3 write outside its buffer).
+ * Here every offset and length is checked, memory is the caller's, and inner codecs are called directly.
  *
  *   0  format version, 2          4  nbytes     raw length
  *   1  version of inner codec     8  blocksize  raw length of a block; the last may be shorter

@@ -79,7 +79,7 @@ struct codec_needs {
 struct codec_sample {
     uint32_t blosc_block_bytes_max;
 };
-/* Look at the head of an encoded chunk (at least 16 bytes of it). Never fails: what is wrong is found when decoding. */
+/* Look at the head (at least 16 bytes) of an encoded chunk. Never fails: what is wrong is found when decoding. */
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes);
 
 void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,

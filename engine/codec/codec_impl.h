@@ -4,8 +4,8 @@
  * codec_classes (chain.c). Everything else - chains, intermediate buffers, byte order, the length of what was
  * decoded - is decoder.c's and encoder.c's and knows no codec by name.
  *
- * A codec never allocates chunk-sized memory: it decodes and encodes into room it is given. Library contexts live in its
- * state, one for each decoder or encoder, made once.
+ * A codec never allocates chunk-sized memory: it decodes and encodes into room it is given. Library contexts live in
+ * its state, one for each decoder or encoder, made once.
  *
  * Errors: bad bytes are ERR_INPUT, memory that is not to be had is ERR_FIT; both begin with the codec's name.
  */
@@ -47,8 +47,8 @@ struct codec_class {
     uint64_t (*decode_library_bytes)(const struct codec *c);
     uint64_t (*encode_library_bytes)(const struct codec *c, uint64_t raw_bytes);
 
-    /* Room beside the decoded bytes, and the least and the most useful part `next` gives. NULL: no work room; the only
-     * part is the whole. */
+    /* Room beside the decoded bytes, and the least and the most useful part `next` gives. NULL: no work room; the
+     * only part is the whole. */
     uint64_t (*work_bytes)(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample);
     uint64_t (*part_bytes)(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample);
 
@@ -61,8 +61,8 @@ struct codec_class {
     /* All at once. *to_bytes is at most job->limit_bytes. */
     bool (*decode)(void *state, const struct decode_job *job, uint64_t *to_bytes, struct error *err);
 
-    /* By parts; NULL: decode is used. `begin` looks at the head and promises raw_bytes in all; `next` gives what follows,
-     * in `room` or inside the bytes that begin was given, and 0 bytes at the end. */
+    /* By parts; NULL: decode is used. `begin` looks at the head and promises raw_bytes in all; `next` gives what
+     * follows, in `room` or inside the bytes that begin was given, and 0 bytes at the end. */
     bool (*begin)(void *state, const char *from, uint64_t from_bytes, uint64_t raw_bytes, struct error *err);
     bool (*next)(void *state, char *room, uint64_t room_bytes, const char **part, uint64_t *part_bytes,
                  struct error *err);
@@ -76,7 +76,7 @@ struct codec_class {
     bool (*encode)(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
                    uint64_t *to_bytes, struct error *err);
 
-    /* The text grammar beyond NAME[:LEVEL]. `words` are what stands after the name, split at ':'. NULL: nothing more. */
+    /* The text grammar beyond NAME[:LEVEL]. `words`: what stands after the name, split at ':'. NULL: no more. */
     void (*text)(const struct codec *c, struct text *out);
     bool (*parse)(struct codec *c, char *const *words, unsigned count, uint32_t item_bytes, struct error *err);
 };

@@ -1,5 +1,5 @@
-/* Decoding a chain: checksums are taken off in place; of several compressors the outer ones are decoded whole into one of
- * two intermediate buffers; the innermost gives its bytes in parts.
+/* Decoding a chain: checksums are taken off in place; of several compressors the outer ones are decoded whole into
+ * one of two intermediate buffers; the innermost gives its bytes in parts.
  *
  * Scratch:  [intermediate 0][intermediate 1][part and the innermost codec's work room ........]
  */
@@ -81,8 +81,8 @@ static void part_layout(struct decode_layout *l, const struct codec_chain *c, un
     l->part_room_useful = buffer_bytes(part_bytes) + work + BUFFER_ALIGN;
 }
 
-static void decode_layout(struct decode_layout *l, const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
-                          const struct codec_sample *sample)
+static void decode_layout(struct decode_layout *l, const struct codec_chain *c, struct dtype dtype,
+                          uint64_t raw_bytes, const struct codec_sample *sample)
 {
     unsigned inner = innermost(c);
 
@@ -257,8 +257,8 @@ static bool fetch(struct decoder *d, struct error *err)
 
     if (d->carry_bytes > 0)
         memcpy(d->room, d->carry, d->carry_bytes);
-    if (!d->stream->next(d->stream_state, d->room + d->carry_bytes, d->room_bytes - d->carry_bytes, &part, &part_bytes,
-                         err))
+    if (!d->stream->next(d->stream_state, d->room + d->carry_bytes, d->room_bytes - d->carry_bytes, &part,
+                         &part_bytes, err))
         return false;
     if (part == d->room + d->carry_bytes) {
         part -= d->carry_bytes;

@@ -60,7 +60,8 @@ static void deflate_encoder_close(void *state)
     libdeflate_free_compressor(state);
 }
 
-static bool decode_error(const char *name, enum libdeflate_result result, const struct decode_job *job, struct error *err)
+static bool decode_error(const char *name, enum libdeflate_result result, const struct decode_job *job,
+                         struct error *err)
 {
     if (result == LIBDEFLATE_INSUFFICIENT_SPACE)
         return error_at(err, ERR_INPUT, SPAN_NONE, "%s: %llu bytes decode to more than the %llu there can be", name,

@@ -1,5 +1,5 @@
-/* Encoding a chain: a checksum is appended in place; of several compressors all but the last write into scratch and the
- * caller's buffer in turn, so that the last one ends in the caller's. */
+/* Encoding a chain: a checksum is appended in place; of several compressors all but the last write into scratch and
+ * the caller's buffer in turn, so that the last one ends in the caller's. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -31,7 +31,8 @@ static bool lz4_decode(void *state, const struct decode_job *job, uint64_t *to_b
                         (unsigned long long)job->from_bytes);
     got = LZ4_decompress_safe(job->from + PREFIX_BYTES, job->room, (int)(job->from_bytes - PREFIX_BYTES), (int)says);
     if (got < 0 || (uint64_t)got != says)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "lz4: a block of %llu bytes does not decode to the %llu its head says",
+        return error_at(err, ERR_INPUT, SPAN_NONE,
+                        "lz4: a block of %llu bytes does not decode to the %llu its head says",
                         (unsigned long long)job->from_bytes, (unsigned long long)says);
     *to_bytes = says;
     return true;
@@ -40,7 +41,8 @@ static bool lz4_decode(void *state, const struct decode_job *job, uint64_t *to_b
 static bool lz4_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
                        uint64_t *to_bytes, struct error *err)
 {
-    int got = LZ4_compress_fast(from, to + PREFIX_BYTES, (int)from_bytes, LZ4_compressBound((int)from_bytes), c->level);
+    int got = LZ4_compress_fast(from, to + PREFIX_BYTES, (int)from_bytes, LZ4_compressBound((int)from_bytes),
+                                c->level);
 
     (void)state;
     if (got <= 0)

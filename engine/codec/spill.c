@@ -1,7 +1,7 @@
-/* The scratch file's codec: shuffle the bytes of items, then LZ4 in its quickest manner. A block of scratch is written
- * once and read once by the same run, so speed counts for more than ratio. Measured on 512 KiB of smooth items of 2, 4
- * and 8 bytes, ACCELERATION 64 against 16: 0-20 % less time to encode, 0-20 % less to decode, 0-4 % less ratio; against
- * 1: up to 45 % less to encode, 0-6 % less ratio. */
+/* The scratch file's codec: shuffle the bytes of items, then LZ4 in its quickest manner. A block of scratch is
+ * written once and read once by the same run, so speed counts for more than ratio. Measured on 512 KiB of smooth
+ * items of 2, 4 and 8 bytes, ACCELERATION 64 against 16: 0-20 % less time to encode, 0-20 % less to decode, 0-4 %
+ * less ratio; against 1: up to 45 % less to encode, 0-6 % less ratio. */
 #include <lz4.h>
 #include <string.h>
 

@@ -9,8 +9,6 @@
 #include "engine/exec/stage.h"
 #include "engine/io/os.h"
 
-enum { PUNCHES = 16 };              /* times per stage that space is given back: each punch costs, even a small one */
-
 /* The bucket's place among those that a slab touches: what the slab's index is counted by. */
 static uint64_t bucket_ordinal(const struct stage_run *run, const uint64_t *slab, const uint64_t *bucket)
 {
@@ -49,23 +47,9 @@ static bool load_window(struct stage_run *run, struct index_window *w, uint64_t 
     return true;
 }
 
-/* All data of the buckets before this one lies before the returned offset, but for what several workers wrote side by
- * side: a write buffer of each. */
-static uint64_t free_to(const struct stage_run *run, const struct index_window *w, uint64_t first, uint64_t slack_bytes)
-{
-    uint64_t lowest = UINT64_MAX;
-
-    for (uint64_t i = first - w->first; i < first - w->first + run->subs; i++)
-        if (w->entries[i].bytes)
-            lowest = size_min(lowest, entry_offset(&w->entries[i]));
-    return lowest == UINT64_MAX || lowest < slack_bytes ? 0 : lowest - slack_bytes;
-}
-
 static bool enter_task(struct stage_run *run, struct error *err)
 {
     uint64_t bucket[RANK_MAX], slab[RANK_MAX], slabs;
-    uint64_t punch_every = size_div_up(run->tasks, PUNCHES);
-    bool note_free = run->claim_task > 0 && run->claim_task % punch_every == 0;
 
     stage_claim_box(run);
     grid_coords(&run->stage->tasks, run->claim_task, bucket);
@@ -79,11 +63,7 @@ static bool enter_task(struct stage_run *run, struct error *err)
         first = bucket_ordinal(run, slab, bucket) * run->subs;
         if (!load_window(run, w, number, first, err))
             return false;
-        if (note_free)
-            scratch_segment(run->scratch, number)->free_to_offset = free_to(run, w, first, run->segment_slack_bytes);
     }
-    if (note_free)
-        run->punch_task = run->claim_task;
     return true;
 }
 
@@ -153,31 +133,25 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     return true;
 }
 
-/* Remember what may be given back now; punching takes milliseconds and waits until the lock is free. */
 static void leave_task(struct stage_run *run)
 {
-    uint64_t segments = grid_cells(&run->cells);
+    uint64_t tasks_each = segment_step_tasks(run->tasks), tasks_done = run->task + 1;
 
-    if (run->punch_task == 0 || run->task + 1 < run->punch_task)
-        return;
-    run->punch_task = 0;
-    run->give_back_due = true;
-    for (uint64_t i = 0; i < segments; i++) {
-        struct segment *segment = scratch_segment(run->scratch, i);
-        segment->punch_to_offset = segment->free_to_offset;
-    }
+    if (scratch_layout(run->scratch)->give_back && tasks_done % tasks_each == 0 && tasks_done < run->tasks)
+        run->give_back_step = (unsigned)(tasks_done / tasks_each);
 }
 
-static void give_back(struct stage_run *run)
+/* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. */
+static void give_back(struct stage_run *run, unsigned step)
 {
     uint64_t segments = grid_cells(&run->cells);
 
     for (uint64_t i = 0; i < segments; i++) {
         struct segment *segment = scratch_segment(run->scratch, i);
 
-        if (segment->punch_to_offset > segment->data_offset) {
-            scratch_punch(run->scratch, segment->data_offset, segment->punch_to_offset);
-            segment->data_offset = segment->punch_to_offset;
+        if (segment->needed_from_offset[step] > segment->data_offset) {
+            scratch_punch(run->scratch, segment->data_offset, segment->needed_from_offset[step]);
+            segment->data_offset = segment->needed_from_offset[step];
         }
     }
 }

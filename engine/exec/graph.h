@@ -71,6 +71,7 @@ struct scratch_layout {
     uint64_t block_bytes;           /* a multiple of 16 */
     uint64_t predicted_bytes;       /* of the file, as planned: growth steps */
     uint64_t limit_bytes;           /* 0: none */
+    bool give_back;                 /* free the space of what is merged: the file system could need it */
     enum spill_encoding encoding;   /* what is tried */
     const char *path;               /* the scratch file */
     struct span span;

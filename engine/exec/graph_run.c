@@ -3,6 +3,7 @@
 
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
+#include "engine/io/os.h"
 
 /* One stage over the pool. `before` is the stage whose segments this one reads. */
 static bool run_stage(const struct graph *g, unsigned number, struct store *target_store, struct pool *pool,
@@ -39,7 +40,6 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         run.cells = before->tasks;
         run.segment_parts = stage->tasks;
         run.subs = extent_blocks_max(&before->tasks, &stage->tasks, item_bytes, g->scratch.block_bytes);
-        run.segment_slack_bytes = before->workers * (before->memory.write_bytes + IO_ALIGN);
     }
     if (stage->sink == TO_SEGMENTS)
         run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
@@ -61,6 +61,17 @@ static uint64_t graph_segments(const struct graph *g)
     return segments;
 }
 
+/* What a run that died left behind is gone now: say so. */
+static void note_leftovers(const struct graph *g, const struct store *target_store, const struct scratch *scratch,
+                           struct report *report)
+{
+    if (store_leftover_removed(target_store))
+        report_note(report, "an earlier run of '%s' had stopped half-way; this one started over", g->target_path);
+    if (scratch && scratch_leftover_bytes(scratch))
+        report_note(report, "its scratch file '%s' (%s) was removed", g->scratch.path,
+                    SIZE_TEXT(scratch_leftover_bytes(scratch)));
+}
+
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err)
 {
     uint64_t segments = graph_segments(g);
@@ -75,12 +86,15 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
         goto out;
     if (segments > 0 && !scratch_open(&scratch, &g->scratch, segments, err))
         goto out;
+    note_leftovers(g, target_store, scratch, report);
     if (!pool_open(&pool, g->pool_bytes, err))
         goto out;
     for (unsigned i = 0; i < g->stage_count; i++)
         if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))
             goto out;
     ok = store_publish(target_store, err);
+    for (unsigned i = 0; os_lacks(i); i++)
+        report_note(report, "%s", os_lacks(i));
 out:
     error_locate(err, g->target_span);
     pool_close(pool);

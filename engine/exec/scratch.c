@@ -19,6 +19,7 @@ struct scratch {
     uint64_t taken_bytes;           /* lock */
     uint64_t grown_bytes;           /* lock: fallocated up to here; UINT64_MAX: the file system has no fallocate */
     struct segment *segments;
+    uint64_t leftover_bytes;
 };
 
 enum { GROWTH_STEPS = 8 };
@@ -46,6 +47,7 @@ static int open_file(const char *path)
 bool scratch_open(struct scratch **out, const struct scratch_layout *layout, uint64_t segments, struct error *err)
 {
     struct scratch *s = calloc(1, sizeof *s);
+    struct stat leftover;
     int result;
 
     if (!s || !(s->segments = calloc(segments ? segments : 1, sizeof *s->segments))) {
@@ -53,6 +55,8 @@ bool scratch_open(struct scratch **out, const struct scratch_layout *layout, uin
         return error_sys(err, ENOMEM, layout->span, "the segment table of %llu segments", (unsigned long long)segments);
     }
     s->layout = *layout;
+    if (os_fstatat(AT_FDCWD, layout->path, &leftover, AT_SYMLINK_NOFOLLOW) == 0)
+        s->leftover_bytes = (uint64_t)leftover.st_size;
     result = os_unlinkat(AT_FDCWD, layout->path, 0);
     if (result < 0 && result != -ENOENT) {
         error_sys(err, -result, layout->span, "cannot remove the scratch file '%s' that an earlier run left",
@@ -84,6 +88,7 @@ void scratch_close(struct scratch *s)
     free(s);
 }
 
+uint64_t scratch_leftover_bytes(const struct scratch *s) { return s->leftover_bytes; }
 int scratch_fd(const struct scratch *s) { return s->fd; }
 const struct scratch_layout *scratch_layout(const struct scratch *s) { return &s->layout; }
 struct segment *scratch_segment(struct scratch *s, uint64_t i) { return &s->segments[i]; }

@@ -34,13 +34,20 @@ _Static_assert(sizeof(struct index_entry) == 16, "256 entries fill a 4 KiB block
 static inline uint64_t entry_offset(const struct index_entry *e) { return e->place & ((UINT64_C(1) << 56) - 1); }
 static inline enum spill_encoding entry_encoding(const struct index_entry *e) { return (enum spill_encoding)(e->place >> 56); }
 
+/* Space of a segment is given back in steps while its buckets are merged. */
+enum { SEGMENT_STEPS = 16 };
+
 struct segment {
     uint64_t data_offset;           /* the first byte of its data that is still kept */
     uint64_t index_offset;
     uint64_t index_bytes;
-    uint64_t free_to_offset;        /* data before it may be given back once the buckets at hand are merged */
-    uint64_t punch_to_offset;       /* data before it is being given back */
+    /* [s]: nothing before it belongs to a bucket from the s-th step on. Not simply where the next bucket begins:
+     * workers write side by side, and one that was held up writes its blocks behind those of many later buckets. */
+    uint64_t needed_from_offset[SEGMENT_STEPS];
 };
+
+/* How many buckets (tasks of the merge) make a step. */
+static inline uint64_t segment_step_tasks(uint64_t tasks) { return tasks / SEGMENT_STEPS + (tasks % SEGMENT_STEPS != 0); }
 
 struct scratch;
 
@@ -49,6 +56,8 @@ bool scratch_open(struct scratch **s, const struct scratch_layout *layout, uint6
 /* Close and remove the file. NULL is fine. */
 void scratch_close(struct scratch *s);
 
+/* What an earlier run left under that name and was removed; 0: nothing. */
+uint64_t scratch_leftover_bytes(const struct scratch *s);
 int scratch_fd(const struct scratch *s);
 const struct scratch_layout *scratch_layout(const struct scratch *s);
 struct segment *scratch_segment(struct scratch *s, uint64_t i);

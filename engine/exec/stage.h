@@ -93,8 +93,8 @@ struct stage_from {
     bool (*decode)(struct worker *w, struct read *read, struct error *err);
     /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
     void (*leave_task)(struct stage_run *run);
-    /* No lock, one worker at a time. What leave_task asked for by `give_back_due`. NULL: nothing. */
-    void (*give_back)(struct stage_run *run);
+    /* No lock, one worker at a time. What leave_task asked for by give_back_step. NULL: nothing. */
+    void (*give_back)(struct stage_run *run, unsigned step);
 };
 
 struct stage_to {
@@ -172,9 +172,8 @@ struct stage_run {
     struct index_window *windows;   /* FROM_SEGMENTS: one for each slab that a task touches */
     uint64_t window_count, window_bytes;
     struct grid segment_parts;      /* FROM_SEGMENTS: what its index counts: this stage's tasks */
-    uint64_t segment_slack_bytes;   /* FROM_SEGMENTS: how far out of order the blocks of a segment may lie */
-    uint64_t punch_task;            /* lock: when the tasks before it are drained, prefixes are given back; 0: none */
-    bool give_back_due, giving_back;    /* lock */
+    unsigned give_back_step;        /* FROM_SEGMENTS, lock: space may be given back up to this step; 0: not now */
+    bool giving_back;               /* lock */
     /* a scan */
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);

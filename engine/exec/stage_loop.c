@@ -459,16 +459,18 @@ static bool finished(struct worker *w)
 /* Do what the source put off until the lock was free. */
 static void give_back(struct stage_run *run)
 {
-    bool mine;
+    unsigned step = 0;
 
     pthread_mutex_lock(&run->lock);
-    mine = run->give_back_due && !run->giving_back;
-    run->giving_back = run->giving_back || mine;
-    run->give_back_due = run->give_back_due && !mine;
+    if (!run->giving_back && !run->failed) {
+        step = run->give_back_step;
+        run->give_back_step = 0;
+        run->giving_back = step > 0;
+    }
     pthread_mutex_unlock(&run->lock);
-    if (!mine)
+    if (step == 0)
         return;
-    run->from->give_back(run);
+    run->from->give_back(run, step);
     pthread_mutex_lock(&run->lock);
     run->giving_back = false;
     pthread_mutex_unlock(&run->lock);

@@ -16,21 +16,34 @@ static bool has_room(struct worker *w)
     return stage_free_write(w) != NULL;
 }
 
-/* Hand `bytes` at `memory` (IO_ALIGN aligned, with room up to the next border) to the kernel. */
-static void submit(struct worker *w, struct write *write, char *memory, uint64_t bytes)
+static bool finish(struct worker *w, struct write *write, struct error *err)
 {
-    uint64_t write_bytes = bytes;
+    struct stage_run *run = w->run;
+    uint64_t whole_bytes = size_align_down(write->object_bytes, IO_ALIGN);
+    const char *tail = write->object.direct ? (char *)write->request.memory + whole_bytes : NULL;
+    bool ok = store_object_finish(run->target_store, &write->object, tail, write->object_bytes, err);
 
-    if (write->object.direct)
-        write_bytes = size_align_up(bytes, IO_ALIGN);
-    if (memory == write->memory)
-        memset(memory + bytes, 0, write_bytes - bytes);
+    write->busy = false;
+    report_add(run->report, COUNT_TARGET_WRITE_BYTES, write->object_bytes);
+    report_add(run->report, COUNT_TARGET_OBJECTS, 1);
+    if (write->holds_tile)
+        stage_units_done(run, 1);
+    return ok;
+}
+
+/* Write the chunk's `bytes` at `memory`: whole blocks now, what is left when they are there. */
+static bool submit(struct worker *w, struct write *write, char *memory, uint64_t bytes, struct error *err)
+{
     write->object_bytes = bytes;
     write->request = (struct io_request){
-        .op = IO_WRITE, .fd = write->object.fd, .memory = memory, .bytes = write_bytes,
+        .op = IO_WRITE, .fd = write->object.fd, .memory = memory,
+        .bytes = write->object.direct ? size_align_down(bytes, IO_ALIGN) : bytes,
     };
     write->busy = true;
+    if (write->request.bytes == 0)
+        return finish(w, write, err);
     io_submit(w->io, &write->request);
+    return true;
 }
 
 static bool drain(struct worker *w, uint64_t unit, struct error *err)
@@ -61,29 +74,22 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     memcpy(write->key, place.key, sizeof write->key);
     if (!store_object_create(run->target_store, place.key, &write->object, err))
         return false;
-    submit(w, write, encoded, encoded_bytes);
     if (!write->holds_tile)
         stage_units_done(run, 1);
-    return true;
+    return submit(w, write, encoded, encoded_bytes, err);
 }
 
 static bool written(struct worker *w, struct write *write, struct error *err)
 {
     struct stage_run *run = w->run;
-    bool ok;
 
-    write->busy = false;
     if (write->request.result < 0) {
+        write->busy = false;
         store_object_close(&write->object);
         return error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'",
                          write->key, store_path(run->target_store));
     }
-    ok = store_object_finish(run->target_store, &write->object, write->object_bytes, err);
-    report_add(run->report, COUNT_TARGET_WRITE_BYTES, write->object_bytes);
-    report_add(run->report, COUNT_TARGET_OBJECTS, 1);
-    if (write->holds_tile)
-        stage_units_done(run, 1);
-    return ok;
+    return finish(w, write, err);
 }
 
 const struct stage_to to_chunks = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written };

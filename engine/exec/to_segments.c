@@ -107,6 +107,26 @@ static bool written(struct worker *w, struct write *write, struct error *err)
     return true;
 }
 
+/* From where on its data is needed at each step of the merge. Without any block of a later step: from its index on. */
+static void note_steps(const struct stage_run *run, struct segment *segment)
+{
+    uint64_t parts = tile_part_count(&run->tile), step_tasks = segment_step_tasks(grid_cells(&run->stage->parts));
+
+    for (unsigned s = 0; s < SEGMENT_STEPS; s++)
+        segment->needed_from_offset[s] = segment->index_offset;
+    for (uint64_t i = 0; i < parts; i++) {
+        const struct index_entry *entries = run->index + i * run->index_blocks;
+        uint64_t coords[RANK_MAX], lowest = UINT64_MAX;
+
+        cell_range_coords(run->stage->parts.rank, &run->tile.cells, i, coords);
+        for (uint64_t j = 0; j < run->index_blocks; j++)
+            if (entries[j].bytes)
+                lowest = size_min(lowest, entry_offset(&entries[j]));
+        for (unsigned s = 0; s < SEGMENT_STEPS && s <= grid_index(&run->stage->parts, coords) / step_tasks; s++)
+            segment->needed_from_offset[s] = size_min(segment->needed_from_offset[s], lowest);
+    }
+}
+
 /* The index follows the data. */
 static bool leave_task(struct stage_run *run, struct error *err)
 {
@@ -120,6 +140,7 @@ static bool leave_task(struct stage_run *run, struct error *err)
         return false;
     segment->index_bytes = bytes;
     segment->data_offset = run->segment_begin_offset;
+    note_steps(run, segment);
     result = os_pwrite_all(scratch_fd(run->scratch), run->index, bytes, segment->index_offset);
     if (result < 0)
         return error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",

@@ -125,6 +125,13 @@ int os_close(int fd)
     return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }
 
+int os_set_buffered(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT) < 0 ? -errno : 0;
+}
+
 bool os_is_direct(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -24,6 +24,8 @@ int os_openat(int dir_fd, const char *path, int flags, mode_t mode);
  * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. Not for O_PATH (-EINVAL), which opens links. */
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 int os_close(int fd);
+/* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
+int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */
 bool os_is_direct(int fd);
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);

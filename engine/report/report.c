@@ -1,6 +1,7 @@
 /* report.c - the counters, the clock and the stages of a run. The line is drawn by progress.c. See report.h. */
 #include "engine/report/report.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ struct report {
     struct stage_time stages[REPORT_STAGES_MAX];
     unsigned stage_count;
     double started, stopped;    /* 0: not yet */
+    char notes[REPORT_NOTES_MAX][REPORT_NOTE_BYTES];
+    unsigned note_count;
     struct progress *progress;  /* NULL: nothing is drawn */
 };
 
@@ -65,6 +68,22 @@ const char *report_counter_name(enum report_counter c)
     };
 
     return names[c];
+}
+
+void report_note(struct report *r, const char *format, ...)
+{
+    va_list args;
+
+    if (!r || r->note_count == REPORT_NOTES_MAX)
+        return;
+    va_start(args, format);
+    vsnprintf(r->notes[r->note_count++], REPORT_NOTE_BYTES, format, args);
+    va_end(args);
+}
+
+const char *report_note_text(const struct report *r, unsigned i)
+{
+    return i < r->note_count ? r->notes[i] : NULL;
 }
 
 void report_stage(struct report *r, const char *name)

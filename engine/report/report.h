@@ -52,6 +52,12 @@ void report_add(struct report *r, enum report_counter c, uint64_t amount);      
 uint64_t report_count(const struct report *r, enum report_counter c);
 const char *report_counter_name(enum report_counter c);         /* "source_read_bytes", as in the JSON report */
 
+/* Something the person should know, one sentence; shown in the summary. At most REPORT_NOTES_MAX, more are dropped. */
+enum { REPORT_NOTES_MAX = 8, REPORT_NOTE_BYTES = 256 };
+void report_note(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* i = 0, 1, ... until NULL. */
+const char *report_note_text(const struct report *r, unsigned i);
+
 /* The stage that starts now ("split", "merge", "direct"; copied): shown in the line, timed for the report. More than
  * REPORT_STAGES_MAX are counted as the last one. */
 enum { REPORT_STAGES_MAX = 16 };

@@ -23,7 +23,7 @@
 #include "engine/store/store_impl.h"
 
 /* Names and inodes that are dirty are charged to our cgroup, and the kernel cannot take them back there. */
-enum { OBJECTS_PER_SYNC = 2048 };
+enum { OBJECTS_PER_SYNC = 8192 };
 
 /* mkdir -p: `path` below `dir_fd`. Tries the deepest first, which is nearly always all there is to do. */
 static int make_directories(int dir_fd, char *path)
@@ -268,18 +268,31 @@ static bool count_object(struct store *s, struct error *err)
     return got >= 0 || error_sys(err, -got, s->span, "cannot write out the files of '%s'", s->path);
 }
 
-bool store_object_finish(struct store *s, struct object *o, uint64_t bytes, struct error *err)
+/* The last bytes of a direct object, through the page cache. */
+static int write_tail(const struct object *o, const char *tail, uint64_t bytes)
+{
+    uint64_t tail_bytes = bytes % IO_ALIGN;
+    int got;
+
+    if (!tail || tail_bytes == 0)
+        return 0;
+    got = os_set_buffered(o->fd);
+    return got < 0 ? got : os_pwrite_all(o->fd, tail, tail_bytes, bytes - tail_bytes);
+}
+
+bool store_object_finish(struct store *s, struct object *o, const char *tail, uint64_t bytes, struct error *err)
 {
     struct stat st = { 0 };
-    int got = os_fstat(o->fd, &st), closed;
-    bool short_file = got >= 0 && (uint64_t)st.st_size < bytes;
+    int got = write_tail(o, tail, bytes), closed;
+    bool wrong_length;
 
-    if (got >= 0 && !short_file && (uint64_t)st.st_size != bytes)
-        got = os_ftruncate(o->fd, bytes);
+    if (got >= 0)
+        got = os_fstat(o->fd, &st);
+    wrong_length = got >= 0 && (uint64_t)st.st_size != bytes;
     closed = os_close(o->fd);           /* network file systems report lost writes here */
     o->fd = -1;
     o->bytes = bytes;
-    if (short_file)
+    if (wrong_length)
         return error_at(err, ERR_IO, s->span, "an object of '%s' has %s after %s were written", s->path,
                         SIZE_TEXT((uint64_t)st.st_size), SIZE_TEXT(bytes));
     if (got >= 0)
@@ -305,7 +318,7 @@ bool store_put(struct store *s, const char *key, const char *data, uint64_t byte
         store_object_close(&o);
         return error_sys(err, -got, s->span, "cannot write '%s/%s'", s->path, key);
     }
-    return store_object_finish(s, &o, bytes, err);
+    return store_object_finish(s, &o, NULL, bytes, err);
 }
 
 /* Change places with what is there, then remove that. */

@@ -64,9 +64,10 @@ bool store_leftover_removed(const struct store *s);
 /* A new object, for writing by parts; missing directories of the key are made. Uses O_DIRECT where the file system
  * has it. */
 bool store_object_create(struct store *s, const char *key, struct object *o, struct error *err);
-/* Set the true length (direct writes are padded to IO_ALIGN) and close, also on failure. Fewer bytes in the file
- * than `bytes` is an error. */
-bool store_object_finish(struct store *s, struct object *o, uint64_t bytes, struct error *err);
+/* Close a new object of `bytes`. Direct writes carry whole IO_ALIGN blocks only; what is left, its last
+ * bytes % IO_ALIGN bytes, is at `tail` and is written here (not direct: NULL). Padding the last write and cutting the
+ * file would cost more: ext4 reads the last block back to clear the rest of it. */
+bool store_object_finish(struct store *s, struct object *o, const char *tail, uint64_t bytes, struct error *err);
 /* A small object at once (metadata). */
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);
 

@@ -15,11 +15,12 @@
 static const struct dtype dtype_i4 = { DTYPE_INT, 4 };
 
 /* A whole chunk decoded with exactly `scratch_bytes` of scratch. Every part must be whole items. */
-static inline bool decode_with(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, const void *encoded,
-                               uint64_t encoded_bytes, uint64_t scratch_bytes, char *out, unsigned *parts,
-                               struct error *err)
+static inline bool decode_with(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
+                               const void *encoded, uint64_t encoded_bytes, uint64_t scratch_bytes, char *out,
+                               unsigned *parts, struct error *err)
 {
-    char *scratch = aligned_alloc(IO_ALIGN, size_align_up(scratch_bytes + 1, IO_ALIGN)), *copy = malloc(encoded_bytes + 1);
+    char *scratch = aligned_alloc(IO_ALIGN, size_align_up(scratch_bytes + 1, IO_ALIGN));
+    char *copy = malloc(encoded_bytes + 1);
     struct decoder *d = NULL;
     uint64_t done = 0, part_bytes = 0;
     const char *part;
@@ -52,8 +53,8 @@ out:
 }
 
 /* With the least scratch. */
-static inline bool decode_bytes(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, const void *encoded,
-                                uint64_t encoded_bytes, char *out, struct error *err)
+static inline bool decode_bytes(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
+                                const void *encoded, uint64_t encoded_bytes, char *out, struct error *err)
 {
     struct codec_sample sample = { 0 };
     struct codec_needs needs;

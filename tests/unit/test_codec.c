@@ -1,4 +1,4 @@
-/* Chains of codecs: what other implementations wrote is read, what is written reads back, what is damaged is refused. */
+/* Chains of codecs: what others wrote is read, what we write reads back, what is damaged is refused. */
 #include <blosc.h>
 #include <libdeflate.h>
 #include <zstd.h>
@@ -69,9 +69,11 @@ static void test_codec__refuses_text_and_says_what_there_is(void)
     check_refused("zsdt", "there is no codec 'zsdt'", "did you mean 'zstd'?");
     check_refused("bloscc:lz4", "there is no codec 'bloscc'", "did you mean 'blosc'?");
     check_refused("", "there is no codec ''", "there are none, blosc, zstd, gzip, zlib, lz4, and crc32c after a '+'");
-    check_refused("zstd:3+", "there is no codec ''", "there are none, blosc, zstd, gzip, zlib, lz4, and crc32c after a '+'");
+    check_refused("zstd:3+", "there is no codec ''",
+                  "there are none, blosc, zstd, gzip, zlib, lz4, and crc32c after a '+'");
     check_refused("blosc:lz5", "'blosc' has no codec 'lz5'", "did you mean 'lz4'?");
-    check_refused("blosc:quicklz:3", "'blosc' has no codec 'quicklz'", "there are blosclz, lz4, lz4hc, snappy, zlib, zstd");
+    check_refused("blosc:quicklz:3", "'blosc' has no codec 'quicklz'",
+                  "there are blosclz, lz4, lz4hc, snappy, zlib, zstd");
     check_refused("blosc:lz4:10", "'blosc' takes a level from 0 to 9, not '10'", "");
     check_refused("blosc:lz4:5:byte", "'blosc' has no shuffle 'byte'", "there are noshuffle, shuffle, bitshuffle");
     check_refused("blosc:lz4:5:shufle", "'blosc' has no shuffle 'shufle'", "did you mean 'shuffle'?");
@@ -127,34 +129,45 @@ static unsigned from_hex(char *out, const char *hex)
 
 /* numcodecs 0.16, of the 64 int32 0 0 0 0 1000 1000 1000 1000 2000 ... 15000. */
 static const struct golden { const char *chain, *hex; } goldens[] = {
-    { "zstd:3", "28b52ffd6000008d010004020000e803d007b80ba00f88137017581b401f28231027f82ae02ec832b036983a1044020b000000"
-      "0000000000c00e04" },
-    { "zstd:3", "28b52ffd6400008d010004020000e803d007b80ba00f88137017581b401f28231027f82ae02ec832b036983a1044020b000000"
-      "0000000000c00e04d9ff180a" },
-    { "gzip:5", "1f8b0800c754056b00ff636040052f9851f1057654bc831b152fe047c51dc2a8b8401c154748a362077954aca18c8a05d451f1"
-      "0f2d54fc400f159f3042c51bcc50f10c2b540c00ae1b9a6500010000" },
-    { "zlib:5", "785e636040052f9851f1057654bc831b152fe047c51dc2a8b8401c154748a362077954aca18c8a05d451f10f2d54fc400f159f"
-      "3042c51bcc50f10c2b540c00540d2a31" },
-    { "lz4", "000100001b0001002ae80304002ad00704002ab80b04002aa00f04002a881304002a701704002a581b04002a401f04002a28230400"
-      "2a102704002af82a04002ae02e04002ac83204002ab036040025983a04005000983a0000" },
-    { "blosc:blosclz:5:noshuffle", "0201100400010000000100007d00000014000000650000002300000000e0030301e803e0050301d0"
-      "07e0050301b80be0050301a00fe00503018813e00503017017e0050301581be0050301401fe00503012823e00503011027e0050301f82ae0"
-      "050301e02ee0050301c832e0050301b036e0050301983ae00303010000" },
-    { "blosc:blosclz:5:bitshuffle", "0201140400010000000100006d00000014000000550000002300000000e00b0300f0a0000100ff80"
-      "0103f0f00f0f6003140f00ff0ff0ff00f0ffff0000f0fffff0ffffffff0f600a600101000f80000200f00f60010e0000f0ff0f00f0ff0000"
-      "0000f0ffff6007e08101010000" },
-    { "blosc:lz4:5:shuffle", "020131040001000000010000aa0000001400000092000000f07500000000e8e8e8e8d0d0d0d0b8b8b8b8a0a0"
-      "a0a0888888887070707058585858404040402828282810101010f8f8f8f8e0e0e0e0c8c8c8c8b0b0b0b09898989800000000030303030707"
-      "07070b0b0b0b0f0f0f0f13131313171717171b1b1b1b1f1f1f1f23232323272727272a2a2a2a2e2e2e2e32323232363636363a3a3a3a0000"
+    { "zstd:3",
+      "28b52ffd6000008d010004020000e803d007b80ba00f88137017581b401f28231027f82ae02ec832b036983a1044020b00000000"
+      "00000000c00e04" },
+    { "zstd:3",
+      "28b52ffd6400008d010004020000e803d007b80ba00f88137017581b401f28231027f82ae02ec832b036983a1044020b00000000"
+      "00000000c00e04d9ff180a" },
+    { "gzip:5",
+      "1f8b0800c754056b00ff636040052f9851f1057654bc831b152fe047c51dc2a8b8401c154748a362077954aca18c8a05d451f10f"
+      "2d54fc400f159f3042c51bcc50f10c2b540c00ae1b9a6500010000" },
+    { "zlib:5",
+      "785e636040052f9851f1057654bc831b152fe047c51dc2a8b8401c154748a362077954aca18c8a05d451f10f2d54fc400f159f30"
+      "42c51bcc50f10c2b540c00540d2a31" },
+    { "lz4",
+      "000100001b0001002ae80304002ad00704002ab80b04002aa00f04002a881304002a701704002a581b04002a401f04002a282304"
+      "002a102704002af82a04002ae02e04002ac83204002ab036040025983a04005000983a0000" },
+    { "blosc:blosclz:5:noshuffle",
+      "0201100400010000000100007d00000014000000650000002300000000e0030301e803e0050301d007e0050301b80be0050301a0"
+      "0fe00503018813e00503017017e0050301581be0050301401fe00503012823e00503011027e0050301f82ae0050301e02ee00503"
+      "01c832e0050301b036e0050301983ae00303010000" },
+    { "blosc:blosclz:5:bitshuffle",
+      "0201140400010000000100006d00000014000000550000002300000000e00b0300f0a0000100ff800103f0f00f0f6003140f00ff"
+      "0ff0ff00f0ffff0000f0fffff0ffffffff0f600a600101000f80000200f00f60010e0000f0ff0f00f0ff00000000f0ffff6007e0"
+      "8101010000" },
+    { "blosc:lz4:5:shuffle",
+      "020131040001000000010000aa0000001400000092000000f07500000000e8e8e8e8d0d0d0d0b8b8b8b8a0a0a0a0888888887070"
+      "707058585858404040402828282810101010f8f8f8f8e0e0e0e0c8c8c8c8b0b0b0b0989898980000000003030303070707070b0b"
+      "0b0b0f0f0f0f13131313171717171b1b1b1b1f1f1f1f23232323272727272a2a2a2a2e2e2e2e32323232363636363a3a3a3a0000"
       "000084000f020060500000000000" },
-    { "blosc:lz4hc:5:bitshuffle", "0201340400010000000100006900000014000000510000001f0001000413f001002200ff020041f0f0"
-      "0f0f0400b00f00ff0ff0ff00f0ffff00050061f0ffffffff0f0b0001010022000f01003100f00f0200001a00620f00f0ff000024001f0001"
-      "0077500000000000" },
-    { "blosc:zlib:5:bitshuffle", "020174040001000000010000500000001400000038000000785ecd8cc10d00200c02d980fdb76483d3a2"
-      "4f07f0681b0849a537b988a3c4ee5a3828a0397bc0b5453e28aea6d981fe9cfe3316d3263265" },
-    { "blosc:zstd:5:shuffle", "02019104000100000001000092000000140000007a00000028b52ffd60000085030012c81916c03d3bf7a395"
-      "fbd1eaddff3d9cb378a6355fe7fc440a0f2184efbde79c73adb5c618634a2995524a082174ce39c618534a29638c2184102184000000ffff"
-      "b5d67aefbd39e7bcf7debdf74e08216bad15638c524a39e79c94526aadb51863acb5d69c73feff1f0100019e0229" },
+    { "blosc:lz4hc:5:bitshuffle",
+      "0201340400010000000100006900000014000000510000001f0001000413f001002200ff020041f0f00f0f0400b00f00ff0ff0ff"
+      "00f0ffff00050061f0ffffffff0f0b0001010022000f01003100f00f0200001a00620f00f0ff000024001f000100775000000000"
+      "00" },
+    { "blosc:zlib:5:bitshuffle",
+      "020174040001000000010000500000001400000038000000785ecd8cc10d00200c02d980fdb76483d3a24f07f0681b0849a537b9"
+      "88a3c4ee5a3828a0397bc0b5453e28aea6d981fe9cfe3316d3263265" },
+    { "blosc:zstd:5:shuffle",
+      "02019104000100000001000092000000140000007a00000028b52ffd60000085030012c81916c03d3bf7a395fbd1eaddff3d9cb3"
+      "78a6355fe7fc440a0f2184efbde79c73adb5c618634a2995524a082174ce39c618534a29638c2184102184000000ffffb5d67aef"
+      "bd39e7bcf7debdf74e08216bad15638c524a39e79c94526aadb51863acb5d69c73feff1f0100019e0229" },
 };
 
 static void golden_raw(char *raw)
@@ -256,7 +269,8 @@ static void test_codec__reads_gzip_members_in_a_row(void)
 
 /* ---- there and back ---- */
 
-static void check_round_trip(const char *words, struct dtype dtype, const char *raw, uint64_t raw_bytes, bool big_endian)
+static void check_round_trip(const char *words, struct dtype dtype, const char *raw, uint64_t raw_bytes,
+                             bool big_endian)
 {
     struct codec_chain c = chain_of(words, dtype.item_bytes);
     struct error err = { 0 };
@@ -277,9 +291,11 @@ static void check_round_trip(const char *words, struct dtype dtype, const char *
 }
 
 static const char *const chains[] = {
-    "none", "blosc", "blosc:zstd:3:bitshuffle", "zstd", "zstd:1:checksum", "zstd:-3", "gzip", "gzip:0", "gzip:9", "zlib:1",
-    "lz4", "lz4:100", "crc32c", "zstd+crc32c", "blosc:lz4:5+crc32c", "crc32c+crc32c", "crc32c+zstd", "crc32c+blosc",
-    "gzip:1+zstd", "zstd+blosc:zlib:1", "blosc:lz4:1+gzip:1", "lz4+zlib:1+zstd+crc32c", "crc32c+lz4+crc32c+zlib:1+crc32c",
+    "none", "blosc", "blosc:zstd:3:bitshuffle", "zstd", "zstd:1:checksum", "zstd:-3", "gzip", "gzip:0", "gzip:9",
+    "zlib:1", "lz4", "lz4:100", "crc32c", "zstd+crc32c", "blosc:lz4:5+crc32c", "crc32c+crc32c", "crc32c+zstd",
+    "crc32c+blosc",
+    "gzip:1+zstd", "zstd+blosc:zlib:1", "blosc:lz4:1+gzip:1", "lz4+zlib:1+zstd+crc32c",
+    "crc32c+lz4+crc32c+zlib:1+crc32c",
     "blosc+blosc+blosc", "lz4+lz4+lz4+lz4+lz4",
 };
 
@@ -287,7 +303,9 @@ static void test_codec__round_trips_every_chain(void)
 {
     enum { BYTES_MAX = 1200000 };
     static const uint64_t lengths[] = { 16, 112, 4000, 65536, BYTES_MAX };
-    static const struct dtype dtypes[] = { { DTYPE_UINT, 1 }, { DTYPE_INT, 2 }, { DTYPE_FLOAT, 4 }, { DTYPE_COMPLEX, 16 } };
+    static const struct dtype dtypes[] = {
+        { DTYPE_UINT, 1 }, { DTYPE_INT, 2 }, { DTYPE_FLOAT, 4 }, { DTYPE_COMPLEX, 16 },
+    };
     char *smooth = malloc(BYTES_MAX), *noise = malloc(BYTES_MAX);
 
     fill_smooth_f4((float *)smooth, BYTES_MAX / 4);
@@ -329,8 +347,8 @@ static void test_codec__reads_every_kind_of_blosc_frame(void)
         CHECK(decode_bytes(&c, u1, length, encoded, (uint64_t)bytes, out, &err));
         CHECK(memcmp(out, raw, length) == 0);
         if (err.code || memcmp(out, raw, length) != 0)
-            fprintf(stderr, "%s, shuffle %u, typesize %u, %u bytes, blocksize %u: %s\n", cname, shuffle, typesize, length,
-                    blocksize, err.message);
+            fprintf(stderr, "%s, shuffle %u, typesize %u, %u bytes, blocksize %u: %s\n", cname, shuffle, typesize,
+                    length, blocksize, err.message);
     }
     free(raw);
     free(encoded);
@@ -542,10 +560,18 @@ static void test_codec__refuses_blosc_headers_that_lie(void)
     fill_smooth_f4((float *)raw, 512);
     bytes = (uint64_t)blosc_compress_ctx(5, 1, 4, 2048, raw, frame, sizeof frame, "lz4", 0, 1);
 #define WITH_BYTE(at, is, says) \
-    do { memcpy(bad, frame, bytes); bad[at] = (char)(is); check_blosc_refused(bad, bytes, says); } while (0)
+    do { \
+        memcpy(bad, frame, bytes); \
+        bad[at] = (char)(is); \
+        check_blosc_refused(bad, bytes, says); \
+    } while (0)
 #define WITH_U32(at, is, says) \
-    do { memcpy(bad, frame, bytes); value = (is); memcpy(bad + (at), &value, 4); check_blosc_refused(bad, bytes, says); } \
-    while (0)
+    do { \
+        memcpy(bad, frame, bytes); \
+        value = (is); \
+        memcpy(bad + (at), &value, 4); \
+        check_blosc_refused(bad, bytes, says); \
+    } while (0)
     WITH_BYTE(0, 0, "begins with format version 0");
     WITH_BYTE(0, 5, "Blosc 2's");
     WITH_BYTE(1, 9, "inner codec has an unknown format version 9");
@@ -625,7 +651,8 @@ static void test_codec__refuses_chunks_too_large_for_blosc_before_work_begins(vo
     struct encoder *e = NULL;
 
     CHECK(!encoder_new(&e, &c, dtype_i4, (1ull << 31) - 12, NULL, 0, &err));
-    CHECK(strstr(err.message, "blosc cannot encode chunks of more than 2147483631 bytes; these have 2147483636") != NULL);
+    CHECK(strstr(err.message, "blosc cannot encode chunks of more than 2147483631 bytes; these have 2147483636") !=
+          NULL);
     err = (struct error){ 0 };
     CHECK(encoder_new(&e, &c, dtype_i4, (1ull << 31) - 20, NULL, 0, &err));
     encoder_free(e);

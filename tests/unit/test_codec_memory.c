@@ -1,4 +1,4 @@
-/* What the codec libraries take from malloc stays within what codec_needs promised. This program's own malloc counts. */
+/* What codec libraries take from malloc stays within what codec_needs promised: this program's own malloc counts. */
 #include <malloc.h>
 
 #include "tests/unit/test.h"
@@ -58,10 +58,12 @@ EXPORTED int posix_memalign(void **memory, size_t align, size_t bytes)
 #endif
 
 static const char *const chains[] = {
-    "zstd:-5", "zstd:1", "zstd:3", "zstd:9", "zstd:19", "gzip:0", "gzip:1", "gzip:9", "zlib:6", "lz4", "zstd:3+crc32c",
-    "gzip:5+zstd:1", "blosc:blosclz:9", "blosc:lz4:1", "blosc:lz4:5", "blosc:lz4:9", "blosc:lz4hc:5", "blosc:lz4hc:9",
-    "blosc:snappy:5", "blosc:snappy:9", "blosc:zlib:1", "blosc:zlib:9", "blosc:zstd:1", "blosc:zstd:3", "blosc:zstd:5",
-    "blosc:zstd:7", "blosc:zstd:8", "blosc:zstd:9", "blosc:zstd:5:bitshuffle", "blosc:lz4:5:shuffle:2000000",
+    "zstd:-5", "zstd:1", "zstd:3", "zstd:9", "zstd:19", "gzip:0", "gzip:1", "gzip:9", "zlib:6", "lz4",
+    "zstd:3+crc32c", "gzip:5+zstd:1", "blosc:blosclz:9", "blosc:lz4:1", "blosc:lz4:5", "blosc:lz4:9",
+    "blosc:lz4hc:5", "blosc:lz4hc:9",
+    "blosc:snappy:5", "blosc:snappy:9", "blosc:zlib:1", "blosc:zlib:9", "blosc:zstd:1", "blosc:zstd:3",
+    "blosc:zstd:5", "blosc:zstd:7", "blosc:zstd:8", "blosc:zstd:9", "blosc:zstd:5:bitshuffle",
+    "blosc:lz4:5:shuffle:2000000",
 };
 
 static const uint64_t lengths[] = { 20000, 200000, 1500000 };
@@ -90,8 +92,8 @@ static void check_encode(const char *words, const char *raw, uint64_t raw_bytes,
     CHECK(heap_bytes_max - before <= needs.library_bytes + OURS_BYTES);
     CHECK(needs.library_bytes <= 2 * (heap_bytes_max - before) + 800000);       /* nor much too cautious */
     if (heap_bytes_max - before > needs.library_bytes + OURS_BYTES)
-        fprintf(stderr, "%s, %llu bytes of %u: took %llu, promised %llu\n", words, (unsigned long long)raw_bytes, item_bytes,
-                (unsigned long long)(heap_bytes_max - before), (unsigned long long)needs.library_bytes);
+        fprintf(stderr, "%s, %llu bytes of %u: took %llu, promised %llu\n", words, (unsigned long long)raw_bytes,
+                item_bytes, (unsigned long long)(heap_bytes_max - before), (unsigned long long)needs.library_bytes);
     encoder_free(e);
     CHECK_EQUAL(heap_bytes, before);
     free(scratch);
@@ -145,8 +147,8 @@ static void test_codec_memory__stays_within_what_was_promised(void)
     free(encoded);
 }
 
-/* Of a block c-blosc takes two; so a block longer than reckoned would be found above only by luck. Zeros never fall back to
- * a plain copy, so every frame tells its block size. */
+/* Of a block c-blosc takes two; so a block longer than reckoned would be found above only by luck. Zeros never fall
+ * back to a plain copy, so every frame tells its block size. */
 static void test_codec_memory__blosc_makes_no_longer_blocks_than_reckoned(void)
 {
     static const char *const cnames[] = { "blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd" };

@@ -1,6 +1,7 @@
-/* What other implementations wrote, decoded: numcodecs' fixtures and c-blosc's compatibility buffers, in the folder that
- * SLUICE_CORPUS names (numcodecs/CODEC/codec.N/encoded.M.dat with config.json and CODEC/array.M.npy;
- * c-blosc/NAME.cdata). Without it the tests are skipped, aloud. Codecs and dtypes that are out of scope are not tried. */
+/* What other implementations wrote, decoded: numcodecs' fixtures and c-blosc's compatibility buffers, in the folder
+ * that SLUICE_CORPUS names (numcodecs/CODEC/codec.N/encoded.M.dat with config.json and CODEC/array.M.npy;
+ * c-blosc/NAME.cdata). Without it the tests are skipped, aloud. Codecs and dtypes that are out of scope are not
+ * tried. */
 #include <dirent.h>
 #include <json-c/json.h>
 
@@ -38,8 +39,8 @@ static char *file_bytes(const char *path, uint64_t *bytes)
     return data;
 }
 
-/* The items of an .npy file: its header is a Python literal of which we need the type's letter and size. False: a type
- * with no fixed number of bytes that chunks here could have. */
+/* The items of an .npy file: its header is a Python literal of which we need the type's letter and size. False: a
+ * type with no fixed number of bytes that chunks here could have. */
 static bool npy_items(const char *npy, uint64_t npy_bytes, const char **items, uint64_t *bytes, uint32_t *item_bytes)
 {
     uint64_t head = 10 + ((unsigned char)npy[8] | (uint64_t)(unsigned char)npy[9] << 8);

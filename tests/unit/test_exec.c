@@ -206,7 +206,7 @@ static struct stage make_stage(const char *name, enum stage_source source, enum 
 
 struct case_options {
     const char *codec_from, *codec_to;
-    bool fortran_from, fortran_to, split;
+    bool fortran_from, fortran_to, split, give_back;
     enum io_backend backend;
     unsigned workers;
     uint64_t skip_chunk;
@@ -235,7 +235,8 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     write_source(source_path, &from, o->skip_chunk);
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
     g.target_path = target_path;
-    g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path };
+    g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path,
+                                          .give_back = o->give_back };
     buckets = from.chunks;
     for (unsigned i = 0; i < RANK; i++)
         buckets.cell[i] = bucket[i];
@@ -315,6 +316,14 @@ static void test_graph__runs_with_many_workers(void)
     run_all((struct case_options){ .codec_from = "none", .codec_to = "zstd:1", .workers = 12, .skip_chunk = UINT64_MAX });
 }
 
+/* Workers that are held up write their blocks behind those of many later buckets; what is freed must not be theirs. */
+static void test_graph__gives_back_only_what_no_later_bucket_needs(void)
+{
+    for (unsigned i = 0; i < 4; i++)
+        run_all((struct case_options){ .codec_from = "none", .codec_to = "none", .workers = 16, .give_back = true,
+                                       .skip_chunk = UINT64_MAX });
+}
+
 static void test_graph__stops_at_a_signal_and_leaves_nothing(void)
 {
     static const volatile int stop = 15;
@@ -361,6 +370,7 @@ int main(void)
     RUN(test_graph__follows_the_stored_axis_order_on_both_sides);
     RUN(test_graph__reads_a_missing_chunk_as_fill);
     RUN(test_graph__runs_with_many_workers);
+    RUN(test_graph__gives_back_only_what_no_later_bucket_needs);
     RUN(test_graph__stops_at_a_signal_and_leaves_nothing);
     os_remove_tree(AT_FDCWD, folder);
     return test_summary();

@@ -18,7 +18,8 @@ static void test_fit__overlaps_are_what_counting_gives(void)
     uint64_t seed = 1;
 
     for (unsigned i = 0; i < 5000; i++) {
-        uint64_t shape = 1 + random_next(&seed) % 60, a = 1 + random_next(&seed) % 70, b = 1 + random_next(&seed) % 70;
+        uint64_t shape = 1 + random_next(&seed) % 60, a = 1 + random_next(&seed) % 70;
+        uint64_t b = 1 + random_next(&seed) % 70;
         uint64_t pieces = 0;
 
         for (uint64_t x = 0; x < shape; x++)
@@ -49,7 +50,8 @@ static double tile_of(const struct grid *unit, enum tile_layout layout, const ui
 }
 
 /* Every box of whole cells. */
-static double fewest_by_trying(const struct grid *unit, enum tile_layout layout, const uint64_t *other, uint64_t bytes_max)
+static double fewest_by_trying(const struct grid *unit, enum tile_layout layout, const uint64_t *other,
+                               uint64_t bytes_max)
 {
     uint64_t n0 = grid_axis_cells(unit, 0), n1 = grid_axis_cells(unit, 1);
     double fewest = INFINITY;
@@ -99,7 +101,8 @@ static double pair_extents(const struct grid *source, const struct grid *target,
 
 static void test_fit__maps_to_series_cut_time_against_places(void)
 {
-    struct grid source = GRID(3, L(720, 721, 1440), L(1, 721, 1440)), target = GRID(3, L(720, 721, 1440), L(720, 16, 16));
+    struct grid source = GRID(3, L(720, 721, 1440), L(1, 721, 1440));
+    struct grid target = GRID(3, L(720, 721, 1440), L(720, 16, 16));
     uint64_t slab[RANK_MAX], bucket[RANK_MAX];
     double extents = pair_extents(&source, &target, 100 * MIB, slab, bucket);
 
@@ -111,7 +114,8 @@ static void test_fit__maps_to_series_cut_time_against_places(void)
 
 static void test_fit__cubes_to_planes_and_back(void)
 {
-    struct grid cubes = GRID(3, L(1000, 1000, 1000), L(100, 100, 100)), planes = GRID(3, L(1000, 1000, 1000), L(1, 1000, 1000));
+    struct grid cubes = GRID(3, L(1000, 1000, 1000), L(100, 100, 100));
+    struct grid planes = GRID(3, L(1000, 1000, 1000), L(1, 1000, 1000));
     uint64_t slab[RANK_MAX], bucket[RANK_MAX];
     double extents = pair_extents(&cubes, &planes, 64 * MIB, slab, bucket);
 

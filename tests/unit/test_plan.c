@@ -1,4 +1,5 @@
-/* The planner as a whole, on hand-made metadata: it fits what should fit, chooses what is quicker, refuses exactly. */
+/* The planner as a whole, on hand-made metadata: it fits what should fit, chooses what is quicker, refuses
+ * exactly. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +34,9 @@ static void array_make(struct array_meta *m, unsigned rank, const uint64_t *shap
 }
 
 /* Every chunk there, encoded to 1/ratio. */
-static void bench_init(struct bench *b, unsigned rank, const uint64_t *shape, const uint64_t *from, const uint64_t *to,
-                       uint32_t item_bytes, const char *codec, double ratio, uint64_t memory_bytes)
+static void bench_init(struct bench *b, unsigned rank, const uint64_t *shape, const uint64_t *from,
+                       const uint64_t *to, uint32_t item_bytes, const char *codec, double ratio,
+                       uint64_t memory_bytes)
 {
     struct plan *p = &b->plan;
 
@@ -70,7 +72,8 @@ static void bench_release(struct bench *b) { plan_release(&b->plan); }
 /* ERA5-like: maps to time series. */
 static void w2_init(struct bench *b, uint64_t times, const char *codec, double ratio, uint64_t memory_bytes)
 {
-    bench_init(b, 3, SHAPE(times, 721, 1440), SHAPE(1, 721, 1440), SHAPE(times, 16, 16), 4, codec, ratio, memory_bytes);
+    bench_init(b, 3, SHAPE(times, 721, 1440), SHAPE(1, 721, 1440), SHAPE(times, 16, 16), 4, codec, ratio,
+               memory_bytes);
 }
 
 /* What the engine will hold, added up anew from the graph. */
@@ -83,7 +86,8 @@ static uint64_t held_bytes(const struct plan *p)
 
         pool = size_max(pool, stage_pool_bytes(s));
         library = size_max(library, s->memory.library_bytes);
-        outside = size_max(outside, program_bytes() + table_bytes() + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
+        outside = size_max(outside, program_bytes() + table_bytes()
+                           + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
     }
     return pool + library + outside;
 }
@@ -112,7 +116,8 @@ static void check_sound(const struct plan *p)
         }
     }
     if (g->stage_count == 2) {
-        CHECK(memcmp(g->stages[0].parts.cell, g->stages[1].tasks.cell, g->source->chunks.rank * sizeof(uint64_t)) == 0);
+        CHECK(memcmp(g->stages[0].parts.cell, g->stages[1].tasks.cell,
+                     g->source->chunks.rank * sizeof(uint64_t)) == 0);
         CHECK_EQUAL(g->scratch.block_bytes % 16, 0);
         CHECK(g->scratch.path != NULL);
     }
@@ -182,7 +187,8 @@ static void test_plan__direct_where_grids_agree(void)
 {
     struct bench b;
 
-    bench_init(&b, 3, SHAPE(4000, 1000, 1000), SHAPE(1, 1000, 1000), SHAPE(10, 1000, 1000), 4, "zstd:3", 3, 256 * MIB);
+    bench_init(&b, 3, SHAPE(4000, 1000, 1000), SHAPE(1, 1000, 1000), SHAPE(10, 1000, 1000), 4, "zstd:3", 3,
+               256 * MIB);
     CHECK(bench_plan(&b));
     check_sound(&b.plan);
     CHECK_EQUAL(b.plan.graph.stage_count, 1);
@@ -260,7 +266,8 @@ static void check_minimum_is_exact(unsigned rank, const uint64_t *shape, const u
 
 static void test_plan__refuses_with_the_exact_minimum(void)
 {
-    check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(1, 721, 1440), SHAPE(720, 16, 16), "blosc:lz4:5:shuffle", 3.4);
+    check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(1, 721, 1440), SHAPE(720, 16, 16), "blosc:lz4:5:shuffle",
+                           3.4);
     check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(1, 721, 1440), SHAPE(720, 16, 16), "none", 1);
     check_minimum_is_exact(3, SHAPE(720, 721, 1440), SHAPE(720, 16, 16), SHAPE(1, 721, 1440), "zstd:3", 3);
     check_minimum_is_exact(2, SHAPE(40000, 40000), SHAPE(1000, 1000), SHAPE(40000, 10), "gzip:1", 2);

@@ -166,13 +166,15 @@ static void test_store__objects_get_their_true_length(void)
 
     memset(block, 7, 2 * IO_ALIGN);
     CHECK(store_object_create(s, "1.2", &o, &err));
-    CHECK(os_pwrite_all(o.fd, block, 2 * IO_ALIGN, 0) == 0);
-    CHECK(store_object_finish(s, &o, 5000, &err));
+    CHECK(os_pwrite_all(o.fd, block, IO_ALIGN, 0) == 0);
+    if (!o.direct)
+        CHECK(os_pwrite_all(o.fd, block, 5000 - IO_ALIGN, IO_ALIGN) == 0);
+    CHECK(store_object_finish(s, &o, o.direct ? block + IO_ALIGN : NULL, 5000, &err));
     CHECK_EQUAL(o.fd, -1);
     CHECK(stat(directory_path(&d, "out.sluice-partial/1.2"), &st) == 0 && st.st_size == 5000);
     CHECK(store_object_create(s, "1.3", &o, &err));
     CHECK(os_pwrite_all(o.fd, block, IO_ALIGN, 0) == 0);
-    CHECK(!store_object_finish(s, &o, 5000, &too_short));
+    CHECK(!store_object_finish(s, &o, NULL, 5000, &too_short));
     CHECK_EQUAL(too_short.code, ERR_IO);
     CHECK(!store_object_create(s, "1.2", &o, &err));
     store_abandon(s);
@@ -315,7 +317,7 @@ static void *make_objects(void *argument)
 
         snprintf(key, sizeof key, "c/%u/%u/%u", i / 20, i % 20, maker->number);
         maker->ok = maker->ok && store_object_create(maker->s, key, &o, &err) &&
-                    store_object_finish(maker->s, &o, 0, &err);
+                    store_object_finish(maker->s, &o, NULL, 0, &err);
     }
     return NULL;
 }
