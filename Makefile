@@ -27,6 +27,7 @@ else ifeq ($(SAN),thread)
 ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=thread
 BUILD := $(BUILD)/tsan
+TSAN = TSAN_OPTIONS=suppressions=tests/tools/tsan.supp
 else ifneq ($(SAN),)
 $(error SAN=$(SAN): address, undefined or thread)
 endif
@@ -121,7 +122,7 @@ test-long:             ## the same with thousands of random cases
 	@$(MAKE) --no-print-directory test INTEROP_CASES=5000
 
 unit: $(UNIT_TESTS)
-	@status=0; for t in $(UNIT_TESTS); do $$t || status=1; done; exit $$status
+	@status=0; for t in $(UNIT_TESTS); do $(TSAN) $$t || status=1; done; exit $$status
 
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
 test-run: $(BUILD)/sluice $(GENERATE) $(JUDGE_READY)

@@ -12,9 +12,8 @@ static volatile int stop_signal;
 /* The first asks, the second insists. */
 static void on_signal(int number)
 {
-    if (stop_signal)
+    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED))
         _exit(128 + number);
-    stop_signal = number;
 }
 
 static void set_signals(void)
