@@ -1,3 +1,4 @@
+/* stage_loop.c - the workers of a stage: what each does next, and when it may sleep. stage.h has the invariants. */
 #include "engine/exec/stage.h"
 
 #include <assert.h>
