@@ -165,7 +165,8 @@ bool chunks_from_node(struct chunk_request *out, const struct yaml_node *node, s
 
     if (node->kind == YAML_SCALAR)
         return chunks_from_text(out, node->text, node->span, arena, err);
-    *out = (struct chunk_request){ .form = node->kind == YAML_MAP ? CHUNKS_NAMED : CHUNKS_LISTED, .span = node->span };
+    *out = (struct chunk_request){ .span = node->span };
+    out->form = node->kind == YAML_MAP ? CHUNKS_NAMED : CHUNKS_LISTED;
     for (const struct yaml_node *entry = node->first; entry; entry = entry->next) {
         if (entry->kind != YAML_SCALAR) {
             error_at(err, ERR_USAGE, entry->span, "the chunk length of an axis is %s", yaml_kind_name(entry->kind));

@@ -176,8 +176,8 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
         answer_json_text(out, "a", c->a.path);
         answer_json_text(out, "b", c->b.path);
         answer_json_text(out, "reason", reason[0] ? reason : same ? NULL : "values");
-        text_addf(out, "\"boxes\": %llu, \"boxes_differ\": %llu, \"first_difference\": ", (unsigned long long)c->boxes,
-                  (unsigned long long)c->boxes_differ);
+        text_addf(out, "\"boxes\": %llu, \"boxes_differ\": %llu, \"first_difference\": ",
+                  (unsigned long long)c->boxes, (unsigned long long)c->boxes_differ);
         if (c->boxes_differ)
             add_place(c, out);
         else
@@ -214,8 +214,8 @@ int cmd_verify(struct invocation *v, struct error *err)
     if (ok) {
         kinds_differ(&c, &reason);
         if (!reason.length)
-            ok = array_file_scan(&c.scan_a, &c.a, &c.limits, err) && array_file_scan(&c.scan_b, &c.b, &c.limits, err) &&
-                 compare_all(&c, err);
+            ok = array_file_scan(&c.scan_a, &c.a, &c.limits, err) &&
+                 array_file_scan(&c.scan_b, &c.b, &c.limits, err) && compare_all(&c, err);
     }
     if (ok) {
         add_answer(&c, reason.chars, wants_json(v->line), &out);

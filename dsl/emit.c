@@ -13,7 +13,8 @@ static void add_words(struct text *out, const char *words)
 
     text_init(&doubled, 64 * 1024);
     for (const char *at = words; *at; at++) {
-        plain = plain && (isalnum((unsigned char)*at) || strchr("/._+-:%", *at)) && (*at != ':' || isalnum((unsigned char)at[1]));
+        plain = plain && (isalnum((unsigned char)*at) || strchr("/._+-:%", *at));
+        plain = plain && (*at != ':' || isalnum((unsigned char)at[1]));
         text_add(&doubled, *at == '$' ? "$" : "");
         text_add_bytes(&doubled, at, 1);
     }

@@ -15,8 +15,8 @@ const struct key key_table[] = {
       .help = "the hard bound on the process: a size (1GiB) or a share of what is available (80%). Not a hint: what "
               "does not fit is refused before the start, with the least that would do" },
     { .section = AT_TOP, .name = "scratch", .type = KEY_SECTION, .section_of = IN_SCRATCH, .option = "--scratch",
-      .unset = "beside the output", .synonyms = "temp_store tmpdir tmp temp temp_dir tempdir work_dir spill spill_dir "
-      "intermediate cache",
+      .unset = "beside the output",
+      .synonyms = "temp_store tmpdir tmp temp temp_dir tempdir work_dir spill spill_dir intermediate cache",
       .help = "where data waits between split and merge: a directory, or a map of path, limit and codec" },
     { .section = AT_TOP, .name = "threads", .type = KEY_COUNT, .offset = JOB(threads),
       .span_offset = JOB(threads_span), .min = 1, .max = 1024, .option = "--threads",
@@ -53,7 +53,8 @@ const struct key key_table[] = {
       .help = "chunks that are not there: fill reads them as the fill value and counts them, refuse stops" },
     { .section = IN_INPUT, .name = "group", .type = KEY_RESERVED, .synonyms = "root node",
       .help = "the group inside the store" },
-    { .section = IN_INPUT, .name = "arrays", .type = KEY_RESERVED, .synonyms = "variables vars data_vars variable fields",
+    { .section = IN_INPUT, .name = "arrays", .type = KEY_RESERVED,
+      .synonyms = "variables vars data_vars variable fields",
       .help = "which arrays of a group; today: give the array itself, era5.zarr/t2m" },
     { .section = IN_INPUT, .name = "paths", .type = KEY_RESERVED, .synonyms = "files urls uris",
       .help = "many files as one array; with concat" },
@@ -73,16 +74,17 @@ const struct key key_table[] = {
     { .section = IN_OUTPUT, .name = "chunks", .type = KEY_CHUNKS, .offset = JOB(output.chunks), .option = "--chunks",
       .unset = "as the source",
       .synonyms = "target_chunks chunk_shape chunksizes chunk_size chunk chunking output_chunks inner_chunks",
-      .help = "how the output is cut: by name {time: all, latitude: 32}, by position [744, 32, 32], 8MiB on all axes alike, or auto. An axis "
-              "is a count, all (or -1), keep, or bytes. As flag: time=all,latitude=32 or 744,32,32 or 8MiB" },
+      .help = "how the output is cut: by name {time: all, latitude: 32}, by position [744, 32, 32], 8MiB on all axes "
+              "alike, or auto. An axis is a count, all (or -1), keep, or bytes. As flag: time=all,latitude=32 "
+              "or 744,32,32 or 8MiB" },
     { .section = IN_OUTPUT, .name = "shards", .type = KEY_RESERVED, .option = "--shards",
       .synonyms = "shard shard_shape target_shards sharding",
       .help = "files that hold many chunks each" },
     { .section = IN_OUTPUT, .name = "codec", .type = KEY_CODEC, .offset = JOB(output.codec),
       .span_offset = JOB(output.codec_span), .option = "--codec", .unset = "the source's",
       .synonyms = "compressor compressors compression codecs deflate complevel encoding filters",
-      .help = "how chunks are compressed: none, zstd:3, gzip:1, zlib:6, lz4, blosc:CNAME:LEVEL[:SHUFFLE] as in blosc:zstd:5:bitshuffle; or a map, "
-              "{blosc: {cname: zstd, clevel: 5, shuffle: bitshuffle}}" },
+      .help = "how chunks are compressed: none, zstd:3, gzip:1, zlib:6, lz4, blosc:CNAME:LEVEL[:SHUFFLE] "
+              "as in blosc:zstd:5:bitshuffle; or a map, {blosc: {cname: zstd, clevel: 5, shuffle: bitshuffle}}" },
     { .section = IN_OUTPUT, .name = "overwrite", .type = KEY_BOOL, .offset = JOB(output.overwrite),
       .option = "--overwrite", .unset = "false", .synonyms = "mode exists clobber force replace",
       .help = "whether an output that is there is replaced (by one exchange, at the end)" },
@@ -126,7 +128,8 @@ const struct key key_table[] = {
       .help = "another dtype" },
     { .section = IN_STEP, .name = "unpack", .type = KEY_RESERVED, .synonyms = "decode mask_and_scale decode_cf",
       .help = "apply scale_factor, add_offset and _FillValue" },
-    { .section = IN_STEP, .name = "reduce", .type = KEY_RESERVED, .synonyms = "mean resample groupby aggregate coarsen",
+    { .section = IN_STEP, .name = "reduce", .type = KEY_RESERVED,
+      .synonyms = "mean resample groupby aggregate coarsen",
       .help = "means, sums, extremes over an axis" },
     { .section = IN_STEP, .name = "stack", .type = KEY_RESERVED, .synonyms = "",
       .help = "arrays along a new axis" },
@@ -198,8 +201,9 @@ static void help_where(const char *word, const struct key *k, struct error *err)
 
     if (strcmp(word, k->name) != 0)
         snprintf(called, sizeof called, "is called '%s' here and ", k->name);
-    error_help(err, "'%s' %sstands %s%s%s%s", word, called, k->section == AT_TOP ? "at the top of the file" : "under '",
-               section_names[k->section], k->section == AT_TOP ? "" : "'", key_is_built(k) ? "" : " (not built yet)");
+    error_help(err, "'%s' %sstands %s%s%s%s", word, called,
+               k->section == AT_TOP ? "at the top of the file" : "under '", section_names[k->section],
+               k->section == AT_TOP ? "" : "'", key_is_built(k) ? "" : " (not built yet)");
 }
 
 static void list_keys(enum key_section section, struct text *out)
@@ -224,7 +228,8 @@ bool key_unknown(enum key_section section, const char *word, struct span span, s
         error_help(err, "merge keys are not taken: write the entries");
     other = synonym(section, word);
     if (other && other->section == section)
-        error_help(err, "'%s' is called '%s' here%s", word, other->name, key_is_built(other) ? "" : " (not built yet)");
+        error_help(err, "'%s' is called '%s' here%s", word, other->name,
+                   key_is_built(other) ? "" : " (not built yet)");
     for (unsigned i = 0; i < key_count; i++)
         if (key_table[i].section == section)
             names[count++] = key_table[i].name;

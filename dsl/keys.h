@@ -1,5 +1,5 @@
-/* keys.h - the language as a table. One row is one key: where it stands, what its value is, where the value goes, what
- * it is called in other tools, its default and its help. Reading a file, the flags that mean the same, "did you
+/* keys.h - the language as a table. One row is one key: where it stands, what its value is, where the value goes,
+ * what it is called in other tools, its default and its help. Reading a file, the flags that mean the same, "did you
  * mean" and `sluice help KEY` all come from the row. To add a key, add a row.
  *
  * Keys that are part of the language and not built yet have rows too (`built` false): they are refused as such and
@@ -65,7 +65,7 @@ const char *key_path(const struct key *k, char *buffer);
 bool key_unknown(enum key_section section, const char *word, struct span span, struct error *err);
 bool key_not_built(const struct key *k, struct span span, struct error *err);
 
-/* `help KEY`: every row of that name ("output.codec" or "codec"), or of which it is a synonym. False: there is none. */
+/* `help KEY`: every row of that name ("output.codec" or "codec"), or of which it is a synonym. False: none. */
 bool key_help(const char *word, FILE *to);
 /* All keys, one line each. */
 void key_help_all(FILE *to);

@@ -12,9 +12,8 @@ static volatile int stop_signal;
 /* The first asks, the second insists. */
 static void on_signal(int number)
 {
-    if (stop_signal)
+    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED))
         _exit(128 + number);
-    stop_signal = number;
 }
 
 static void set_signals(void)
@@ -33,9 +32,9 @@ static void set_signals(void)
 
 /* Chunk-sized memory is in the pool; what is left to malloc are the codec libraries' temporaries, up to a few MiB
  * for each worker and chunk. One arena: with more, each keeps the peak of its own (64 threads kept 778 MiB after
- * everything had been freed). A threshold as high as glibc takes (32 MiB): below it a temporary is a piece of the heap
- * that was touched before, above it an mmap that faults page by page every time. Trimming as late as that, for the
- * same reason: what the heap keeps is at most what the plan counted as library memory. */
+ * everything had been freed). A threshold as high as glibc takes (32 MiB): below it a temporary is a piece of the
+ * heap that was touched before, above it an mmap that faults page by page every time. Trimming as late as that, for
+ * the same reason: what the heap keeps is at most what the plan counted as library memory. */
 static void set_malloc(void)
 {
     mallopt(M_ARENA_MAX, 1);

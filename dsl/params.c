@@ -31,7 +31,8 @@ static size_t name_length(const char *at)
     return length;
 }
 
-bool setting_from_text(struct setting *out, const char *words, struct span span, struct arena *arena, struct error *err)
+bool setting_from_text(struct setting *out, const char *words, struct span span, struct arena *arena,
+                       struct error *err)
 {
     size_t length = name_length(words);
 

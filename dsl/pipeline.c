@@ -307,7 +307,7 @@ bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, 
         return false;
     if (root->kind != YAML_MAP) {
         error_at(err, ERR_USAGE, root->span, "a pipeline is a map of keys, this is %s", yaml_kind_name(root->kind));
-        error_help(err, "a small one is: input: IN.zarr, and on the next line output: {path: OUT.zarr, chunks: auto}");
+        error_help(err, "a small one: input: IN.zarr, and on the next line output: {path: OUT.zarr, chunks: auto}");
         return false;
     }
     return params_resolve(root, yaml_get(root, "params"), p->settings, &p->arena, err) &&

@@ -29,7 +29,8 @@ static void print(const struct session_options *o, struct text *t)
 
 static bool run_graph(struct session *s, const struct session_options *o, struct error *err)
 {
-    struct report_options report = { .progress = o->progress, .to = o->to, .work_bytes = graph_work_bytes(&s->plan.graph),
+    struct report_options report = { .progress = o->progress, .to = o->to,
+                                     .work_bytes = graph_work_bytes(&s->plan.graph),
                                      .memory_limit_bytes = s->plan.memory_bytes };
     bool ok;
 

@@ -179,7 +179,7 @@ const char *sluice_report(const struct sluice *s)
 
 void sluice_stop(struct sluice *s, int signal_number)
 {
-    s->stop = signal_number;
+    __atomic_store_n(&s->stop, signal_number, __ATOMIC_RELAXED);
 }
 
 const char *sluice_error(const struct sluice *s)

@@ -284,7 +284,7 @@ static bool blosc_parse(struct codec *c, char *const *words, unsigned count, uin
         return false;
     if (count > 3 && !parse_block_bytes(&c->blocksize, words[3], err))
         return false;
-    strcpy(c->cname, cnames[cname]);
+    memcpy(c->cname, cnames[cname], strlen(cnames[cname]) + 1);
     c->shuffle = (enum blosc_shuffle)shuffle;
     return true;
 }

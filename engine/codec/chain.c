@@ -140,7 +140,7 @@ bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t it
         c->count = 0;
         return true;
     }
-    strcpy(copy, words);
+    memcpy(copy, words, strlen(words) + 1);
     while (rest) {
         char *one = strsep(&rest, "+");
 

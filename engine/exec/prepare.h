@@ -1,7 +1,8 @@
 /* prepare.h - inside the engine: what a stage needs before its first task, and how it is put away.
  *
  * Everything is made here, so that nothing is allocated while a stage runs: areas carved from the pool, a decoder
- * and an encoder for each worker, the table of reads (a worker opens its io when its thread starts). stage_release copes with a half-made run.
+ * and an encoder for each worker, the table of reads (a worker opens its io when its thread starts). stage_release
+ * copes with a half-made run.
  */
 #ifndef SLUICE_EXEC_PREPARE_H
 #define SLUICE_EXEC_PREPARE_H

@@ -32,7 +32,10 @@ struct index_entry {
 _Static_assert(sizeof(struct index_entry) == 16, "256 entries fill a 4 KiB block");
 
 static inline uint64_t entry_offset(const struct index_entry *e) { return e->place & ((UINT64_C(1) << 56) - 1); }
-static inline enum spill_encoding entry_encoding(const struct index_entry *e) { return (enum spill_encoding)(e->place >> 56); }
+static inline enum spill_encoding entry_encoding(const struct index_entry *e)
+{
+    return (enum spill_encoding)(e->place >> 56);
+}
 
 /* Space of a segment is given back in steps while its buckets are merged. */
 enum { SEGMENT_STEPS = 16 };

@@ -1,3 +1,4 @@
+/* stage_loop.c - the workers of a stage: what each does next, and when it may sleep. stage.h has the invariants. */
 #include "engine/exec/stage.h"
 
 #include <assert.h>
@@ -415,7 +416,7 @@ static void handle(struct worker *w, struct io_request *request)
 
 static bool check_stop(struct stage_run *run)
 {
-    int signal_number = run->stop ? *run->stop : 0;
+    int signal_number = run->stop ? __atomic_load_n(run->stop, __ATOMIC_RELAXED) : 0;
     struct error err = { 0 };
 
     if (signal_number == 0)
@@ -430,7 +431,7 @@ static bool check_stop(struct stage_run *run)
 static bool may_sleep(struct worker *w)
 {
     struct stage_run *run = w->run;
-    bool ready, units, held, granted;
+    bool ready, units, held, granted, sleep;
 
     pthread_mutex_lock(&run->lock);
     ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
@@ -441,8 +442,9 @@ static bool may_sleep(struct worker *w)
                               : run->phase != PHASE_DONE && !ready && !units && !held && !granted;
     if (!run->failed && run->phase == PHASE_DONE)
         w->sleeping = io_in_flight(w->io) > 0;
+    sleep = w->sleeping;        /* from here on another worker may change it */
     pthread_mutex_unlock(&run->lock);
-    return w->sleeping;
+    return sleep;
 }
 
 static bool finished(struct worker *w)

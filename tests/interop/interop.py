@@ -184,6 +184,8 @@ def main():
             failed += problem is not None
             if problem and failed <= 20:
                 print(f"FAILED case {seed}\n{problem}\nagain: tests/interop/interop.py --seed {seed} --keep", flush=True)
+        pool.close()
+        pool.join()
     if options.keep:
         print(f"kept in {directory}")
     else:

@@ -10,8 +10,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, backend, check, check_left_alone, command,  # noqa: E402
-                     rechunk, sluice)
+from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alone, command, rechunk,  # noqa: E402
+                     sluice)
 
 import inputs  # noqa: E402
 
@@ -22,7 +22,7 @@ NOISE = ["40,181,360", "1,181,360", "--field", "random"]
 
 
 def start(source, target, *flags):
-    return subprocess.Popen(command("rechunk", source, target, *backend(), *flags), env=ENVIRONMENT,
+    return subprocess.Popen(command("rechunk", source, target, *flags), env=ENVIRONMENT,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

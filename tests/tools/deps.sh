@@ -19,13 +19,16 @@ zlib.h                  z           zlib1g-dev       zlib-devel
 snappy-c.h              snappy      libsnappy-dev    snappy-devel
 '
 
-missing_libraries()     # prints "debian-package fedora-package" a line
+# Prints "debian-package fedora-package" a line. Not to /dev/null: a linker run by root could replace it.
+missing_libraries()
 {
+    probe=$(mktemp)
     echo "$LIBRARIES" | while read -r header library debian fedora; do
         [ -n "$header" ] || continue
         printf '#include <stddef.h>\n#include <stdio.h>\n#include <%s>\nint main(void) { return 0; }\n' "$header" |
-            $CC -D_GNU_SOURCE -x c -o /dev/null - "-l$library" >/dev/null 2>&1 || echo "$debian $fedora"
+            $CC -D_GNU_SOURCE -x c -o "$probe" - "-l$library" >/dev/null 2>&1 || echo "$debian $fedora"
     done
+    rm -f "$probe"
 }
 
 missing_tools()

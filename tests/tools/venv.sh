@@ -20,4 +20,4 @@ if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$list"
     echo "error: the judges (zarr-python, TensorStore) could not be installed from $list" >&2
     exit 1
 fi
-touch -h "$venv/bin/python"     # newer than the list: make need not do this again
+touch "$venv/ready"

@@ -30,12 +30,16 @@ static void test_scalars__sizes_are_powers_of_1000_and_of_1024(void)
 
 static void test_scalars__what_is_no_size_is_refused(void)
 {
-    static const char *const wrong[] = { "", "0", "0.0MiB", "-1", "+1", "1e3", "0x10", "MiB", "64 MiB", "64mib", "64MiBs", "1.5.5G",
-                                         ".5G", "5.G", "nan", "inf", "8388608TiB", "99999999999999999999", "12:30", "80%" };
+    static const char *const wrong[] = {
+        "", "0", "0.0MiB", "-1", "+1", "1e3", "0x10", "MiB", "64 MiB", "64mib", "64MiBs", "1.5.5G", ".5G", "5.G",
+        "nan", "inf", "8388608TiB", "99999999999999999999", "12:30", "80%",
+    };
 
     for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        if (size_of(wrong[i]) != 0)
-            CHECK(!wrong[i]);
+        if (size_of(wrong[i]) != 0) {
+            fprintf(stderr, "taken: '%s'\n", wrong[i]);
+            CHECK(false);
+        }
 }
 
 static void test_scalars__a_share_is_between_0_and_100_percent(void)
@@ -53,7 +57,9 @@ static void test_scalars__a_share_is_between_0_and_100_percent(void)
 
 static void test_scalars__counts_are_digits(void)
 {
-    static const char *const wrong[] = { "", "-1", "1.5", "0x10", "1_000", "1e3", "12:30:00", "many", "18446744073709551616", "0" };
+    static const char *const wrong[] = {
+        "", "-1", "1.5", "0x10", "1_000", "1e3", "12:30:00", "many", "18446744073709551616", "0",
+    };
     struct error err = { 0 };
     uint64_t count = 0;
 
@@ -92,7 +98,8 @@ static void test_scalars__chunks_have_one_grammar(void)
     struct arena arena;
 
     arena_init(&arena, 1 << 20);
-    CHECK(chunks_of(&c, "time=all,lat=32,lon=-1,level=keep,x=8MiB", &arena) && c.form == CHUNKS_NAMED && c.count == 5);
+    CHECK(chunks_of(&c, "time=all,lat=32,lon=-1,level=keep,x=8MiB", &arena));
+    CHECK(c.form == CHUNKS_NAMED && c.count == 5);
     CHECK(strcmp(c.axes[0].name, "time") == 0 && c.axes[0].kind == AXIS_ALL);
     CHECK(c.axes[1].kind == AXIS_COUNT && c.axes[1].value == 32);
     CHECK(c.axes[2].kind == AXIS_ALL && c.axes[3].kind == AXIS_KEEP);
@@ -107,9 +114,10 @@ static void test_scalars__chunks_have_one_grammar(void)
 
 static void test_scalars__chunks_that_make_no_sense_are_refused(void)
 {
-    static const char *const wrong[] = { ",", "1,", ",1", "1,,2", "0", "time=0", "=3", "time=", "time=all,32", "32,time=all",
-                                         "a=1,a=2", "time=auto", "-2", "1.5", "all,all,many", "8mib", "a=b=c",
-                                         "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17" };
+    static const char *const wrong[] = {
+        ",", "1,", ",1", "1,,2", "0", "time=0", "=3", "time=", "time=all,32", "32,time=all", "a=1,a=2", "time=auto",
+        "-2", "1.5", "all,all,many", "8mib", "a=b=c", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
+    };
     struct chunk_request c;
     struct arena arena;
 

@@ -177,7 +177,8 @@ static void test_yaml__wide_maps_are_read_quickly(void)
 
 static void test_yaml__names_are_replaced_by_settings_params_and_environment(void)
 {
-    struct source source = source_of("params: {year: 1979, file: 'y$year.zarr'}\na: $file\nb: ${year}x$$\nc: $SLUICE_TEST\n");
+    struct source source = source_of("params: {year: 1979, file: 'y$year.zarr'}\n"
+                                     "a: $file\nb: ${year}x$$\nc: $SLUICE_TEST\n");
     struct setting setting = { "year", "2020", SPAN_NONE, NULL };
     struct error err = { 0 };
     struct arena arena;
