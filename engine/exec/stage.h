@@ -65,6 +65,7 @@ struct read {
     uint64_t payload_offset;        /* in the file, as located */
     uint64_t payload_bytes;
     struct index_entry entry;       /* FROM_SEGMENTS */
+    const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
     uint64_t ring_id;
     char *memory;                   /* NULL: no bytes (missing, empty) */
     struct io_request request;
