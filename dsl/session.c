@@ -15,7 +15,7 @@ static const struct plan_cost *chosen_cost(const struct plan *p)
 /* What a stopped run leaves and how to go on, beside the engine's own words. */
 static void say_how_to_go_on(struct error *err)
 {
-    if (err->code == ERR_INTERRUPTED || err->code == ERR_TERMINATED)
+    if (error_is_stop(err))
         error_help(err, "nothing was left at the output; the same command starts over");
 }
 

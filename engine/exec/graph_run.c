@@ -21,6 +21,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .to = stage->sink == TO_CHUNKS ? &to_chunks : &to_segments,
         .array = g->source,
         .store = g->source_store,
+        .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
         .target = stage->sink == TO_CHUNKS ? g->target : NULL,
         .target_store = target_store,
@@ -99,7 +100,8 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
 out:
-    error_locate(err, g->target_span);
+    if (!error_is_stop(err))
+        error_locate(err, g->target_span);
     scratch_close(scratch);
     pool_close(pool);
     if (!ok)

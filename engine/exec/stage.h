@@ -159,6 +159,7 @@ struct stage_run {
     struct store *store;
     struct grid cells;              /* chunks, or the slabs of the stage that wrote the segments */
     uint64_t subs;                  /* runs in a cell, at most */
+    struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
     /* the target */
     const struct array_meta *target;
