@@ -87,6 +87,9 @@ struct graph {
     bool overwrite;
     bool write_empty_chunks;
     bool refuse_missing_chunks;
+    /* Raised when a chunk is framed in larger blocks than was planned for (the run then fails with ERR_FIT): plan again
+     * with it. NULL: nobody asks. */
+    struct codec_sample *seen;
     struct span source_span, target_span;
 
     struct stage stages[STAGES_MAX];

@@ -23,6 +23,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .store = g->source_store,
         .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
+        .seen = g->seen,
         .target = stage->sink == TO_CHUNKS ? g->target : NULL,
         .target_store = target_store,
         .write_empty_chunks = g->write_empty_chunks,

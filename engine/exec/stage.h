@@ -161,6 +161,7 @@ struct stage_run {
     uint64_t subs;                  /* runs in a cell, at most */
     struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
+    struct codec_sample *seen;      /* lock; NULL: nobody asks */
     /* the target */
     const struct array_meta *target;
     struct store *target_store;
