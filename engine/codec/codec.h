@@ -107,7 +107,8 @@ bool encoder_new(struct encoder **e, const struct codec_chain *c, struct dtype d
                  void *scratch, uint64_t scratch_bytes, struct error *err);
 void encoder_free(struct encoder *e);
 /* Encode a chunk already in stored axis order. `raw` may be changed (bytes are swapped in place for big-endian
- * chains). `encoded` has room for encoded_bytes_max. */
+ * chains). `encoded` has room for encoded_bytes_max; for a
+ * raw chain it may be `raw` itself. */
 bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err);
 
 /* ---- the scratch file's own codec: byte shuffle and LZ4, or nothing ---- */

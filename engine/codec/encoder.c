@@ -110,7 +110,8 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
     if (e->swap_bytes > 1)
         dtype_swap(raw, e->raw_bytes, e->swap_bytes);
     if (e->chain.count == 0) {
-        memcpy(encoded, raw, bytes);
+        if (encoded != raw)
+            memcpy(encoded, raw, bytes);
         *encoded_bytes = bytes;
         return true;
     }
