@@ -15,7 +15,7 @@ static const struct plan_cost *chosen_cost(const struct plan *p)
 /* What a stopped run leaves and how to go on, beside the engine's own words. */
 static void say_how_to_go_on(struct error *err)
 {
-    if (err->code == ERR_INTERRUPTED || err->code == ERR_TERMINATED)
+    if (error_is_stop(err))
         error_help(err, "nothing was left at the output; the same command starts over");
 }
 
@@ -119,9 +119,12 @@ void session_summary(const struct session *s, struct text *out)
         text_addf(out, "%s of %s chunks present", COUNT_TEXT(p->census.present), COUNT_TEXT(p->census.chunks));
     else
         text_addf(out, "%s of %s chunk reads found one", COUNT_TEXT(present), COUNT_TEXT(present + missing));
-    if (count(s, COUNT_SPILL_WRITE_BYTES))
-        text_addf(out, "; spilled %s for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)),
-                  SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));
+    if (count(s, COUNT_SPILL_RAW_BYTES)) {
+        text_addf(out, "; spilled %s", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)));
+        if (count(s, COUNT_SPILL_KEPT_BYTES))
+            text_addf(out, " and kept %s in memory", SIZE_TEXT(count(s, COUNT_SPILL_KEPT_BYTES)));
+        text_addf(out, " for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));
+    }
     text_addf(out, "; wrote %s in %s files", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
               COUNT_TEXT(count(s, COUNT_TARGET_OBJECTS)));
     if (count(s, COUNT_TARGET_EMPTY))

@@ -86,6 +86,7 @@ struct job {
     struct size_request scratch_limit;
     enum scratch_codec scratch_codec;
     enum io_backend backend;
+    struct codec_sample seen;       /* what an earlier try met that the census had not sampled; zero at first */
     enum plan_wanted plan;
 };
 

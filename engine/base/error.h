@@ -77,6 +77,12 @@ void error_help(struct error *err, const char *format, ...) __attribute__((forma
 void error_key(struct error *err, const char *key);
 void error_bytes(struct error *err, uint64_t need_bytes, uint64_t have_bytes);
 
+/* Somebody asked us to stop: no line of the pipeline is to blame. */
+static inline bool error_is_stop(const struct error *err)
+{
+    return err->code == ERR_INTERRUPTED || err->code == ERR_TERMINATED;
+}
+
 /* Give a span to an error that has none yet: the layer that knows the place calls this. */
 void error_locate(struct error *err, struct span span);
 

@@ -123,6 +123,15 @@ static bool decode_parts(struct worker *w, struct read *read, const char *payloa
     }
 }
 
+/* A chunk whose blocks need more scratch than was planned: let the next plan know. */
+static void note_blocks(struct stage_run *run, const void *payload, uint64_t payload_bytes)
+{
+    pthread_mutex_lock(&run->lock);
+    if (run->seen)
+        codec_sample_add(run->seen, &run->array->codecs, payload, payload_bytes);
+    pthread_mutex_unlock(&run->lock);
+}
+
 static bool decode(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
@@ -152,6 +161,9 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
         report_add(run->report, COUNT_CHUNKS_PRESENT, 1);
     if (!decode_parts(w, read, payload, err)) {
         struct error why = *err;
+
+        if (why.code == ERR_FIT)
+            note_blocks(run, payload, read->payload_bytes);
 
         *err = (struct error){ 0 };
         error_at(err, why.code, why.span, "chunk '%s' of '%s': %.300s", place.key, store_path(run->store), why.message);

@@ -36,11 +36,12 @@ static bool load_window(struct stage_run *run, struct index_window *w, uint64_t 
     if (w->segment == segment_number && first >= w->first && first + run->subs <= w->first + w->count)
         return true;
     w->segment = UINT64_MAX;
-    result = os_pread_all(scratch_fd(run->scratch), w->entries, bytes, segment->index_offset + from_bytes);
+    result = scratch_read(run->scratch, w->entries, bytes, segment->index_offset + from_bytes);
     if (result < 0)
         return error_sys(err, -result, SPAN_NONE, "cannot read the index of segment %" PRIu64 " in '%s'", segment_number,
                          scratch_layout(run->scratch)->path);
-    report_add(run->report, COUNT_SPILL_READ_BYTES, bytes);
+    if (!scratch_at(run->scratch, segment->index_offset))
+        report_add(run->report, COUNT_SPILL_READ_BYTES, bytes);
     w->segment = segment_number;
     w->first = from_bytes / sizeof(struct index_entry);
     w->count = bytes / sizeof(struct index_entry);
@@ -94,8 +95,12 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     if (read->empty)
         return true;
     piece->count = size_min(block_items, items - piece->first);
-    read->payload_offset = entry_offset(&read->entry);
-    read->payload_bytes = read->entry.bytes;
+    if (read->entry.bytes)
+        read->kept = scratch_at(run->scratch, entry_offset(&read->entry));
+    if (!read->kept) {
+        read->payload_offset = scratch_file_offset(run->scratch, entry_offset(&read->entry));
+        read->payload_bytes = read->entry.bytes;
+    }
     return true;
 }
 
@@ -105,29 +110,46 @@ static bool damaged(const struct stage_run *run, const struct read *read, const 
                     read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
 
+/* Where the block's encoded bytes are; NULL: they could not be read. */
+static const char *block_bytes_of(const struct stage_run *run, const struct read *read, struct error *err)
+{
+    uint64_t skip = read->payload_offset - read->request.offset;
+
+    if (read->kept)
+        return read->kept;
+    if (!read->memory) {
+        damaged(run, read, "is not in its index", err);
+        return NULL;
+    }
+    if (read->request.result < 0) {
+        error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read the scratch file '%s'",
+                  scratch_layout(run->scratch)->path);
+        return NULL;
+    }
+    if ((uint64_t)read->request.result < skip + read->payload_bytes) {
+        damaged(run, read, "is cut short", err);
+        return NULL;
+    }
+    report_add(run->report, COUNT_SPILL_READ_BYTES, read->payload_bytes);
+    return read->memory + skip;
+}
+
 static bool decode(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
+    const struct index_entry *entry = &read->entry;
     struct run elements = { .piece = read->piece.box, .first = read->piece.first, .count = read->piece.count };
     const char *payload;
-    uint64_t skip;
 
     if (read->empty)
         return true;
-    if (!read->memory)
-        return damaged(run, read, "is not in its index", err);
-    skip = read->payload_offset - read->request.offset;
-    payload = read->memory + skip;
-    if (read->request.result < 0)
-        return error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read the scratch file '%s'",
-                         scratch_layout(run->scratch)->path);
-    if ((uint64_t)read->request.result < skip + read->payload_bytes)
-        return damaged(run, read, "is cut short", err);
-    if (scratch_checksum(payload, read->payload_bytes) != read->entry.checksum)
+    payload = block_bytes_of(run, read, err);
+    if (!payload)
+        return false;
+    if (scratch_checksum(payload, entry->bytes) != entry->checksum)
         return damaged(run, read, "does not match its checksum", err);
-    report_add(run->report, COUNT_SPILL_READ_BYTES, read->payload_bytes);
-    if (!spill_decode(entry_encoding(&read->entry), payload, read->payload_bytes, elements.count * run->item_bytes,
-                      run->item_bytes, w->decode_scratch, &elements.data))
+    if (!spill_decode(entry_encoding(entry), payload, entry->bytes, elements.count * run->item_bytes, run->item_bytes,
+                      w->decode_scratch, &elements.data))
         return damaged(run, read, "cannot be decoded", err);
     stage_deliver(w, &elements);
     return true;

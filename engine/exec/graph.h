@@ -69,6 +69,8 @@ enum { STAGES_MAX = 8 };
 /* The longest run of raw bytes that is encoded, checksummed and indexed as one piece of scratch. */
 struct scratch_layout {
     uint64_t block_bytes;           /* a multiple of 16 */
+    uint64_t memory_bytes;          /* the first segments stay here, in the pool beside the stages' areas, and only what
+                                       does not fit goes to the file; a multiple of IO_ALIGN */
     uint64_t predicted_bytes;       /* of the file, as planned: growth steps */
     uint64_t limit_bytes;           /* 0: none */
     bool give_back;                 /* free the space of what is merged: the file system could need it */
@@ -85,6 +87,9 @@ struct graph {
     bool overwrite;
     bool write_empty_chunks;
     bool refuse_missing_chunks;
+    /* Raised when a chunk is framed in larger blocks than was planned for (the run then fails with ERR_FIT): plan again
+     * with it. NULL: nobody asks. */
+    struct codec_sample *seen;
     struct span source_span, target_span;
 
     struct stage stages[STAGES_MAX];
@@ -92,7 +97,7 @@ struct graph {
     struct scratch_layout scratch;  /* used if a stage writes segments */
     unsigned threads;
     enum io_backend backend;        /* chosen: not IO_AUTO */
-    uint64_t pool_bytes;            /* the largest pool sum of all stages */
+    uint64_t pool_bytes;            /* the largest pool sum of all stages, and scratch.memory_bytes */
 };
 
 /* Run all stages and publish the target. On failure nothing appears at target_path and nothing is left behind but,

@@ -21,7 +21,9 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .to = stage->sink == TO_CHUNKS ? &to_chunks : &to_segments,
         .array = g->source,
         .store = g->source_store,
+        .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
+        .seen = g->seen,
         .target = stage->sink == TO_CHUNKS ? g->target : NULL,
         .target_store = target_store,
         .write_empty_chunks = g->write_empty_chunks,
@@ -78,17 +80,20 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
     struct store *target_store = NULL;
     struct scratch *scratch = NULL;
     struct pool *pool = NULL;
+    char *segment_memory = NULL;
     bool ok = false;
 
     if (!store_stage(&target_store, g->target_path, g->overwrite, g->target_span, err))
         return false;
     if (!array_meta_write(g->target, target_store, err))
         goto out;
-    if (segments > 0 && !scratch_open(&scratch, &g->scratch, segments, err))
-        goto out;
-    note_leftovers(g, target_store, scratch, report);
     if (!pool_open(&pool, g->pool_bytes, err))
         goto out;
+    if (g->scratch.memory_bytes)
+        segment_memory = pool_carve_for_good(pool, "segments in memory", g->scratch.memory_bytes);
+    if (segments > 0 && !scratch_open(&scratch, &g->scratch, segment_memory, segments, err))
+        goto out;
+    note_leftovers(g, target_store, scratch, report);
     for (unsigned i = 0; i < g->stage_count; i++)
         if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))
             goto out;
@@ -96,9 +101,10 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
 out:
-    error_locate(err, g->target_span);
-    pool_close(pool);
+    if (!error_is_stop(err))
+        error_locate(err, g->target_span);
     scratch_close(scratch);
+    pool_close(pool);
     if (!ok)
         store_abandon(target_store);
     store_close(target_store);

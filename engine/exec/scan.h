@@ -25,6 +25,7 @@ struct scan {
     unsigned reads_in_flight;
     struct stage_memory memory;     /* tile_bytes 0; reads, piece, decode scratch are used */
     enum io_backend backend;
+    struct codec_sample *seen;      /* as the graph's */
     /* Called for each damaged chunk instead of failing, under a lock; NULL: the first one fails the scan. */
     void (*damaged)(void *context, const char *key, const struct error *why);
     void *context;

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -14,10 +14,11 @@
 
 struct scratch {
     struct scratch_layout layout;
-    int fd;
+    char *memory;                   /* layout.memory_bytes, borrowed */
+    int fd;                         /* -1: nothing has gone to the file. Set under the lock, before any offset in it */
     pthread_mutex_t lock;
     uint64_t taken_bytes;           /* lock */
-    uint64_t grown_bytes;           /* lock: fallocated up to here; UINT64_MAX: the file system has no fallocate */
+    uint64_t grown_bytes;           /* lock: of the file, fallocated; UINT64_MAX: the file system has no fallocate */
     struct segment *segments;
     uint64_t leftover_bytes;
 };
@@ -31,9 +32,10 @@ uint32_t scratch_checksum(const void *data, uint64_t bytes)
     return (uint32_t)XXH3_64bits(data, bytes);
 }
 
-/* The file is ours alone; O_DIRECT where the file system has it. */
-static int open_file(const char *path)
+/* The file is ours alone; O_DIRECT where the file system has it. Lock held. */
+static bool make_file(struct scratch *s, struct error *err)
 {
+    const char *path = s->layout.path;
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = os_open(path, flags | O_DIRECT, 0600);
 
@@ -41,10 +43,14 @@ static int open_file(const char *path)
         os_unlinkat(AT_FDCWD, path, 0);     /* some file systems make the file before they refuse the flag */
         fd = os_open(path, flags, 0600);
     }
-    return fd;
+    if (fd < 0)
+        return error_sys(err, -fd, s->layout.span, "cannot make the scratch file '%s'", path);
+    s->fd = fd;
+    return true;
 }
 
-bool scratch_open(struct scratch **out, const struct scratch_layout *layout, uint64_t segments, struct error *err)
+bool scratch_open(struct scratch **out, const struct scratch_layout *layout, char *memory, uint64_t segments,
+                  struct error *err)
 {
     struct scratch *s = calloc(1, sizeof *s);
     struct stat leftover;
@@ -55,34 +61,31 @@ bool scratch_open(struct scratch **out, const struct scratch_layout *layout, uin
         return error_sys(err, ENOMEM, layout->span, "the segment table of %llu segments", (unsigned long long)segments);
     }
     s->layout = *layout;
+    s->memory = memory;
+    s->fd = -1;
     if (os_fstatat(AT_FDCWD, layout->path, &leftover, AT_SYMLINK_NOFOLLOW) == 0)
         s->leftover_bytes = (uint64_t)leftover.st_size;
     result = os_unlinkat(AT_FDCWD, layout->path, 0);
     if (result < 0 && result != -ENOENT) {
         error_sys(err, -result, layout->span, "cannot remove the scratch file '%s' that an earlier run left",
                   layout->path);
-        goto fail;
-    }
-    s->fd = open_file(layout->path);
-    if (s->fd < 0) {
-        error_sys(err, -s->fd, layout->span, "cannot make the scratch file '%s'", layout->path);
-        goto fail;
+        free(s->segments);
+        free(s);
+        return false;
     }
     pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return true;
-fail:
-    free(s->segments);
-    free(s);
-    return false;
 }
 
 void scratch_close(struct scratch *s)
 {
     if (!s)
         return;
-    os_close(s->fd);
-    os_unlinkat(AT_FDCWD, s->layout.path, 0);
+    if (s->fd >= 0) {
+        os_close(s->fd);
+        os_unlinkat(AT_FDCWD, s->layout.path, 0);
+    }
     pthread_mutex_destroy(&s->lock);
     free(s->segments);
     free(s);
@@ -93,6 +96,32 @@ int scratch_fd(const struct scratch *s) { return s->fd; }
 const struct scratch_layout *scratch_layout(const struct scratch *s) { return &s->layout; }
 struct segment *scratch_segment(struct scratch *s, uint64_t i) { return &s->segments[i]; }
 uint64_t scratch_bytes_taken(const struct scratch *s) { return s->taken_bytes; }
+
+char *scratch_at(const struct scratch *s, uint64_t offset)
+{
+    return offset < s->layout.memory_bytes ? s->memory + offset : NULL;
+}
+
+uint64_t scratch_file_offset(const struct scratch *s, uint64_t offset)
+{
+    return offset - s->layout.memory_bytes;
+}
+
+int scratch_read(const struct scratch *s, void *to, uint64_t bytes, uint64_t offset)
+{
+    if (!scratch_at(s, offset))
+        return os_pread_all(s->fd, to, bytes, scratch_file_offset(s, offset));
+    memcpy(to, scratch_at(s, offset), bytes);
+    return 0;
+}
+
+int scratch_write(const struct scratch *s, const void *from, uint64_t bytes, uint64_t offset)
+{
+    if (!scratch_at(s, offset))
+        return os_pwrite_all(s->fd, from, bytes, scratch_file_offset(s, offset));
+    memcpy(scratch_at(s, offset), from, bytes);
+    return 0;
+}
 
 /* Allocate blocks ahead of the cursor: writes into allocated space run beside one another, writes that extend a
  * file wait for one another. Called with the lock held. */
@@ -120,33 +149,42 @@ static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
     return true;
 }
 
+/* Lock held: room in the file up to `to_bytes` of it. */
+static bool reserve_file(struct scratch *s, uint64_t to_bytes, struct error *err)
+{
+    if (s->layout.limit_bytes && to_bytes > s->layout.limit_bytes) {
+        error_at(err, ERR_FIT, s->layout.span, "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
+        error_help(err, "raise the limit of 'scratch', or give more memory");
+        error_bytes(err, to_bytes, s->layout.limit_bytes);
+        return false;
+    }
+    if (s->fd < 0 && !make_file(s, err))
+        return false;
+    return to_bytes <= s->grown_bytes || grow(s, to_bytes, err);
+}
+
 bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct error *err)
 {
     bool ok = true;
 
     pthread_mutex_lock(&s->lock);
-    if (s->layout.limit_bytes && s->taken_bytes + bytes > s->layout.limit_bytes) {
-        error_at(err, ERR_FIT, s->layout.span, "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
-        error_help(err, "raise the limit of 'scratch', or give more memory");
-        error_bytes(err, s->taken_bytes + bytes, s->layout.limit_bytes);
-        ok = false;
-    } else if (s->taken_bytes + bytes > s->grown_bytes) {
-        ok = grow(s, s->taken_bytes + bytes, err);
-    }
-    if (ok) {
-        *offset = s->taken_bytes;
-        s->taken_bytes += bytes;
-    }
+    *offset = s->taken_bytes;
+    if (s->taken_bytes < s->layout.memory_bytes && bytes > s->layout.memory_bytes - s->taken_bytes)
+        *offset = s->layout.memory_bytes;       /* the rest of the memory is too short: leave it */
+    if (!scratch_at(s, *offset))
+        ok = reserve_file(s, scratch_file_offset(s, *offset) + bytes, err);
+    if (ok)
+        s->taken_bytes = *offset + bytes;
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
 
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
 {
-    from = size_align_up(from, IO_ALIGN);
+    from = size_align_up(size_max(from, s->layout.memory_bytes), IO_ALIGN);
     to = size_align_down(to, IO_ALIGN);
     if (from < to)
-        os_punch_hole(s->fd, from, to - from);  /* only gives space back: where it fails nothing is lost */
+        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* only gives space back: where it fails nothing is lost */
 }
 
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

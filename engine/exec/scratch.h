@@ -1,7 +1,9 @@
-/* scratch.h - the one scratch file, and the segments in it.
+/* scratch.h - the place between two stages: segments in memory first, then in one scratch file.
  *
  * A segment is one drained slab: blocks of encoded elements, then an index. Space is taken from a cursor that only
- * moves forward, in runs aligned for direct I/O; the file is grown ahead of it by fallocate, in steps.
+ * moves forward, in runs aligned for direct I/O. The first memory_bytes of it are memory of the pool; what follows is
+ * the file, made when it is first needed and grown ahead of the cursor by fallocate, in steps. Offsets count from the
+ * start of both.
  *
  *   extent     what one slab holds of one bucket, in C order of that box; cut into blocks of block_bytes raw
  *              (the last one shorter), each encoded and checksummed by itself
@@ -54,22 +56,31 @@ static inline uint64_t segment_step_tasks(uint64_t tasks) { return tasks / SEGME
 
 struct scratch;
 
-/* Make the file (0600, beside nothing of that name: a leftover of a dead run is removed) for `segments`. */
-bool scratch_open(struct scratch **s, const struct scratch_layout *layout, uint64_t segments, struct error *err);
+/* Room for `segments`. `memory` has layout->memory_bytes (NULL: none) and outlives the scratch. A file that a dead run
+ * left is removed. */
+bool scratch_open(struct scratch **s, const struct scratch_layout *layout, char *memory, uint64_t segments,
+                  struct error *err);
 /* Close and remove the file. NULL is fine. */
 void scratch_close(struct scratch *s);
 
 /* What an earlier run left under that name and was removed; 0: nothing. */
 uint64_t scratch_leftover_bytes(const struct scratch *s);
+/* What is in memory is at scratch_at(); NULL: it is in the file, at scratch_file_offset() of scratch_fd(). */
+char *scratch_at(const struct scratch *s, uint64_t offset);
+uint64_t scratch_file_offset(const struct scratch *s, uint64_t offset);
 int scratch_fd(const struct scratch *s);
+/* Both kinds, at once; for indexes. 0 or -errno. `bytes` a multiple of IO_ALIGN, as taken or less. */
+int scratch_read(const struct scratch *s, void *to, uint64_t bytes, uint64_t offset);
+int scratch_write(const struct scratch *s, const void *from, uint64_t bytes, uint64_t offset);
 const struct scratch_layout *scratch_layout(const struct scratch *s);
 struct segment *scratch_segment(struct scratch *s, uint64_t i);
 
-/* `bytes` (a multiple of IO_ALIGN) at the end of what is taken. Grows the file; ERR_FIT past the limit or the disk. */
+/* `bytes` (a multiple of IO_ALIGN) at the end of what is taken, all in memory or all in the file. ERR_FIT past the
+ * limit or the disk. */
 bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct error *err);
-/* Give [from, to) back to the file system, where it can do that. */
+/* Give [from, to) back to the file system, where it can do that. What is in memory stays. */
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
-uint64_t scratch_bytes_taken(const struct scratch *s);
+uint64_t scratch_bytes_taken(const struct scratch *s);   /* the cursor */
 
 uint32_t scratch_checksum(const void *data, uint64_t bytes);
 

@@ -65,6 +65,7 @@ struct read {
     uint64_t payload_offset;        /* in the file, as located */
     uint64_t payload_bytes;
     struct index_entry entry;       /* FROM_SEGMENTS */
+    const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
     uint64_t ring_id;
     char *memory;                   /* NULL: no bytes (missing, empty) */
     struct io_request request;
@@ -158,7 +159,9 @@ struct stage_run {
     struct store *store;
     struct grid cells;              /* chunks, or the slabs of the stage that wrote the segments */
     uint64_t subs;                  /* runs in a cell, at most */
+    struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
+    struct codec_sample *seen;      /* lock; NULL: nobody asks */
     /* the target */
     const struct array_meta *target;
     struct store *target_store;

@@ -282,6 +282,7 @@ static bool start_reads(struct worker *w, struct error *err)
         if (!read)
             return i > 0;
         if (!run->from->locate(run, read, err)) {
+            error_locate(err, run->source_span);
             fail_unlocked(run, err);
             return false;
         }
@@ -351,6 +352,7 @@ static bool decode_ready(struct worker *w)
     if (!read)
         return false;
     ok = run->from->decode(w, read, &err) || report_damage(run, read, &err);
+    error_locate(&err, run->source_span);
     report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
     pthread_mutex_lock(&run->lock);
     release_read(run, read);
@@ -554,7 +556,8 @@ bool stage_run(struct stage_run *run, struct error *err)
             pthread_join(run->workers[i].thread, NULL);
     if (!run->failed)
         return true;
-    error_locate(&run->error, run->stage->span);
+    if (!error_is_stop(&run->error))
+        error_locate(&run->error, run->stage->span);
     if (err->code == ERR_NONE)
         *err = run->error;
     return false;

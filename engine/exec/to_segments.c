@@ -8,7 +8,6 @@
 
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
-#include "engine/io/os.h"
 
 static uint64_t unit_count(struct stage_run *run)
 {
@@ -28,7 +27,25 @@ static bool has_room(struct worker *w)
     return w->packing || stage_free_write(w);
 }
 
-/* Write the packed buffer. */
+/* Write a packed buffer of `bytes` to its place: to the file, or at once to the segments in memory. */
+static void put(struct worker *w, struct write *write, uint64_t bytes, uint64_t offset)
+{
+    struct scratch *scratch = w->run->scratch;
+
+    if (scratch_at(scratch, offset)) {
+        memcpy(scratch_at(scratch, offset), write->memory, bytes);
+        report_add(w->run->report, COUNT_SPILL_KEPT_BYTES, bytes);
+        return;
+    }
+    write->request = (struct io_request){
+        .op = IO_WRITE, .fd = scratch_fd(scratch), .memory = write->memory,
+        .offset = scratch_file_offset(scratch, offset), .bytes = bytes,
+    };
+    write->busy = true;
+    io_submit(w->io, &write->request);
+}
+
+/* Write what is packed. */
 static bool flush(struct worker *w, struct error *err)
 {
     struct stage_run *run = w->run;
@@ -43,14 +60,10 @@ static bool flush(struct worker *w, struct error *err)
     for (uint32_t i = 0; i < count; i++)
         run->index[w->packed_entries[i]].place += offset;
     memset(write->memory + w->packed_bytes, 0, bytes - w->packed_bytes);
-    write->request = (struct io_request){
-        .op = IO_WRITE, .fd = scratch_fd(run->scratch), .memory = write->memory, .offset = offset, .bytes = bytes,
-    };
-    write->busy = true;
     w->packing = NULL;
     w->packed_bytes = 0;
     w->packed_count = 0;
-    io_submit(w->io, &write->request);
+    put(w, write, bytes, offset);
     stage_units_done(run, count);
     return true;
 }
@@ -141,12 +154,13 @@ static bool leave_task(struct stage_run *run, struct error *err)
     segment->index_bytes = bytes;
     segment->data_offset = run->segment_begin_offset;
     note_steps(run, segment);
-    result = os_pwrite_all(scratch_fd(run->scratch), run->index, bytes, segment->index_offset);
+    result = scratch_write(run->scratch, run->index, bytes, segment->index_offset);
     if (result < 0)
         return error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",
                          scratch_layout(run->scratch)->path);
     run->segment_begin_offset = scratch_bytes_taken(run->scratch);
-    report_add(run->report, COUNT_SPILL_WRITE_BYTES, bytes);
+    report_add(run->report, scratch_at(run->scratch, segment->index_offset) ? COUNT_SPILL_KEPT_BYTES
+                                                                            : COUNT_SPILL_WRITE_BYTES, bytes);
     return true;
 }
 

@@ -15,6 +15,7 @@ struct pool {
     char *memory;
     uint64_t mapped_bytes;      /* at least one page, so that an empty area has an address */
     uint64_t bytes;
+    uint64_t kept_bytes;        /* carved for good */
     uint64_t carved_bytes;
     uint64_t carved_bytes_max;
 };
@@ -87,9 +88,17 @@ void *pool_carve(struct pool *p, const char *owner, uint64_t bytes)
     return area;
 }
 
+void *pool_carve_for_good(struct pool *p, const char *owner, uint64_t bytes)
+{
+    char *area = pool_carve(p, owner, bytes);
+
+    p->kept_bytes = p->carved_bytes;
+    return area;
+}
+
 void pool_reset(struct pool *p)
 {
-    p->carved_bytes = 0;
+    p->carved_bytes = p->kept_bytes;
 }
 
 uint64_t pool_bytes(const struct pool *p)

@@ -26,7 +26,9 @@ void pool_close(struct pool *p);                /* NULL is fine */
  * IO_ALIGN: sums of areas must round each of them up. Running out is our bug (the planner added wrong), so it aborts
  * with the owner's name. `owner`: a static string. */
 void *pool_carve(struct pool *p, const char *owner, uint64_t bytes);
-/* Everything carved is free again. */
+/* The same, and pool_reset keeps it: what stays from one stage to the next. Before anything else is carved. */
+void *pool_carve_for_good(struct pool *p, const char *owner, uint64_t bytes);
+/* Everything else carved is free again. */
 void pool_reset(struct pool *p);
 
 uint64_t pool_bytes(const struct pool *p);

@@ -60,6 +60,7 @@ const char *report_counter_name(enum report_counter c)
         [COUNT_CHUNKS_MISSING] = "chunks_missing",
         [COUNT_SPILL_WRITE_BYTES] = "spill_write_bytes",
         [COUNT_SPILL_READ_BYTES] = "spill_read_bytes",
+        [COUNT_SPILL_KEPT_BYTES] = "spill_kept_bytes",
         [COUNT_SPILL_RAW_BYTES] = "spill_raw_bytes",
         [COUNT_TARGET_WRITE_BYTES] = "target_write_bytes",
         [COUNT_TARGET_OBJECTS] = "target_objects",

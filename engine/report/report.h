@@ -25,7 +25,8 @@ enum report_counter {
     COUNT_CHUNKS_MISSING,
     COUNT_SPILL_WRITE_BYTES,    /* written to scratch */
     COUNT_SPILL_READ_BYTES,     /* read back */
-    COUNT_SPILL_RAW_BYTES,      /* what they held before encoding */
+    COUNT_SPILL_KEPT_BYTES,     /* of segments that stayed in memory */
+    COUNT_SPILL_RAW_BYTES,      /* what all segments held before encoding */
     COUNT_TARGET_WRITE_BYTES,   /* bytes of target objects */
     COUNT_TARGET_OBJECTS,       /* files made */
     COUNT_TARGET_EMPTY,         /* chunks not written because they equal the fill value */

@@ -207,6 +207,7 @@ static struct stage make_stage(const char *name, enum stage_source source, enum 
 struct case_options {
     const char *codec_from, *codec_to;
     bool fortran_from, fortran_to, split, give_back;
+    uint64_t memory_bytes;          /* for segments */
     enum io_backend backend;
     unsigned workers;
     uint64_t skip_chunk;
@@ -236,7 +237,7 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
     g.target_path = target_path;
     g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path,
-                                          .give_back = o->give_back };
+                                          .give_back = o->give_back, .memory_bytes = o->memory_bytes };
     buckets = from.chunks;
     for (unsigned i = 0; i < RANK; i++)
         buckets.cell[i] = bucket[i];
@@ -251,11 +252,14 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     }
     for (unsigned i = 0; i < g.stage_count; i++)
         g.pool_bytes = size_max(g.pool_bytes, stage_pool_bytes(&g.stages[i]));
+    g.pool_bytes += g.scratch.memory_bytes;
     ok = graph_run(&g, report, stop, err);
     grid_coords(&from.chunks, o->skip_chunk == UINT64_MAX ? 0 : o->skip_chunk, hole.start);
     grid_cell_box(&from.chunks, hole.start, &hole);
     if (ok) {
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK(!o->split || (report_count(report, COUNT_SPILL_KEPT_BYTES) > 0) == (o->memory_bytes > 0));
+        CHECK(!o->split || (report_count(report, COUNT_SPILL_WRITE_BYTES) == 0) == (o->memory_bytes >= MIB));
         CHECK(array_is_right(target_path, o->skip_chunk == UINT64_MAX ? NULL : &hole));
     } else {
         CHECK(access(target_path, F_OK) != 0);
@@ -324,6 +328,16 @@ static void test_graph__gives_back_only_what_no_later_bucket_needs(void)
                                        .skip_chunk = UINT64_MAX });
 }
 
+static void test_graph__keeps_segments_in_memory_while_they_fit(void)
+{
+    /* none on disk, some, most */
+    static const uint64_t memory_bytes[] = { MIB, 128 * KIB, 32 * KIB };
+
+    for (unsigned i = 0; i < 3; i++)
+        run_all((struct case_options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .workers = 3, .give_back = true,
+                                       .memory_bytes = memory_bytes[i], .skip_chunk = UINT64_MAX });
+}
+
 static void test_graph__stops_at_a_signal_and_leaves_nothing(void)
 {
     static const volatile int stop = 15;
@@ -371,6 +385,7 @@ int main(void)
     RUN(test_graph__reads_a_missing_chunk_as_fill);
     RUN(test_graph__runs_with_many_workers);
     RUN(test_graph__gives_back_only_what_no_later_bucket_needs);
+    RUN(test_graph__keeps_segments_in_memory_while_they_fit);
     RUN(test_graph__stops_at_a_signal_and_leaves_nothing);
     os_remove_tree(AT_FDCWD, folder);
     return test_summary();
