@@ -1,6 +1,7 @@
 #include "engine/base/error.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -65,20 +66,30 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
     return false;
 }
 
+bool error_stopped(struct error *err, int number)
+{
+    bool terminated = number == SIGTERM;
+
+    return error_at(err, terminated ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
+                    terminated ? "SIGTERM" : "an interrupt");
+}
+
 void error_prefix(struct error *err, const char *format, ...)
 {
-    char message[ERROR_TEXT_BYTES];
-    int length;
+    char what[ERROR_TEXT_BYTES];
+    size_t length;
     va_list args;
 
-    if (err->code == ERR_NONE)
+    if (err->code == ERR_NONE || error_is_stop(err))
         return;
-    memcpy(message, err->message, sizeof message);
     va_start(args, format);
-    length = vsnprintf(err->message, sizeof err->message, format, args);
+    vsnprintf(what, sizeof what - 2, format, args);
     va_end(args);
-    if (length >= 0 && (size_t)length < sizeof err->message)
-        snprintf(err->message + length, sizeof err->message - (size_t)length, ": %s", message);
+    length = strlen(what);
+    memmove(err->message + length + 2, err->message, sizeof err->message - length - 2);
+    memcpy(err->message, what, length);
+    memcpy(err->message + length, ": ", 2);
+    err->message[sizeof err->message - 1] = '\0';
 }
 
 void error_note(struct error *err, const char *format, ...)

@@ -107,6 +107,8 @@ struct encoder;
 bool encoder_new(struct encoder **e, const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
                  void *scratch, uint64_t scratch_bytes, struct error *err);
 void encoder_free(struct encoder *e);
+/* Slow encoders give up soon after *stop is set (to the number of a signal), with error_stopped. */
+void encoder_stop_when(struct encoder *e, const volatile int *stop);
 /* Encode a chunk already in stored axis order. `raw` may be changed (bytes are swapped in place for big-endian
  * chains). `encoded` has room for encoded_bytes_max; for a
  * raw chain it may be `raw` itself. */
