@@ -4,7 +4,8 @@
  *
  *     budget >= program + tables + workers * (stack, ring)             outside the pool
  *             + codec libraries of the hungriest stage
- *             + pool: the hungriest stage's tile + reads + index + workers * (scratch + write buffers)
+ *             + pool: segments kept in memory
+ *                     + the hungriest stage's tile + reads + index + workers * (scratch + write buffers)
  *
  * A stage first gets all but its tile by the setting's comfort; the tile takes what is left, because extents grow
  * with the product of slab and bucket. Indexes depend on the boxes and the boxes on what indexes leave, so that
@@ -160,11 +161,14 @@ static void from_chunks(struct stage *s, const struct basis *b, const struct set
 static void from_segments(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
 {
     struct stage_memory *m = &s->memory;
+    double on_disk;
 
     s->source = FROM_SEGMENTS;
     m->piece_bytes_max = piece_with_ends(spill_encoded_bytes_max(set->block_bytes));
     m->decode_scratch_bytes = size_align_up(spill_scratch_bytes(set->block_bytes), IO_ALIGN);
-    reads_set(s, set->comfort, b->spill_ratio, 2 * (double)b->array_bytes + (double)MIB, pool_bytes);
+    /* What is kept in memory is not read. */
+    on_disk = fmax(0, 1 - (double)set->kept_bytes / (double)kept_bytes_for_all(b, false));
+    reads_set(s, set->comfort, b->spill_ratio, on_disk * (2 * (double)b->array_bytes + (double)MIB), pool_bytes);
 }
 
 static void to_segments(struct stage *s, const struct setting *set)
@@ -211,7 +215,7 @@ static bool pool_room(enum plan_kind kind, const struct basis *b, const struct s
                                                       ? size_max(b->decode.library_bytes, b->encode.library_bytes)
                                                       : size_add_sat(b->decode.library_bytes,
                                                                      b->encode.library_bytes));
-    taken = size_add_sat(a->outside_bytes, a->library_bytes);
+    taken = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), set->kept_bytes);
     if (taken >= memory_bytes)
         return false;
     *pool_bytes = size_align_down(memory_bytes - taken, IO_ALIGN);
@@ -238,19 +242,33 @@ static void spend_rest_on_reads(struct stage *s, const struct basis *b, uint64_t
         s->memory.reads_bytes += size_align_down(size_min(pool_bytes - taken, useful - s->memory.reads_bytes), IO_ALIGN);
 }
 
+/* Segments may be longer than expected: what the boxes leave is for them first. */
+static void keep_more(struct arrangement *a, const struct basis *b, uint64_t room_bytes)
+{
+    uint64_t useful = size_min(room_bytes, segments_room_bytes(b, a));
+
+    a->setting.kept_bytes = size_max(a->setting.kept_bytes, size_align_down(useful, IO_ALIGN));
+}
+
 static bool arrangement_end(struct arrangement *a, const struct basis *b, uint64_t memory_bytes)
 {
-    uint64_t libraries = 0, rest;
+    uint64_t libraries = 0, rest, stages_bytes = 0;
 
-    for (unsigned i = 0; i < a->stage_count; i++)
+    for (unsigned i = 0; i < a->stage_count; i++) {
         libraries = size_max(libraries, a->stages[i].memory.library_bytes);
+        stages_bytes = size_max(stages_bytes, stage_pool_bytes(&a->stages[i]));
+    }
     rest = size_add_sat(a->outside_bytes, libraries);
     rest = size_align_down(memory_bytes - size_min(memory_bytes, rest), IO_ALIGN);
-    a->pool_bytes = 0;
+    if (a->setting.kept_bytes)
+        keep_more(a, b, rest - size_min(rest, stages_bytes));
+    rest -= size_min(rest, a->setting.kept_bytes);
+    stages_bytes = 0;
     for (unsigned i = 0; i < a->stage_count; i++) {
         spend_rest_on_reads(&a->stages[i], b, rest);
-        a->pool_bytes = size_max(a->pool_bytes, stage_pool_bytes(&a->stages[i]));
+        stages_bytes = size_max(stages_bytes, stage_pool_bytes(&a->stages[i]));
     }
+    a->pool_bytes = size_add_sat(stages_bytes, a->setting.kept_bytes);
     a->library_bytes = libraries;
     a->total_bytes = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), a->pool_bytes);
     return a->total_bytes <= memory_bytes;

@@ -68,6 +68,7 @@ struct setting {
     unsigned workers;
     enum comfort comfort;
     uint64_t block_bytes;           /* of scratch */
+    uint64_t kept_bytes;            /* room in the pool for the first segments; a multiple of IO_ALIGN */
 };
 
 /* A plan with numbers. */
@@ -79,7 +80,7 @@ struct arrangement {
     double decode_factor;           /* source bytes decoded / source bytes */
     uint64_t outside_bytes;         /* program, stacks, rings, tables */
     uint64_t library_bytes;         /* the most of any stage */
-    uint64_t pool_bytes;            /* the most of any stage */
+    uint64_t pool_bytes;            /* the most of any stage, and setting.kept_bytes */
     uint64_t total_bytes;           /* the three together */
     struct plan_cost cost;          /* by cost.c */
 };
@@ -108,11 +109,23 @@ double extent_disk_bytes(const struct basis *b, double extents);
 /* ---- cost.c ---- */
 
 void cost_of(const struct basis *b, struct arrangement *a);
+/* Segments as expected, encoded, without their indexes and padding. */
+double segment_bytes_expected(const struct basis *b);
+/* Memory that keeps all segments: as they are expected with a tenth more, and (`surely`) with a fifth more. */
+uint64_t kept_bytes_for_all(const struct basis *b, bool surely);
+/* What all segments of an arrangement take with indexes and padding, a fifth longer than expected. */
+uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a);
 
 /* ---- fit.c ---- */
 
-/* The quickest arrangement within `memory_bytes`. */
-bool fit_best(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out);
+/* What an arrangement must fit in. */
+struct limits {
+    uint64_t memory_bytes;
+    uint64_t least_bytes;           /* the plan's minimum: what is above it may keep segments */
+    uint64_t scratch_bytes;         /* of the file; UINT64_MAX: as many as it takes */
+};
+/* The quickest arrangement within the limits. */
+bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out);
 /* The least memory, exact to MEMORY_STEP_BYTES, and the arrangement that runs in it. UINT64_MAX: none does. */
 enum { MEMORY_STEP_BYTES = 4096 };
 uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out);

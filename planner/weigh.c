@@ -86,21 +86,23 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
                       unsigned i, struct weighed *w)
 {
     struct plan_candidate *c = &p->candidates[i];
-    uint64_t memory_bytes = p->memory_bytes;
+    struct limits limits;
 
     memset(c, 0, sizeof *c);
     memset(w, 0, sizeof *w);
     c->name = kinds[i].name;
     c->need_bytes = fit_minimum(kinds[i].kind, b, &w->least);
     w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
-    c->fits = c->need_bytes <= memory_bytes && fit_best(kinds[i].kind, b, memory_bytes, &w->best);
-    /* Scratch in a tmpfs is memory too: leave it its share. */
-    if (c->fits && kinds[i].kind == KIND_SPLIT && room->scratch_is_memory) {
-        uint64_t scratch_bytes = w->best.cost.scratch_bytes;
-        struct arrangement smaller;
-
-        if (scratch_bytes < memory_bytes && fit_best(kinds[i].kind, b, memory_bytes - scratch_bytes, &smaller))
-            w->best = smaller;
+    limits = (struct limits){
+        .memory_bytes = p->memory_bytes, .least_bytes = c->need_bytes,
+        /* A file in a tmpfs is memory too: nothing is gained by making one. */
+        .scratch_bytes = room->scratch_is_memory
+                             ? 0 : size_min(scratch_limit_bytes(job, room), room->scratch_free_bytes),
+    };
+    c->fits = c->need_bytes <= p->memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
+    if (!c->fits && c->need_bytes <= p->memory_bytes) {     /* scratch_check says by how much */
+        limits.scratch_bytes = UINT64_MAX;
+        c->fits = fit_best(kinds[i].kind, b, &limits, &w->best);
     }
     if (c->fits)
         c->cost = w->best.cost;
@@ -236,6 +238,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     if (a->stage_count < 2)
         return;
     g->scratch.block_bytes = a->setting.block_bytes;
+    g->scratch.memory_bytes = a->setting.kept_bytes;
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;

@@ -89,7 +89,7 @@ static uint64_t held_bytes(const struct plan *p)
         outside = size_max(outside, program_bytes() + table_bytes()
                            + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
     }
-    return pool + library + outside;
+    return pool + p->graph.scratch.memory_bytes + library + outside;
 }
 
 /* Everything that must hold for any plan. */
@@ -103,7 +103,7 @@ static void check_sound(const struct plan *p)
         const struct stage *s = &g->stages[i];
         const struct grid *unit = s->sink == TO_SEGMENTS ? &g->source->chunks : &g->target->chunks;
 
-        CHECK(stage_pool_bytes(s) <= g->pool_bytes);
+        CHECK(stage_pool_bytes(s) + g->scratch.memory_bytes <= g->pool_bytes);
         CHECK(table_chosen_bytes(&p->memory[i]) <= p->memory_bytes);
         CHECK(s->memory.reads_bytes >= s->memory.piece_bytes_max);
         CHECK(s->workers >= 1 && s->workers <= g->threads);
@@ -120,6 +120,9 @@ static void check_sound(const struct plan *p)
                      g->source->chunks.rank * sizeof(uint64_t)) == 0);
         CHECK_EQUAL(g->scratch.block_bytes % 16, 0);
         CHECK(g->scratch.path != NULL);
+        CHECK_EQUAL(g->scratch.memory_bytes % IO_ALIGN, 0);
+    } else {
+        CHECK_EQUAL(g->scratch.memory_bytes, 0);
     }
 }
 
@@ -153,6 +156,55 @@ static void test_plan__maps_to_series_is_split_and_merged(void)
     CHECK_EQUAL(b.plan.graph.stages[1].tasks.cell[0], 720);
     CHECK(b.plan.candidates[b.plan.chosen].cost.seconds > 3.0);
     CHECK(b.plan.candidates[b.plan.chosen].cost.seconds < 4.5);
+    bench_release(&b);
+}
+
+static void test_plan__segments_stay_in_memory_where_they_fit(void)
+{
+    struct bench b;
+    const struct plan_cost *cost;
+    struct text text;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 3 * GIB / 2);
+    b.job.plan = PLAN_SPLIT;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    show(&b.plan);
+    cost = &b.plan.candidates[1].cost;
+    CHECK_EQUAL(cost->scratch_bytes, 0);
+    CHECK_EQUAL(cost->spill_write_bytes, 0);
+    CHECK(cost->kept_bytes > 800 * MIB && cost->kept_bytes == cost->segment_bytes);
+    CHECK(b.plan.graph.scratch.memory_bytes >= cost->segment_bytes / 5 * 6);
+    CHECK_EQUAL(b.plan.graph.scratch.predicted_bytes, 0);
+    text_init(&text, 1 << 16);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "segments kept in memory") != NULL && strstr(text.chars, "kept in memory\n") != NULL);
+    CHECK(strstr(text.chars, "scratch   none") != NULL);
+    text_release(&text);
+
+    /* Without room for scratch at all it is as good. */
+    b.room.scratch_free_bytes = 0;
+    CHECK(bench_plan(&b));
+    CHECK_EQUAL(b.plan.candidates[1].cost.scratch_bytes, 0);
+    bench_release(&b);
+}
+
+/* What is kept is not written, and is counted where memory is. */
+static void test_plan__some_segments_stay_in_memory(void)
+{
+    struct bench b;
+    const struct plan_cost *cost;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 800 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    show(&b.plan);
+    cost = &b.plan.candidates[1].cost;
+    CHECK(cost->kept_bytes > 0 && cost->spill_write_bytes > 0);
+    CHECK_EQUAL(cost->kept_bytes + cost->spill_write_bytes, cost->segment_bytes);
+    CHECK(b.plan.graph.scratch.memory_bytes >= cost->kept_bytes);
+    CHECK(cost->scratch_bytes + b.plan.graph.scratch.memory_bytes >= cost->segment_bytes / 5 * 6);
     bench_release(&b);
 }
 
@@ -445,6 +497,8 @@ static void test_plan__explains_itself(void)
 int main(void)
 {
     RUN(test_plan__maps_to_series_is_split_and_merged);
+    RUN(test_plan__segments_stay_in_memory_where_they_fit);
+    RUN(test_plan__some_segments_stay_in_memory);
     RUN(test_plan__seconds_grow_with_bytes);
     RUN(test_plan__everything_in_one_box_when_it_fits);
     RUN(test_plan__direct_where_grids_agree);
