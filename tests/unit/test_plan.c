@@ -195,7 +195,7 @@ static void test_plan__some_segments_stay_in_memory(void)
     struct bench b;
     const struct plan_cost *cost;
 
-    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 800 * MIB);
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 1000 * MIB);
     b.job.plan = PLAN_SPLIT;
     CHECK(bench_plan(&b));
     check_sound(&b.plan);
