@@ -65,6 +65,22 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
     return false;
 }
 
+void error_prefix(struct error *err, const char *format, ...)
+{
+    char message[ERROR_TEXT_BYTES];
+    int length;
+    va_list args;
+
+    if (err->code == ERR_NONE)
+        return;
+    memcpy(message, err->message, sizeof message);
+    va_start(args, format);
+    length = vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < sizeof err->message)
+        snprintf(err->message + length, sizeof err->message - (size_t)length, ": %s", message);
+}
+
 void error_note(struct error *err, const char *format, ...)
 {
     va_list args;

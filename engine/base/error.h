@@ -71,6 +71,9 @@ bool error_at(struct error *err, enum error_code code, struct span span, const c
 bool error_sys(struct error *err, int sys_errno, struct span span, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Put "what: " before the message of an error that is there: the caller knows which object it was about. */
+void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Add to an error that is there. Without an error, or past the limits, they do nothing. */
 void error_note(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void error_help(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

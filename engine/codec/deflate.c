@@ -48,9 +48,11 @@ static void deflate_decoder_close(void *state)
     libdeflate_free_decompressor(state);
 }
 
-static bool deflate_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err)
+static bool deflate_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, char *work,
+                                 struct error *err)
 {
     (void)raw_bytes;
+    (void)work;
     *state = libdeflate_alloc_compressor(level_of(c));
     return *state || error_at(err, ERR_FIT, SPAN_NONE, "deflate: no memory for an encoder of level %d", level_of(c));
 }

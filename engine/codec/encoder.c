@@ -29,27 +29,41 @@ static unsigned move_count(const struct codec_chain *c)
     return count;
 }
 
+/* The buffer between compressors comes first in scratch, then each codec's work room. */
+static uint64_t between_bytes(const struct codec_chain *c, uint64_t raw_bytes)
+{
+    return move_count(c) > 1 ? buffer_bytes(chain_encoded_bytes_max(c, c->count, raw_bytes)) : 0;
+}
+
+static uint64_t work_bytes(const struct codec_chain *c, unsigned index, uint64_t raw_bytes)
+{
+    const struct codec_class *class = codec_class_of(&c->codecs[index]);
+    uint64_t bytes = chain_encoded_bytes_max(c, index, raw_bytes);
+
+    return class->encode_work_bytes ? buffer_bytes(class->encode_work_bytes(&c->codecs[index], bytes)) : 0;
+}
+
 void codec_encode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out)
 {
     (void)dtype;
     *out = (struct codec_needs){ .encoded_bytes_max = chain_encoded_bytes_max(c, c->count, raw_bytes) };
-    if (move_count(c) > 1)
-        out->scratch_bytes_least = out->scratch_bytes_useful = out->encoded_bytes_max;
+    out->scratch_bytes_least = between_bytes(c, raw_bytes);
     for (unsigned i = 0; i < c->count; i++) {
         const struct codec_class *class = codec_class_of(&c->codecs[i]);
 
+        out->scratch_bytes_least = size_add_sat(out->scratch_bytes_least, work_bytes(c, i, raw_bytes));
         if (class->encode_library_bytes)
             out->library_bytes = size_add_sat(out->library_bytes, class->encode_library_bytes(&c->codecs[i],
                                               chain_encoded_bytes_max(c, i, raw_bytes)));
     }
+    out->scratch_bytes_useful = out->scratch_bytes_least;
 }
 
-static bool open_codecs(struct encoder *e, struct error *err)
+static bool check_lengths(const struct codec_chain *c, uint64_t raw_bytes, struct error *err)
 {
-    for (unsigned i = 0; i < e->chain.count; i++) {
-        const struct codec *codec = &e->chain.codecs[i];
-        const struct codec_class *class = codec_class_of(codec);
-        uint64_t bytes = chain_encoded_bytes_max(&e->chain, i, e->raw_bytes);
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct codec_class *class = codec_class_of(&c->codecs[i]);
+        uint64_t bytes = chain_encoded_bytes_max(c, i, raw_bytes);
 
         if (bytes > class->raw_bytes_max) {
             error_at(err, ERR_USAGE, SPAN_NONE, "%s cannot encode chunks of more than %llu bytes; these have %llu",
@@ -57,8 +71,22 @@ static bool open_codecs(struct encoder *e, struct error *err)
             error_help(err, "make the chunks smaller, or choose 'zstd'");
             return false;
         }
-        if (class->encoder_open && !class->encoder_open(&e->states[i], codec, bytes, err))
+    }
+    return true;
+}
+
+static bool open_codecs(struct encoder *e, struct error *err)
+{
+    char *work = e->scratch + between_bytes(&e->chain, e->raw_bytes);
+
+    for (unsigned i = 0; i < e->chain.count; i++) {
+        const struct codec *codec = &e->chain.codecs[i];
+        const struct codec_class *class = codec_class_of(codec);
+        uint64_t bytes = chain_encoded_bytes_max(&e->chain, i, e->raw_bytes);
+
+        if (class->encoder_open && !class->encoder_open(&e->states[i], codec, bytes, work, err))
             return false;
+        work += work_bytes(&e->chain, i, e->raw_bytes);
     }
     return true;
 }
@@ -75,7 +103,7 @@ bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype
     e->raw_bytes = raw_bytes;
     e->swap_bytes = c->big_endian ? dtype_swap_bytes(dtype) : 1;
     e->scratch = scratch;
-    if (!open_codecs(e, err))
+    if (!check_lengths(c, raw_bytes, err))
         goto failed;
     codec_encode_needs(c, dtype, raw_bytes, &needs);
     if (scratch_bytes < needs.scratch_bytes_least) {
@@ -84,6 +112,8 @@ bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype
         error_bytes(err, needs.scratch_bytes_least, scratch_bytes);
         goto failed;
     }
+    if (!open_codecs(e, err))
+        goto failed;
     *out = e;
     return true;
 failed:
@@ -110,7 +140,8 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
     if (e->swap_bytes > 1)
         dtype_swap(raw, e->raw_bytes, e->swap_bytes);
     if (e->chain.count == 0) {
-        memcpy(encoded, raw, bytes);
+        if (encoded != raw)
+            memcpy(encoded, raw, bytes);
         *encoded_bytes = bytes;
         return true;
     }

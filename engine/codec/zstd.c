@@ -63,11 +63,13 @@ static bool zstd_decode(void *state, const struct decode_job *job, uint64_t *to_
                     (unsigned long long)job->from_bytes, ZSTD_getErrorName(got));
 }
 
-static bool zstd_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err)
+static bool zstd_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, char *work,
+                              struct error *err)
 {
     ZSTD_CCtx *context = ZSTD_createCCtx();
 
     (void)raw_bytes;
+    (void)work;
     if (!context)
         return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder");
     ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level_of(c));

@@ -1,5 +1,6 @@
 #include "engine/exec/prepare.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -103,6 +104,7 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         run->tile_memory = pool_carve(run->pool, "tile", m->tile_bytes);
     if (!prepare_reads(run, err))
         return false;
+    assert(run->to != &to_segments || m->index_bytes / sizeof(struct index_entry) <= UINT32_MAX);
     if (run->to == &to_segments)
         run->index = pool_carve(run->pool, "segment index", m->index_bytes);
     if (run->from == &from_segments && !prepare_windows(run, err))
