@@ -135,11 +135,11 @@ static void from_source(const struct basis *b, const struct arrangement *a, cons
 
 static void to_target(const struct basis *b, struct work *w)
 {
-    double raw = (double)b->target_chunks * (double)b->target_chunk_bytes;
+    double raw = (double)b->target_chunks_written * (double)b->target_chunk_bytes;
 
     w->write_bytes += raw / b->target_ratio;
     w->core_seconds += chain_seconds(&b->target->codecs, raw, true);
-    w->core_seconds += (double)b->target_chunks * create_core_seconds;
+    w->core_seconds += (double)b->target_chunks_written * create_core_seconds;
 }
 
 /* ---- the whole ---- */
@@ -241,7 +241,7 @@ void cost_of(const struct basis *b, struct arrangement *a)
 
     memset(&a->cost, 0, sizeof a->cost);
     a->cost.decoded_bytes = whole(chunks * (double)b->source_chunk_bytes);
-    a->cost.files = size_add_sat(b->target_chunks, 1);      /* and the metadata */
+    a->cost.files = size_add_sat(b->target_chunks_written, 1);      /* and the metadata */
     if (a->stage_count == 2)
         cost_split(b, a);
     else

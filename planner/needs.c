@@ -27,8 +27,6 @@
 #define WORKER_BYTES (256 * KIB)
 #define RAW_PIECE_BYTES MIB
 #define RAW_PIECE_BYTES_LEAST (64 * KIB)
-/* Raw chunks shorter than this are gathered in a write buffer, longer ones are written from the tile. */
-#define RAW_WRITE_BYTES_LEAST (64 * KIB)
 #define WRITE_RUN_BYTES MIB
 /* The engine's records of a segment and of a window into one, beside the pool; counted with the indexes. */
 #define SEGMENT_BYTES 192
@@ -64,9 +62,17 @@ static double ratio_expected(const struct basis *b)
     return b->source_raw ? 2 : b->source_ratio;
 }
 
+/* What chunks are missing, in every box that they alone cover, is not written. */
+static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
+{
+    if (!b->census->counted || job->output.write_empty_chunks || b->target->fill_undefined)
+        return b->target_chunks;
+    return size_min(b->target_chunks, size_mul_sat(b->census->present,
+                                                   cells_touched_max(&b->source->chunks, &b->target->chunks)));
+}
+
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
-                const struct chunk_census *census, unsigned threads, enum io_backend backend,
-                enum scratch_codec scratch_codec)
+                const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job)
 {
     uint64_t elements = shape_elements(source->chunks.rank, source->chunks.shape);
 
@@ -79,6 +85,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->array_bytes = size_mul_sat(elements, source->dtype.item_bytes);
     b->source_chunks = grid_cells(&source->chunks);
     b->target_chunks = grid_cells(&target->chunks);
+    b->target_chunks_written = chunks_written_max(b, job);
     b->source_chunk_bytes = array_chunk_bytes(source);
     b->target_chunk_bytes = array_chunk_bytes(target);
     b->source_raw = codec_chain_is_raw(&source->codecs);
@@ -95,8 +102,8 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     else if (census->sampled)
         b->present_share = (double)census->sampled_present / (double)census->sampled;
     /* A source that a codec could not shrink will not shrink in scratch either; of a raw one nothing is known. */
-    b->spill = scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
-    if (scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
+    b->spill = job->scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
+    if (job->scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
         b->spill = SPILL_RAW;
     b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, b->source_ratio);
 }
@@ -191,7 +198,8 @@ static void to_chunks(struct stage *s, const struct basis *b, const struct setti
     m->encode_scratch_bytes = between(&b->encode, set->comfort);
     m->library_bytes = size_add_sat(m->library_bytes, size_mul_sat(set->workers, b->encode.library_bytes));
     m->write_bytes = size_align_up(b->encode.encoded_bytes_max, IO_ALIGN);
-    if (b->target_raw && b->target_chunk_bytes >= RAW_WRITE_BYTES_LEAST)
+    /* Raw chunks are written from the tile, but for those that do not begin on a page there. */
+    if (b->target_raw && b->target_chunk_bytes >= TILE_PAGED_PART_BYTES)
         m->write_bytes = 0;
     m->write_slots = set->comfort >= COMFORT_GOOD ? 2 : 1;
     /* Small chunks: more of them on their way hide the cost of opening files. */

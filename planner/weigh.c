@@ -247,32 +247,12 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }
 
-/* The dentries, inodes and dirty metadata that a cgroup is charged for outside our RSS. */
-static uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost)
-{
-    uint64_t files = size_max(b->source_chunks, cost->files);
-
-    return 8 * MIB + size_min(size_mul_sat(2 * KIB, files), 40 * MIB);
-}
-
-static bool check_files(const struct job *job, const struct room *room, const struct plan_cost *cost,
-                        struct error *err)
-{
-    if (cost->files > room->target_free_files) {
-        error_at(err, ERR_FIT, job->output.span, "'%s' would be %s files, and the file system has room for %s more",
-                 job->output.path, COUNT_TEXT(cost->files), COUNT_TEXT(room->target_free_files));
-        error_help(err, "make the chunks larger");
-        return false;
-    }
-    return true;
-}
-
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
     struct weighed weighed[KINDS];
     struct basis b;
 
-    basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job->scratch_codec);
+    basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job);
     for (unsigned i = 0; i < KINDS; i++)
         weigh_one(p, job, room, &b, i, &weighed[i]);
     p->candidate_count = KINDS;
@@ -286,5 +266,6 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         table_fill(&p->memory[i], &b, &weighed[p->chosen].best, i, &weighed[p->chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
-    return check_files(job, room, &p->candidates[p->chosen].cost, err);
+    warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
+    return check_files(&p->target, job, room, &p->candidates[p->chosen].cost, err);
 }
