@@ -178,13 +178,23 @@ static const struct shape_choice *front_best(const struct shape_choice *front, c
     return best;
 }
 
+/* What one whole part takes in a tile. */
+static uint64_t part_stride_bytes(const struct grid *unit, uint32_t item_bytes)
+{
+    struct box one = { .start = { 0 } };
+
+    for (unsigned i = 0; i < unit->rank; i++)
+        one.length[i] = 1;
+    return tile_bytes(TILE_WHOLE, item_bytes, unit, &one);
+}
+
 bool box_best(const struct grid *unit, enum tile_layout layout, uint32_t item_bytes, const uint64_t *other,
               uint64_t bytes_max, uint64_t *box)
 {
     struct shape_choice fronts[2][STEPS];
     struct axis_options options[RANK_MAX];
     const struct shape_choice *best;
-    uint64_t part_bytes = size_align_up(size_mul_sat(shape_elements(unit->rank, unit->cell), item_bytes), IO_ALIGN);
+    uint64_t part_bytes = part_stride_bytes(unit, item_bytes);
     double memory_max = (double)bytes_max / (double)(layout == TILE_WHOLE ? part_bytes : item_bytes);
     unsigned now = 0;
 

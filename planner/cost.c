@@ -17,8 +17,8 @@
 
 /* ---- the measured constants ---- */
 
-static const double read_bytes_per_second = 1.3e9;
-static const double write_bytes_per_second = 2.0e9;
+static const double read_bytes_per_second = 1.1e9;
+static const double write_bytes_per_second = 1.3e9;
 static const double request_device_seconds = 20e-6;     /* one random read more, at depth 16 */
 static const double request_core_seconds = 5e-6;
 static const double open_core_seconds = 20e-6;          /* open, fstat, close of a source file */
@@ -135,11 +135,11 @@ static void from_source(const struct basis *b, const struct arrangement *a, cons
 
 static void to_target(const struct basis *b, struct work *w)
 {
-    double raw = (double)b->target_chunks * (double)b->target_chunk_bytes;
+    double raw = (double)b->target_chunks_written * (double)b->target_chunk_bytes;
 
     w->write_bytes += raw / b->target_ratio;
     w->core_seconds += chain_seconds(&b->target->codecs, raw, true);
-    w->core_seconds += (double)b->target_chunks * create_core_seconds;
+    w->core_seconds += (double)b->target_chunks_written * create_core_seconds;
 }
 
 /* ---- the whole ---- */
@@ -158,45 +158,80 @@ static void cost_direct(const struct basis *b, struct arrangement *a)
 }
 
 /* Chunks that are not there cost nearly no scratch when it is compressed. */
-static double spill_bytes(const struct basis *b, double ratio)
+double segment_bytes_expected(const struct basis *b)
 {
     double raw = (double)b->array_bytes;
 
     if (b->spill == SPILL_RAW)
         return raw;
-    return raw * b->present_share / ratio + raw * (1 - b->present_share) / 200;
+    return raw * b->present_share / b->spill_ratio + raw * (1 - b->present_share) / 200;
+}
+
+/* How much more than expected is allowed for: a sample is a sample. */
+static double margin(const struct basis *b, bool surely)
+{
+    return b->spill == SPILL_RAW ? 1 : surely ? 1.2 : 1.1;
+}
+
+uint64_t kept_bytes_for_all(const struct basis *b, bool surely)
+{
+    /* A thirty-second more for indexes and padding. */
+    return size_align_up(whole(margin(b, surely) * segment_bytes_expected(b) * 33 / 32 + 4 * (double)MIB), IO_ALIGN);
+}
+
+/* The index of each segment. */
+static double indexes_bytes(const struct basis *b, const struct arrangement *a)
+{
+    const struct stage *split = &a->stages[0], *merge = &a->stages[1];
+
+    return (double)grid_cells(&split->tasks) *
+           (double)split_index_bytes(&split->tasks, &merge->tasks, b->source->dtype.item_bytes,
+                                     a->setting.block_bytes);
+}
+
+/* Each write is filled up to IO_ALIGN: half of it on the mean, all of it at the end of a segment. */
+static double padding_bytes(const struct basis *b, const struct arrangement *a)
+{
+    const struct stage *split = &a->stages[0];
+
+    return segment_bytes_expected(b) / (double)size_max(IO_ALIGN, split->memory.write_bytes) * IO_ALIGN / 2 +
+           (double)grid_cells(&split->tasks) * split->workers * IO_ALIGN;
+}
+
+uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a)
+{
+    return size_align_up(whole(margin(b, true) * segment_bytes_expected(b) + indexes_bytes(b, a) +
+                               padding_bytes(b, a)), IO_ALIGN);
 }
 
 static void cost_split(const struct basis *b, struct arrangement *a)
 {
     const struct stage *split = &a->stages[0], *merge = &a->stages[1];
     struct work first = { 0 }, second = { 0 };
-    double raw = (double)b->array_bytes, spilled = spill_bytes(b, b->spill_ratio);
+    double raw = (double)b->array_bytes, segments = segment_bytes_expected(b) + indexes_bytes(b, a);
     double blocks = fmax(a->extents, raw / (double)a->setting.block_bytes);
+    double on_disk = fmax(0, 1 - (double)a->setting.kept_bytes / fmax(1, segments + padding_bytes(b, a)));
+    double kept_seconds = segments * (1 - on_disk) / memcpy_bytes_per_second;
     bool lz4 = b->spill == SPILL_LZ4;
-    double segments = (double)grid_cells(&split->tasks), buckets = (double)size_max(1, grid_cells(&merge->tasks));
-    double indexes = segments * (double)split_index_bytes(&split->tasks, &merge->tasks, b->source->dtype.item_bytes,
-                                                          a->setting.block_bytes);
-    /* Each write is filled up to IO_ALIGN: half of it on the mean, all of it at the end of a segment. */
-    double padding = spilled / (double)size_max(IO_ALIGN, split->memory.write_bytes) * IO_ALIGN / 2 +
-                     segments * split->workers * IO_ALIGN;
 
     from_source(b, a, split, &first);
-    first.write_bytes += spilled + indexes;
-    first.core_seconds += raw / (lz4 ? spill_lz4_encode : spill_raw) + blocks * request_core_seconds;
+    first.write_bytes += segments * on_disk;
+    first.core_seconds += raw / (lz4 ? spill_lz4_encode : spill_raw) + blocks * request_core_seconds + kept_seconds;
 
-    second.read_bytes = spilled + indexes;
-    second.requests = blocks;
-    second.ahead_bytes = spilled / buckets;
+    second.read_bytes = segments * on_disk;
+    second.requests = blocks * on_disk;
+    second.ahead_bytes = segments * on_disk / (double)size_max(1, grid_cells(&merge->tasks));
     second.core_seconds = raw / (lz4 ? spill_lz4_decode : spill_raw) + blocks * request_core_seconds +
                           raw / scatter_rate(run_bytes(b->target, split->tasks.cell, b->target->chunks.cell));
     to_target(b, &second);
 
     a->cost.read_bytes = whole(first.read_bytes);
-    a->cost.spill_write_bytes = a->cost.spill_read_bytes = whole(spilled + indexes);
+    a->cost.segment_bytes = whole(segments);
+    a->cost.spill_write_bytes = a->cost.spill_read_bytes = whole(segments * on_disk);
+    a->cost.kept_bytes = a->cost.segment_bytes - a->cost.spill_write_bytes;
     a->cost.write_bytes = whole(second.write_bytes);
-    /* A fifth more than expected: a sample is a sample. */
-    a->cost.scratch_bytes = size_align_up(whole((lz4 ? 1.2 : 1.0) * spilled + indexes + padding), IO_ALIGN);
+    a->cost.scratch_bytes = segments_room_bytes(b, a);
+    a->cost.scratch_bytes -= size_min(a->cost.scratch_bytes, a->setting.kept_bytes);
     a->cost.seconds = startup_seconds + stage_seconds(b, split, &first) + stage_seconds(b, merge, &second);
 }
 
@@ -206,7 +241,7 @@ void cost_of(const struct basis *b, struct arrangement *a)
 
     memset(&a->cost, 0, sizeof a->cost);
     a->cost.decoded_bytes = whole(chunks * (double)b->source_chunk_bytes);
-    a->cost.files = size_add_sat(b->target_chunks, 1);      /* and the metadata */
+    a->cost.files = size_add_sat(b->target_chunks_written, 1);      /* and the metadata */
     if (a->stage_count == 2)
         cost_split(b, a);
     else

@@ -115,7 +115,7 @@ static void add_limits(const struct plan *p, struct text *out)
     text_addf(out, "          kernel, outside RSS: up to %s more in a cgroup\n", SIZE_TEXT(p->kernel_bytes));
     text_addf(out, "threads   %u, %s; io %s%s%s\n", p->graph.threads, p->threads_from,
               io_backend_name(p->io.backend), p->io.why[0] ? ": " : "", p->io.why);
-    if (p->graph.stage_count > 1)
+    if (p->candidates[p->chosen].cost.scratch_bytes)
         text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(p->candidates[p->chosen].cost.scratch_bytes),
                   p->scratch_path, p->scratch_from);
     else
@@ -127,6 +127,8 @@ static void add_cost(const struct plan *p, struct text *out)
     const struct plan_cost *c = &p->candidates[p->chosen].cost;
 
     text_addf(out, "\nread      %s, decoded to %s\n", SIZE_TEXT(c->read_bytes), SIZE_TEXT(c->decoded_bytes));
+    if (c->kept_bytes)
+        text_addf(out, "segments  %s of %s kept in memory\n", SIZE_TEXT(c->kept_bytes), SIZE_TEXT(c->segment_bytes));
     if (c->spill_write_bytes)
         text_addf(out, "spilled   %s, and read back\n", SIZE_TEXT(c->spill_write_bytes));
     text_addf(out, "written   %s in %s files\n", SIZE_TEXT(c->write_bytes), COUNT_TEXT(c->files));

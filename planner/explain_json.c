@@ -126,6 +126,8 @@ static void add_cost(struct text *out, bool *first, const struct plan_cost *c)
 {
     add_number(out, first, "read_bytes", c->read_bytes);
     add_number(out, first, "decoded_bytes", c->decoded_bytes);
+    add_number(out, first, "segment_bytes", c->segment_bytes);
+    add_number(out, first, "kept_bytes", c->kept_bytes);
     add_number(out, first, "spill_write_bytes", c->spill_write_bytes);
     add_number(out, first, "spill_read_bytes", c->spill_read_bytes);
     add_number(out, first, "write_bytes", c->write_bytes);
@@ -197,6 +199,7 @@ void plan_explain_json(const struct plan *p, struct text *out)
     add_string(out, &first, "io_why", p->io.why[0] ? p->io.why : NULL);
     add_string(out, &first, "scratch_path", g->stage_count > 1 ? p->scratch_path : NULL);
     add_string(out, &first, "scratch_from", g->stage_count > 1 ? p->scratch_from : NULL);
+    add_number(out, &first, "segment_memory_bytes", g->scratch.memory_bytes);
     add_cost(out, &first, &p->candidates[p->chosen].cost);
     add_candidates(out, &first, p);
     add_warnings(out, &first, p);

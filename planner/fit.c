@@ -1,8 +1,9 @@
 /* fit.c - the quickest arrangement that fits a budget, and the least budget that any fits in.
  *
- * A setting says how many workers there are, how comfortable the stages are apart from their tiles, and how long a
- * block of scratch is. There are few of them, so all are tried and the cost model picks; where the first, most
- * comfortable one already makes long extents, nothing can be gained and the search ends there.
+ * A setting says how many workers there are, how comfortable the stages are apart from their tiles, how long a
+ * block of scratch is, and how much memory is for segments that need not be written. There are few of them, so all
+ * are tried and the cost model picks; where the first, most comfortable one already makes long extents, nothing can
+ * be gained with less comfort, and where it keeps all segments in memory, nothing at all.
  */
 #include "planner/planner.h"
 
@@ -16,6 +17,9 @@
 #define MEMORY_BYTES_MAX ((uint64_t)1 << 60)
 
 static const uint64_t block_bytes_offered[] = { 512 * KIB, 128 * KIB, 64 * KIB };
+/* Memory above the minimum is offered to segments in quarters. */
+enum { KEPT_STEPS = 4 };
+#define KEPT_RELUCTANCE 1.08
 enum { BLOCKS_OFFERED = sizeof block_bytes_offered / sizeof block_bytes_offered[0] };
 
 static unsigned blocks_offered(enum plan_kind kind) { return kind == KIND_SPLIT ? BLOCKS_OFFERED : 1; }
@@ -36,42 +40,87 @@ static bool is_ample(const struct basis *b, const struct arrangement *a)
                                : a->decode_factor <= 1.001;
 }
 
-/* With `workers`: true if nothing better is to be found with fewer. */
-static bool try_workers(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, unsigned workers,
-                        struct arrangement *best, bool *found)
+/* The best so far. */
+struct search {
+    enum plan_kind kind;
+    const struct basis *b;
+    const struct limits *limits;
+    struct arrangement *best;
+    bool found;
+};
+
+/* Keeping a part of the segments makes the boxes smaller, and more of them: it must be worth that. */
+static double seconds_of(const struct arrangement *a)
+{
+    return a->cost.seconds * (a->cost.kept_bytes && a->cost.spill_write_bytes ? KEPT_RELUCTANCE : 1);
+}
+
+/* With `workers` and so much of the segments in memory: true if less comfort or fewer workers gain nothing. */
+static bool try_comforts(struct search *search, unsigned workers, uint64_t kept_bytes)
 {
     struct arrangement a;
 
-    for (unsigned block = 0; block < blocks_offered(kind); block++)
+    for (unsigned block = 0; block < blocks_offered(search->kind); block++)
         for (int comfort = COMFORT_USEFUL; comfort >= COMFORT_LEAST; comfort--) {
-            struct setting set = { workers, (enum comfort)comfort, block_bytes_offered[block] };
+            struct setting set = { workers, (enum comfort)comfort, block_bytes_offered[block], kept_bytes };
 
-            if (!arrange(kind, b, &set, memory_bytes, &a))
+            if (!arrange(search->kind, search->b, &set, search->limits->memory_bytes, &a) ||
+                a.cost.scratch_bytes > search->limits->scratch_bytes)
                 continue;
-            if (!*found || a.cost.seconds < best->cost.seconds)
-                *best = a;
-            *found = true;
-            if (comfort == COMFORT_USEFUL && block == 0 && is_ample(b, &a))
+            if (!search->found || seconds_of(&a) < seconds_of(search->best))
+                *search->best = a;
+            search->found = true;
+            if (comfort == COMFORT_USEFUL && block == 0 && is_ample(search->b, &a))
                 return true;
         }
     return false;
 }
 
-bool fit_best(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out)
+/* Amounts of memory for segments that are worth a try, the largest first. */
+static unsigned kept_offered(const struct search *search, uint64_t *kept)
 {
-    bool found = false;
+    uint64_t surely = kept_bytes_for_all(search->b, true), likely = kept_bytes_for_all(search->b, false);
+    uint64_t above = search->limits->memory_bytes - search->limits->least_bytes;
+    unsigned count = 0;
 
-    for (unsigned workers = workers_useful(b); workers >= 1; workers = workers > 4 ? workers / 2 : workers - 1)
-        if (try_workers(kind, b, memory_bytes, workers, out, &found))
+    if (search->kind == KIND_SPLIT) {
+        if (surely < above)
+            kept[count++] = surely;
+        if (likely < above && likely < surely)
+            kept[count++] = likely;
+        for (unsigned quarters = KEPT_STEPS - 1; quarters >= 1; quarters--)
+            if (size_align_down(above / KEPT_STEPS * quarters, IO_ALIGN) < likely)
+                kept[count++] = size_align_down(above / KEPT_STEPS * quarters, IO_ALIGN);
+    }
+    kept[count++] = 0;
+    return count;
+}
+
+bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out)
+{
+    struct search search = { .kind = kind, .b = b, .limits = limits, .best = out };
+    uint64_t kept[KEPT_STEPS + 2];
+    unsigned kept_count = kept_offered(&search, kept);
+
+    for (unsigned workers = workers_useful(b); workers >= 1; workers = workers > 4 ? workers / 2 : workers - 1) {
+        bool ample = false;
+
+        for (unsigned i = 0; i < kept_count; i++) {
+            ample = try_comforts(&search, workers, kept[i]) || ample;
+            if (ample && search.best->cost.spill_write_bytes == 0)
+                return true;
+        }
+        if (ample)
             break;
-    return found;
+    }
+    return search.found;
 }
 
 /* One worker with the least of everything. */
 static bool fit_least(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out)
 {
     for (unsigned block = blocks_offered(kind); block-- > 0; ) {
-        struct setting set = { 1, COMFORT_LEAST, block_bytes_offered[block] };
+        struct setting set = { 1, COMFORT_LEAST, block_bytes_offered[block], 0 };
 
         if (arrange(kind, b, &set, memory_bytes, out))
             return true;

@@ -107,6 +107,8 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
     line_add(t, n->write, writes(s), writes(l),
              size_mul_sat(2 * b->threads, size_align_up(s->memory.write_bytes, IO_ALIGN)));
     line_add(t, n->index, one(s->memory.index_bytes), one(l->memory.index_bytes), 0);
+    line_add(t, "segments kept in memory", one(a->setting.kept_bytes), one(0),
+             a->stage_count == 2 ? segments_room_bytes(b, a) : 0);
 }
 
 uint64_t table_chosen_bytes(const struct memory_table *t)

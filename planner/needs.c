@@ -4,7 +4,8 @@
  *
  *     budget >= program + tables + workers * (stack, ring)             outside the pool
  *             + codec libraries of the hungriest stage
- *             + pool: the hungriest stage's tile + reads + index + workers * (scratch + write buffers)
+ *             + pool: segments kept in memory
+ *                     + the hungriest stage's tile + reads + index + workers * (scratch + write buffers)
  *
  * A stage first gets all but its tile by the setting's comfort; the tile takes what is left, because extents grow
  * with the product of slab and bucket. Indexes depend on the boxes and the boxes on what indexes leave, so that
@@ -26,8 +27,6 @@
 #define WORKER_BYTES (256 * KIB)
 #define RAW_PIECE_BYTES MIB
 #define RAW_PIECE_BYTES_LEAST (64 * KIB)
-/* Raw chunks shorter than this are gathered in a write buffer, longer ones are written from the tile. */
-#define RAW_WRITE_BYTES_LEAST (64 * KIB)
 #define WRITE_RUN_BYTES MIB
 /* The engine's records of a segment and of a window into one, beside the pool; counted with the indexes. */
 #define SEGMENT_BYTES 192
@@ -63,9 +62,17 @@ static double ratio_expected(const struct basis *b)
     return b->source_raw ? 2 : b->source_ratio;
 }
 
+/* What chunks are missing, in every box that they alone cover, is not written. */
+static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
+{
+    if (!b->census->counted || job->output.write_empty_chunks || b->target->fill_undefined)
+        return b->target_chunks;
+    return size_min(b->target_chunks, size_mul_sat(b->census->present,
+                                                   cells_touched_max(&b->source->chunks, &b->target->chunks)));
+}
+
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
-                const struct chunk_census *census, unsigned threads, enum io_backend backend,
-                enum scratch_codec scratch_codec)
+                const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job)
 {
     uint64_t elements = shape_elements(source->chunks.rank, source->chunks.shape);
 
@@ -78,6 +85,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->array_bytes = size_mul_sat(elements, source->dtype.item_bytes);
     b->source_chunks = grid_cells(&source->chunks);
     b->target_chunks = grid_cells(&target->chunks);
+    b->target_chunks_written = chunks_written_max(b, job);
     b->source_chunk_bytes = array_chunk_bytes(source);
     b->target_chunk_bytes = array_chunk_bytes(target);
     b->source_raw = codec_chain_is_raw(&source->codecs);
@@ -94,8 +102,8 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     else if (census->sampled)
         b->present_share = (double)census->sampled_present / (double)census->sampled;
     /* A source that a codec could not shrink will not shrink in scratch either; of a raw one nothing is known. */
-    b->spill = scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
-    if (scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
+    b->spill = job->scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
+    if (job->scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
         b->spill = SPILL_RAW;
     b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, b->source_ratio);
 }
@@ -160,11 +168,14 @@ static void from_chunks(struct stage *s, const struct basis *b, const struct set
 static void from_segments(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
 {
     struct stage_memory *m = &s->memory;
+    double on_disk;
 
     s->source = FROM_SEGMENTS;
     m->piece_bytes_max = piece_with_ends(spill_encoded_bytes_max(set->block_bytes));
     m->decode_scratch_bytes = size_align_up(spill_scratch_bytes(set->block_bytes), IO_ALIGN);
-    reads_set(s, set->comfort, b->spill_ratio, 2 * (double)b->array_bytes + (double)MIB, pool_bytes);
+    /* What is kept in memory is not read. */
+    on_disk = fmax(0, 1 - (double)set->kept_bytes / (double)kept_bytes_for_all(b, false));
+    reads_set(s, set->comfort, b->spill_ratio, on_disk * (2 * (double)b->array_bytes + (double)MIB), pool_bytes);
 }
 
 static void to_segments(struct stage *s, const struct setting *set)
@@ -187,7 +198,8 @@ static void to_chunks(struct stage *s, const struct basis *b, const struct setti
     m->encode_scratch_bytes = between(&b->encode, set->comfort);
     m->library_bytes = size_add_sat(m->library_bytes, size_mul_sat(set->workers, b->encode.library_bytes));
     m->write_bytes = size_align_up(b->encode.encoded_bytes_max, IO_ALIGN);
-    if (b->target_raw && b->target_chunk_bytes >= RAW_WRITE_BYTES_LEAST)
+    /* Raw chunks are written from the tile, but for those that do not begin on a page there. */
+    if (b->target_raw && b->target_chunk_bytes >= TILE_PAGED_PART_BYTES)
         m->write_bytes = 0;
     m->write_slots = set->comfort >= COMFORT_GOOD ? 2 : 1;
     /* Small chunks: more of them on their way hide the cost of opening files. */
@@ -211,7 +223,7 @@ static bool pool_room(enum plan_kind kind, const struct basis *b, const struct s
                                                       ? size_max(b->decode.library_bytes, b->encode.library_bytes)
                                                       : size_add_sat(b->decode.library_bytes,
                                                                      b->encode.library_bytes));
-    taken = size_add_sat(a->outside_bytes, a->library_bytes);
+    taken = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), set->kept_bytes);
     if (taken >= memory_bytes)
         return false;
     *pool_bytes = size_align_down(memory_bytes - taken, IO_ALIGN);
@@ -238,19 +250,33 @@ static void spend_rest_on_reads(struct stage *s, const struct basis *b, uint64_t
         s->memory.reads_bytes += size_align_down(size_min(pool_bytes - taken, useful - s->memory.reads_bytes), IO_ALIGN);
 }
 
+/* Segments may be longer than expected: what the boxes leave is for them first. */
+static void keep_more(struct arrangement *a, const struct basis *b, uint64_t room_bytes)
+{
+    uint64_t useful = size_min(room_bytes, segments_room_bytes(b, a));
+
+    a->setting.kept_bytes = size_max(a->setting.kept_bytes, size_align_down(useful, IO_ALIGN));
+}
+
 static bool arrangement_end(struct arrangement *a, const struct basis *b, uint64_t memory_bytes)
 {
-    uint64_t libraries = 0, rest;
+    uint64_t libraries = 0, rest, stages_bytes = 0;
 
-    for (unsigned i = 0; i < a->stage_count; i++)
+    for (unsigned i = 0; i < a->stage_count; i++) {
         libraries = size_max(libraries, a->stages[i].memory.library_bytes);
+        stages_bytes = size_max(stages_bytes, stage_pool_bytes(&a->stages[i]));
+    }
     rest = size_add_sat(a->outside_bytes, libraries);
     rest = size_align_down(memory_bytes - size_min(memory_bytes, rest), IO_ALIGN);
-    a->pool_bytes = 0;
+    if (a->setting.kept_bytes)
+        keep_more(a, b, rest - size_min(rest, stages_bytes));
+    rest -= size_min(rest, a->setting.kept_bytes);
+    stages_bytes = 0;
     for (unsigned i = 0; i < a->stage_count; i++) {
         spend_rest_on_reads(&a->stages[i], b, rest);
-        a->pool_bytes = size_max(a->pool_bytes, stage_pool_bytes(&a->stages[i]));
+        stages_bytes = size_max(stages_bytes, stage_pool_bytes(&a->stages[i]));
     }
+    a->pool_bytes = size_add_sat(stages_bytes, a->setting.kept_bytes);
     a->library_bytes = libraries;
     a->total_bytes = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), a->pool_bytes);
     return a->total_bytes <= memory_bytes;

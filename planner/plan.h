@@ -29,7 +29,11 @@ struct memory_table {
 
 /* What a plan will cost, as predicted. */
 struct plan_cost {
-    uint64_t read_bytes, decoded_bytes, spill_write_bytes, spill_read_bytes, write_bytes, scratch_bytes, files;
+    uint64_t read_bytes, decoded_bytes, write_bytes, files;
+    uint64_t segment_bytes;         /* encoded, with indexes: kept in memory, or in the scratch file */
+    uint64_t kept_bytes;            /* of segment_bytes, in memory */
+    uint64_t spill_write_bytes, spill_read_bytes;       /* the rest of them */
+    uint64_t scratch_bytes;         /* room for the scratch file, also if segments are longer than expected */
     double seconds;
 };
 

@@ -7,6 +7,7 @@
  *   cost.c            stages       -> bytes, files, seconds
  *   fit.c             a budget     -> the best setting; the exact minimum
  *   weigh.c           plans        -> the one chosen, or a refusal
+ *   files.c           its files    -> a warning, a refusal, the kernel's memory
  *   memory_table.c    stages       -> named lines
  *
  * Everything from boxes.c on is arithmetic on struct basis: no files, no clocks, so tests make one by hand.
@@ -31,6 +32,7 @@ struct basis {
     /* derived by basis_init */
     uint64_t array_bytes;           /* elements that exist, raw */
     uint64_t source_chunks, target_chunks;
+    uint64_t target_chunks_written; /* at most: those that are all fill value stay away */
     uint64_t source_chunk_bytes, target_chunk_bytes;
     bool source_raw, target_raw;    /* no codec */
     struct codec_needs decode, encode;
@@ -40,8 +42,7 @@ struct basis {
     double present_share;           /* of the source's chunks */
 };
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
-                const struct chunk_census *census, unsigned threads, enum io_backend backend,
-                enum scratch_codec scratch_codec);
+                const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job);
 
 /* ---- boxes.c ---- */
 
@@ -68,6 +69,7 @@ struct setting {
     unsigned workers;
     enum comfort comfort;
     uint64_t block_bytes;           /* of scratch */
+    uint64_t kept_bytes;            /* room in the pool for the first segments; a multiple of IO_ALIGN */
 };
 
 /* A plan with numbers. */
@@ -79,7 +81,7 @@ struct arrangement {
     double decode_factor;           /* source bytes decoded / source bytes */
     uint64_t outside_bytes;         /* program, stacks, rings, tables */
     uint64_t library_bytes;         /* the most of any stage */
-    uint64_t pool_bytes;            /* the most of any stage */
+    uint64_t pool_bytes;            /* the most of any stage, and setting.kept_bytes */
     uint64_t total_bytes;           /* the three together */
     struct plan_cost cost;          /* by cost.c */
 };
@@ -108,11 +110,23 @@ double extent_disk_bytes(const struct basis *b, double extents);
 /* ---- cost.c ---- */
 
 void cost_of(const struct basis *b, struct arrangement *a);
+/* Segments as expected, encoded, without their indexes and padding. */
+double segment_bytes_expected(const struct basis *b);
+/* Memory that keeps all segments: as they are expected with a tenth more, and (`surely`) with a fifth more. */
+uint64_t kept_bytes_for_all(const struct basis *b, bool surely);
+/* What all segments of an arrangement take with indexes and padding, a fifth longer than expected. */
+uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a);
 
 /* ---- fit.c ---- */
 
-/* The quickest arrangement within `memory_bytes`. */
-bool fit_best(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out);
+/* What an arrangement must fit in. */
+struct limits {
+    uint64_t memory_bytes;
+    uint64_t least_bytes;           /* the plan's minimum: what is above it may keep segments */
+    uint64_t scratch_bytes;         /* of the file; UINT64_MAX: as many as it takes */
+};
+/* The quickest arrangement within the limits. */
+bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out);
 /* The least memory, exact to MEMORY_STEP_BYTES, and the arrangement that runs in it. UINT64_MAX: none does. */
 enum { MEMORY_STEP_BYTES = 4096 };
 uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out);
@@ -124,14 +138,24 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
                 const struct arrangement *least);
 uint64_t table_chosen_bytes(const struct memory_table *t);
 
-/* ---- weigh.c ---- */
-
 /* What the file systems offer. Zeroes but UINT64_MAX for what is not known. */
 struct room {
     uint64_t scratch_free_bytes;
     bool scratch_is_memory;         /* tmpfs */
     uint64_t target_free_files;
 };
+
+/* ---- files.c ---- */
+
+/* "kernel, outside RSS": of all that is opened and made. */
+uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost);
+/* Says how many files there will be, if they are many, and the shards that would make them few. */
+void warn_of_files(const struct array_meta *target, const struct plan_cost *cost, struct text *warnings);
+/* Refuses more files than the file system has inodes for; need_bytes and have_bytes of the error count files. */
+bool check_files(const struct array_meta *target, const struct job *job, const struct room *room,
+                 const struct plan_cost *cost, struct error *err);
+
+/* ---- weigh.c ---- */
 
 /* From p->source, target, census, memory_bytes, graph.threads, io and scratch_path to everything else in the plan. */
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err);

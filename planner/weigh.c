@@ -86,21 +86,23 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
                       unsigned i, struct weighed *w)
 {
     struct plan_candidate *c = &p->candidates[i];
-    uint64_t memory_bytes = p->memory_bytes;
+    struct limits limits;
 
     memset(c, 0, sizeof *c);
     memset(w, 0, sizeof *w);
     c->name = kinds[i].name;
     c->need_bytes = fit_minimum(kinds[i].kind, b, &w->least);
     w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
-    c->fits = c->need_bytes <= memory_bytes && fit_best(kinds[i].kind, b, memory_bytes, &w->best);
-    /* Scratch in a tmpfs is memory too: leave it its share. */
-    if (c->fits && kinds[i].kind == KIND_SPLIT && room->scratch_is_memory) {
-        uint64_t scratch_bytes = w->best.cost.scratch_bytes;
-        struct arrangement smaller;
-
-        if (scratch_bytes < memory_bytes && fit_best(kinds[i].kind, b, memory_bytes - scratch_bytes, &smaller))
-            w->best = smaller;
+    limits = (struct limits){
+        .memory_bytes = p->memory_bytes, .least_bytes = c->need_bytes,
+        /* A file in a tmpfs is memory too: nothing is gained by making one. */
+        .scratch_bytes = room->scratch_is_memory
+                             ? 0 : size_min(scratch_limit_bytes(job, room), room->scratch_free_bytes),
+    };
+    c->fits = c->need_bytes <= p->memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
+    if (!c->fits && c->need_bytes <= p->memory_bytes) {     /* scratch_check says by how much */
+        limits.scratch_bytes = UINT64_MAX;
+        c->fits = fit_best(kinds[i].kind, b, &limits, &w->best);
     }
     if (c->fits)
         c->cost = w->best.cost;
@@ -236,6 +238,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     if (a->stage_count < 2)
         return;
     g->scratch.block_bytes = a->setting.block_bytes;
+    g->scratch.memory_bytes = a->setting.kept_bytes;
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;
@@ -244,32 +247,12 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }
 
-/* The dentries, inodes and dirty metadata that a cgroup is charged for outside our RSS. */
-static uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost)
-{
-    uint64_t files = size_max(b->source_chunks, cost->files);
-
-    return 8 * MIB + size_min(size_mul_sat(2 * KIB, files), 40 * MIB);
-}
-
-static bool check_files(const struct job *job, const struct room *room, const struct plan_cost *cost,
-                        struct error *err)
-{
-    if (cost->files > room->target_free_files) {
-        error_at(err, ERR_FIT, job->output.span, "'%s' would be %s files, and the file system has room for %s more",
-                 job->output.path, COUNT_TEXT(cost->files), COUNT_TEXT(room->target_free_files));
-        error_help(err, "make the chunks larger");
-        return false;
-    }
-    return true;
-}
-
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
     struct weighed weighed[KINDS];
     struct basis b;
 
-    basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job->scratch_codec);
+    basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job);
     for (unsigned i = 0; i < KINDS; i++)
         weigh_one(p, job, room, &b, i, &weighed[i]);
     p->candidate_count = KINDS;
@@ -283,5 +266,6 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         table_fill(&p->memory[i], &b, &weighed[p->chosen].best, i, &weighed[p->chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
-    return check_files(job, room, &p->candidates[p->chosen].cost, err);
+    warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
+    return check_files(&p->target, job, room, &p->candidates[p->chosen].cost, err);
 }

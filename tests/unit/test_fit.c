@@ -163,6 +163,16 @@ static void test_fit__the_last_box_is_no_sliver(void)
     CHECK_EQUAL(slab[0], 51);
 }
 
+/* Small chunks lie on lines of 64 bytes, not on pages: 4 MiB hold 65,536 of them. */
+static void test_fit__small_chunks_are_packed(void)
+{
+    struct grid source = GRID(2, L(1024, 65536), L(1, 65536)), target = GRID(2, L(1024, 65536), L(16, 1));
+    uint64_t box[RANK_MAX];
+
+    CHECK(box_best(&target, TILE_WHOLE, 4, source.cell, 4 * MIB, box));
+    CHECK_EQUAL(box[0] / 16 * box[1], 65536);
+}
+
 static void test_fit__one_cell_that_does_not_fit_is_said(void)
 {
     struct grid source = GRID(2, L(100, 1000), L(10, 1000)), target = GRID(2, L(100, 1000), L(100, 10));
@@ -170,8 +180,8 @@ static void test_fit__one_cell_that_does_not_fit_is_said(void)
 
     CHECK(!box_pair_best(&source, &target, 4, 39999, 1 << 20, slab, bucket));
     CHECK(box_pair_best(&source, &target, 4, 40000, 1 << 20, slab, bucket));
-    CHECK(!box_pair_best(&source, &target, 4, 40000, 4095, slab, bucket));
-    CHECK(box_pair_best(&source, &target, 4, 40000, 4096, slab, bucket));
+    CHECK(!box_pair_best(&source, &target, 4, 40000, 4031, slab, bucket));
+    CHECK(box_pair_best(&source, &target, 4, 40000, 4032, slab, bucket));
 }
 
 static void test_fit__a_scan_needs_one_chunk_and_says_how_much(void)
@@ -207,6 +217,7 @@ int main(void)
     RUN(test_fit__squares_to_columns);
     RUN(test_fit__misaligned_lengths_touch_few);
     RUN(test_fit__the_last_box_is_no_sliver);
+    RUN(test_fit__small_chunks_are_packed);
     RUN(test_fit__one_cell_that_does_not_fit_is_said);
     RUN(test_fit__a_scan_needs_one_chunk_and_says_how_much);
     return test_summary();
