@@ -16,8 +16,9 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
         pipeline_emit(s->pipeline, &file);
         text_add(out, "{\"schema\": 1, \"ok\": true, ");
         answer_json_text(out, "plan", plan->candidates[plan->chosen].name);
-        answer_json_text(out, "warnings", plan->warnings.length ? plan->warnings.chars : NULL);
-        text_addf(out, "\"minimum_bytes\": %llu, \"memory_bytes\": %llu, \"pipeline\": ",
+        text_add(out, "\"warnings\": ");
+        text_add_json_lines(out, plan->warnings.chars);
+        text_addf(out, ", \"minimum_bytes\": %llu, \"memory_bytes\": %llu, \"pipeline\": ",
                   (unsigned long long)plan->minimum_bytes, (unsigned long long)plan->memory_bytes);
         text_add_json_string(out, file.chars);
         text_add(out, "}\n");
@@ -160,7 +161,7 @@ static bool print_findings(const struct array_file *a, const struct findings *f,
                (unsigned long long)f->damaged, (unsigned long long)f->missing, f->damaged_list.chars,
                f->missing_list.chars);
     else
-        printf("%s chunks: %s damaged, %s missing\n", COUNT_TEXT(a->census.chunks), COUNT_TEXT(f->damaged),
+        printf("%s: %s damaged, %s missing\n", COUNTED_TEXT(a->census.chunks, "chunk"), COUNT_TEXT(f->damaged),
                COUNT_TEXT(f->missing));
     return answer_flush(err);
 }

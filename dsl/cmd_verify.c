@@ -192,8 +192,8 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
     } else if (reason[0]) {
         text_addf(out, "different: %s\n", reason);
     } else {
-        text_addf(out, "different: %s of %s boxes of the array; the first difference is at ",
-                  COUNT_TEXT(c->boxes_differ), COUNT_TEXT(c->boxes));
+        text_addf(out, "different: %s of %s of the array; the first difference is at ",
+                  COUNT_TEXT(c->boxes_differ), COUNTED_TEXT(c->boxes, "part"));
         add_place(c, out);
         add_names(c, out);
         text_add(out, "\n");

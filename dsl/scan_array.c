@@ -17,6 +17,8 @@ enum { WARNING_BYTES_MAX = 64 * 1024 };
 
 bool array_file_open(struct array_file *a, const struct word *path, double seconds_max, struct error *err)
 {
+    struct text lines;
+
     *a = (struct array_file){ .path = path->text, .span = path->span };
     text_init(&a->warnings, WARNING_BYTES_MAX);
     if (!array_open(&a->store, &a->meta, path->text, path->span, &a->warnings, err))
@@ -25,12 +27,10 @@ bool array_file_open(struct array_file *a, const struct word *path, double secon
         error_locate(err, path->span);
         return false;
     }
-    for (const char *at = a->warnings.chars; *at; ) {
-        size_t length = strcspn(at, "\n");
-
-        fprintf(stderr, "warning: %.*s\n", (int)length, at);
-        at += length + (at[length] == '\n');
-    }
+    text_init(&lines, 2 * WARNING_BYTES_MAX);
+    text_add_lines(&lines, "warning: ", a->warnings.chars);
+    fputs(lines.chars, stderr);
+    text_release(&lines);
     return true;
 }
 

@@ -76,22 +76,12 @@ void session_release(struct session *s)
     *s = (struct session){ 0 };
 }
 
-static void add_warnings(const struct plan *p, struct text *out)
-{
-    for (const char *at = p->warnings.chars; *at; ) {
-        size_t length = strcspn(at, "\n");
-
-        text_addf(out, "warning: %.*s\n", (int)length, at);
-        at += length + (at[length] == '\n');
-    }
-}
-
 void session_plan_lines(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
     const struct plan_cost *cost = chosen_cost(p);
 
-    add_warnings(p, out);
+    text_add_lines(out, "warning: ", p->warnings.chars);
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
     text_addf(out, ", predicted %s\n", SECONDS_TEXT(cost->seconds));
@@ -116,19 +106,19 @@ void session_summary(const struct session *s, struct text *out)
               SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
     text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
     if (p->census.counted)
-        text_addf(out, "%s of %s chunks present", COUNT_TEXT(p->census.present), COUNT_TEXT(p->census.chunks));
+        text_addf(out, "%s of %s present", COUNT_TEXT(p->census.present), COUNTED_TEXT(p->census.chunks, "chunk"));
     else
-        text_addf(out, "%s of %s chunk reads found one", COUNT_TEXT(present), COUNT_TEXT(present + missing));
+        text_addf(out, "%s of %s found a chunk", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "read"));
     if (count(s, COUNT_SPILL_RAW_BYTES)) {
         text_addf(out, "; spilled %s", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)));
         if (count(s, COUNT_SPILL_KEPT_BYTES))
             text_addf(out, " and kept %s in memory", SIZE_TEXT(count(s, COUNT_SPILL_KEPT_BYTES)));
         text_addf(out, " for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));
     }
-    text_addf(out, "; wrote %s in %s files", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
-              COUNT_TEXT(count(s, COUNT_TARGET_OBJECTS)));
+    text_addf(out, "; wrote %s in %s", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
+              COUNTED_TEXT(count(s, COUNT_TARGET_OBJECTS), "file"));
     if (count(s, COUNT_TARGET_EMPTY))
-        text_addf(out, ", %s empty chunks left out", COUNT_TEXT(count(s, COUNT_TARGET_EMPTY)));
+        text_addf(out, ", %s left out", COUNTED_TEXT(count(s, COUNT_TARGET_EMPTY), "empty chunk"));
     text_addf(out, "\nmemory: peak %s of %s; I/O: %s%s%s%s\n", SIZE_TEXT(usage.rss_peak_bytes),
               SIZE_TEXT(p->memory_bytes), io_backend_name(p->io.backend), p->io.why[0] ? " (" : "", p->io.why,
               p->io.why[0] ? ")" : "");
