@@ -9,6 +9,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -29,25 +30,35 @@ static bool has_suffix(const char *path, const char *suffix)
 
     while (length > 1 && path[length - 1] == '/')
         length--;
-    return length >= suffix_length && strncmp(path + length - suffix_length, suffix, suffix_length) == 0;
+    return length >= suffix_length && strncasecmp(path + length - suffix_length, suffix, suffix_length) == 0;
+}
+
+bool job_output_is_built(const struct job *job, struct error *err)
+{
+    static const char *const not_built[] = { ".zip", ".nc", ".nc4", ".h5", ".hdf5", ".n5" };
+
+    for (unsigned i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
+        if (!has_suffix(job->output.path, not_built[i]))
+            continue;
+        if (job->output.format_set && strcmp(not_built[i], ".zip") != 0) {
+            error_at(err, ERR_USAGE, job->output.format_span, "%s contradicts the suffix of '%s'",
+                     format_name(job->output.format), job->output.path);
+            error_key(err, "output.format");
+        } else {
+            error_at(err, ERR_USAGE, job->output.span, "an output '%s' is not built yet", not_built[i]);
+            error_key(err, "output.path");
+        }
+        error_help(err, "give a directory: OUT.zarr");
+        return false;
+    }
+    return true;
 }
 
 bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format,
                     struct error *err)
 {
-    static const char *const not_built[] = { ".zarr.zip", ".zip", ".nc", ".nc4", ".h5", ".hdf5", ".n5" };
-
-    for (unsigned i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        if (!has_suffix(job->output.path, not_built[i]))
-            continue;
-        if (job->output.format_set)
-            error_at(err, ERR_USAGE, job->output.format_span, "format %s contradicts the suffix of '%s'",
-                     format_name(job->output.format), job->output.path);
-        else
-            error_at(err, ERR_USAGE, job->output.span, "writing '%s' files is not built yet", not_built[i]);
-        error_help(err, "give a path that ends in .zarr");
+    if (!job_output_is_built(job, err))
         return false;
-    }
     *format = job->output.format_set ? job->output.format : source_format;
     return true;
 }
