@@ -29,23 +29,21 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
               SIZE_TEXT(plan->memory_bytes), plan->memory_from, SIZE_TEXT_UP(plan->minimum_bytes));
 }
 
-static bool check_pipeline(const struct pipeline *p, const struct command_line *line, const volatile int *stop,
-                           struct error *err)
+static bool check_pipeline(const struct invocation *v, struct error *err)
 {
-    struct session_options options = { .stop = stop, .plan_only = true };
-    struct session session = { 0 };
+    bool json = wants_json(v->line), ok;
+    struct session session;
     struct text out;
-    bool ok;
 
     text_init(&out, ANSWER_BYTES_MAX);
-    ok = session_run(&session, p, &options, err);
-    if (ok && session.plan.warnings.length)
-        fprintf(stderr, "%s", session.plan.warnings.chars);
-    if (ok && command_line_flag(line, "--emit") && !wants_json(line))
-        pipeline_emit(p, &out);
-    else if (ok)
-        add_verdict(&session, wants_json(line), &out);
-    ok = ok && answer_print(&out, err);
+    ok = session_from_line(&session, v, true, err);
+    if (ok) {
+        text_add_lines(&out, "warning: ", session.plan.warnings.chars);
+        fputs(out.chars, stderr);
+        text_clear(&out);
+        add_verdict(&session, json, &out);
+        ok = answer_print(&out, err);
+    }
     session_release(&session);
     text_release(&out);
     return ok;
@@ -190,19 +188,27 @@ int cmd_check(struct invocation *v, struct error *err)
 {
     const struct command_line *line = v->line;
     const struct flag *chunks = command_line_flag(line, "--chunks");
+    bool emit = command_line_flag(line, "--emit") != NULL;
 
     if (chunks && line->positional_count) {
         error_at(err, ERR_USAGE, line->positionals[0].span, "--chunks IN checks an array, not a pipeline");
         return 2;
     }
     if (chunks)
-        return check_array(line, chunks, v->stop, err);
+        return command_line_excludes(line, "--chunks IN", "--scratch --overwrite --set --emit --report", err)
+            ? check_array(line, chunks, v->stop, err) : 2;
     if (!line->positional_count) {
         error_at(err, ERR_USAGE, (struct span){ &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 },
                  "give a pipeline file, or --chunks IN");
         return 2;
     }
-    if (pipeline_from_line(&v->pipeline, line, err) && pipeline_finish(&v->pipeline, err))
-        check_pipeline(&v->pipeline, line, v->stop, err);
+    if (emit && !command_line_excludes(line, "--emit", "--report --progress", err))
+        return 2;
+    if (!pipeline_from_line(&v->pipeline, line, err) || !pipeline_finish(&v->pipeline, err))
+        return 2;
+    if (emit)
+        print_pipeline(&v->pipeline, wants_json(line), err);
+    else
+        check_pipeline(v, err);
     return 0;
 }

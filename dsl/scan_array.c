@@ -5,7 +5,6 @@
 #include "dsl/answer.h"
 #include "dsl/pipeline.h"
 #include "dsl/commands.h"
-#include "dsl/scalars.h"
 #include "engine/base/size.h"
 #include "planner/host.h"
 #include "planner/plan.h"
@@ -49,10 +48,8 @@ uint64_t array_file_bytes(const struct array_file *a)
 
 bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, struct error *err)
 {
-    const struct flag *progress = command_line_flag(line, "--progress");
     struct pipeline p;
     struct host host;
-    unsigned index = PROGRESS_AUTO;
     const struct job *job = &p.job;
     bool ok;
 
@@ -60,8 +57,7 @@ bool scan_limits_read(struct scan_limits *limits, const struct command_line *lin
     pipeline_init(&p);
     host_look(&host, NULL);
     ok = pipeline_flags(&p, line, err) && io_choose(&limits->io, job->backend, err) &&
-         (!progress || scalar_word(&index, progress->words, progress->span, "auto bar log none", err));
-    limits->progress = (enum report_progress)index;
+         progress_from_line(&limits->progress, line, err);
     limits->memory_span = job->memory.span;
     limits->threads = job->threads ? job->threads : host.threads;
     limits->memory_bytes = size_min(SCAN_MEMORY_BYTES, host_default_budget(&host));

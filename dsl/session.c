@@ -1,10 +1,10 @@
 #include "dsl/session.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
+#include "engine/base/size.h"
 #include "engine/exec/graph.h"
 
 static const struct plan_cost *chosen_cost(const struct plan *p)
@@ -45,14 +45,42 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     return ok;
 }
 
+/* Plans and runs of one session at most. */
+enum { TRIES_MAX = 3 };
+
+/* The run did not fit because a chunk is framed in larger blocks than the plan knew of. */
+static bool knows_better(const struct session *s, const struct error *err)
+{
+    return err->code == ERR_FIT &&
+           s->seen.blosc_block_bytes_max > size_max(s->plan.census.codec.blosc_block_bytes_max,
+                                                    s->job.seen.blosc_block_bytes_max);
+}
+
+static bool plan(struct session *s, struct error *err)
+{
+    s->planned = plan_make(&s->plan, &s->job, err);
+    s->plan.graph.seen = &s->seen;
+    return s->planned;
+}
+
+/* Away with a plan that was wrong, and a new one. */
+static bool plan_again(struct session *s, struct error *err)
+{
+    *err = (struct error){ 0 };
+    report_free(s->report);
+    s->report = NULL;
+    plan_release(&s->plan);
+    s->job.seen = s->seen;
+    return plan(s, err);
+}
+
 bool session_run(struct session *s, const struct pipeline *p, const struct session_options *o, struct error *err)
 {
     struct text lines;
     bool ok;
 
-    *s = (struct session){ .pipeline = p };
-    s->planned = plan_make(&s->plan, &p->job, err);
-    if (!s->planned)
+    *s = (struct session){ .pipeline = p, .job = p->job };
+    if (!plan(s, err))
         return false;
     if (o->plan_only)
         return true;
@@ -60,6 +88,13 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
     session_plan_lines(s, &lines);
     print(o, &lines);
     ok = run_graph(s, o, err);
+    for (unsigned tries = 1; !ok && tries < TRIES_MAX && knows_better(s, err); tries++) {
+        text_clear(&lines);
+        text_addf(&lines, "planning again: some chunks are framed in blocks of %s, larger than those looked at\n",
+                  SIZE_TEXT(s->seen.blosc_block_bytes_max));
+        print(o, &lines);
+        ok = plan_again(s, err) && run_graph(s, o, err);
+    }
     text_clear(&lines);
     if (ok)
         session_summary(s, &lines);
@@ -192,19 +227,29 @@ void session_json(const struct session *s, const struct error *err, struct text 
     text_release(&part);
 }
 
-bool session_write_report(const struct session *s, const struct error *outcome, const char *path, struct span span,
-                          struct error *err)
+bool report_file_open(struct report_file *r, const char *path, struct span span, struct error *err)
 {
-    FILE *file = fopen(path, "we");
+    int sys_errno;
+
+    *r = (struct report_file){ fopen(path, "we"), path, span };
+    if (r->file)
+        return true;
+    sys_errno = errno;
+    error_sys(err, sys_errno, span, "cannot write the report to '%s'", path);
+    if (sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == EISDIR)
+        err->code = ERR_USAGE;
+    return false;
+}
+
+bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome, struct error *err)
+{
     struct text document;
     bool ok;
 
-    if (!file)
-        return error_sys(err, errno, span, "cannot write the report to '%s'", path);
     text_init(&document, ANSWER_BYTES_MAX);
     session_json(s, outcome, &document);
-    ok = !document.cut && fwrite(document.chars, 1, document.length, file) == document.length;
-    ok = fclose(file) == 0 && ok;
+    ok = !document.cut && fwrite(document.chars, 1, document.length, r->file) == document.length;
+    ok = fclose(r->file) == 0 && ok;
     text_release(&document);
-    return ok || error_sys(err, errno, span, "cannot write the report to '%s'", path);
+    return ok || error_sys(err, errno, r->span, "cannot write the report to '%s'", r->path);
 }

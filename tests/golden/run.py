@@ -53,6 +53,16 @@ def make_arrays(directory):
     (directory / "many.yaml").write_text("input: [" + "a,\n" * 100001 + "]\n")
     (directory / "tab.yaml").write_text("output:\n\tpath: out.zarr\n")
     (directory / "empty.yaml").write_text("# nothing\n")
+    (directory / "good.yaml").write_text("input: in.zarr\noutput: {path: out.zarr, chunks: {time: all}}\n")
+    (directory / "absent-input.yaml").write_text("params: {year: 1979}\nmemory: 1GiB\ninput: era5-$year.zarr\n"
+                                                 "output: {path: out.zarr, chunks: {time: all}}\n")
+    text = "memory: 1GiB\ninput: in.zarr\noutput:\n  path: 'out\n    .zarr'\n  chunks: {time: none}\n"
+    (directory / "bom.yaml").write_bytes(b"\xef\xbb\xbfmemroy: 1GiB\n")
+    (directory / "bom-good.yaml").write_bytes(b"\xef\xbb\xbfinput: in.zarr\noutput: out.zarr\n")
+    (directory / "crlf.yaml").write_bytes(text.replace("\n", "\r\n").encode())
+    (directory / "cr.yaml").write_bytes(text.replace("\n", "\r").encode())
+    (directory / "crlf-good.yaml").write_bytes(text.replace("none", "all").replace("\n", "\r\n").encode())
+    (directory / "utf16.yaml").write_bytes("input: in.zarr\n".encode("utf-16"))
 
 
 def commands_of(case, text):
@@ -87,7 +97,7 @@ def ask(program, directory, words, text):
                           capture_output=True, timeout=20)
     told = json.loads(done.stdout)
     key = f"{told['key']}: " if told["key"] else ""
-    return f"  exit {done.returncode} {told['line']}:{told['column']} {key}{told['message']}; {told['help']}\n"
+    return f"  exit {done.returncode} column {told['column']} {key}{told['message']}; {told['help']}\n"
 
 
 def answers_to_synonyms(program):
