@@ -64,22 +64,30 @@ def run_tensorstore(job):
         "fill_value": 0, "order": "C", "filters": None}}, context=context, create=True).result()
     slab, shape = slab_shape(job), job["shape"]
     buffer = numpy.empty(slab, source.dtype.numpy_dtype)
-    source_chunk = source.chunk_layout.read_chunk.shape
     batch_bytes = job["memory_bytes"] // 16
     for start in itertools.product(*(range(0, n, s) for n, s in zip(shape, slab))):
         box = tuple(slice(a, min(a + s, n)) for a, s, n in zip(start, slab, shape))
         part = buffer[tuple(slice(0, b.stop - b.start) for b in box)]
-        row_bytes = max(1, part.nbytes // part.shape[0])
-        step = max(source_chunk[0], batch_bytes // row_bytes // source_chunk[0] * source_chunk[0])
+        layer, step = layer_bytes(source, box)
+        step *= max(1, batch_bytes // layer)
         for first in range(box[0].start, box[0].stop, step):
             last = min(first + step, box[0].stop)
             tensorstore.array(part[first - box[0].start:last - box[0].start], context=context).write(
                 source[(slice(first, last), *box[1:])].translate_to[tuple([0] * len(shape))]).result()
-        for axis_start in range(box[-2].start, box[-2].stop, job["chunks"][-2]):
-            rows = slice(axis_start, min(axis_start + job["chunks"][-2], box[-2].stop))
-            index = (*box[:-2], rows, box[-1])
-            inner = slice(rows.start - box[-2].start, rows.stop - box[-2].start)
-            target[index].write(part[..., inner, :]).result()
+        width = job["chunks"][-1] * max(1, batch_bytes // (math.prod(job["chunks"]) * buffer.itemsize))
+        for row in range(box[-2].start, box[-2].stop, job["chunks"][-2]):
+            for column in range(box[-1].start, box[-1].stop, width):
+                piece = (*box[:-2], slice(row, min(row + job["chunks"][-2], box[-2].stop)),
+                         slice(column, min(column + width, box[-1].stop)))
+                inner = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(piece, box))
+                target[piece].write(part[inner]).result()
+
+
+def layer_bytes(source, box):
+    """Decoded bytes of all source chunks under one chunk's length of the first axis of a box, and that length."""
+    chunk = source.chunk_layout.read_chunk.shape
+    touched = [(-(-b.stop // c) - b.start // c) * c for b, c in zip(box[1:], chunk[1:])]
+    return math.prod(touched) * chunk[0] * source.dtype.numpy_dtype.itemsize, chunk[0]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #include "engine/base/error.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -63,6 +64,32 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
         length = length_max;
     snprintf(err->message + length, sizeof err->message - length, ": %s", sentence);
     return false;
+}
+
+bool error_stopped(struct error *err, int number)
+{
+    bool terminated = number == SIGTERM;
+
+    return error_at(err, terminated ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
+                    terminated ? "SIGTERM" : "an interrupt");
+}
+
+void error_prefix(struct error *err, const char *format, ...)
+{
+    char what[ERROR_TEXT_BYTES];
+    size_t length;
+    va_list args;
+
+    if (err->code == ERR_NONE || error_is_stop(err))
+        return;
+    va_start(args, format);
+    vsnprintf(what, sizeof what - 2, format, args);
+    va_end(args);
+    length = strlen(what);
+    memmove(err->message + length + 2, err->message, sizeof err->message - length - 2);
+    memcpy(err->message, what, length);
+    memcpy(err->message + length, ": ", 2);
+    err->message[sizeof err->message - 1] = '\0';
 }
 
 void error_note(struct error *err, const char *format, ...)

@@ -71,6 +71,12 @@ bool error_at(struct error *err, enum error_code code, struct span span, const c
 bool error_sys(struct error *err, int sys_errno, struct span span, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Signal `number` asks us to stop: ERR_TERMINATED for SIGTERM, else ERR_INTERRUPTED. Returns false. */
+bool error_stopped(struct error *err, int number);
+
+/* Put "what: " before the message of an error that is there: the caller knows which object it was about. */
+void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Add to an error that is there. Without an error, or past the limits, they do nothing. */
 void error_note(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void error_help(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,15 +1,15 @@
-/* blosc: frames of Blosc 1, read by blosc_frame.c and written by c-blosc.
+/* blosc: frames of Blosc 1, read by blosc_frame.c and written by blosc_writer.c.
  *
  * Reading goes by the frame's header alone: what the metadata says of cname, shuffle and typesize is often wrong in
- * the wild. Writing uses blosc_compress_ctx with one internal thread: with more of them the bytes vary. */
-#include <blosc.h>
+ * the wild. Writing goes by the metadata alone. */
 #include <stdlib.h>
 #include <string.h>
 
-#define ZSTD_STATIC_LINKING_ONLY    /* the estimates of context sizes */
+#define ZSTD_STATIC_LINKING_ONLY    /* the estimate of a context's size */
 #include <zstd.h>
 
 #include "engine/codec/blosc_frame.h"
+#include "engine/codec/blosc_writer.h"
 #include "engine/codec/codec_impl.h"
 
 /* The longest block any c-blosc chose by itself (1.3, lz4hc at level 9); 1.21 stops at 1 MiB. */
@@ -140,91 +140,32 @@ static bool blosc_decode(void *state, const struct decode_job *job, uint64_t *to
 
 /* ---- encoding ---- */
 
-static int level_of(const struct codec *c)
-{
-    return c->level < 0 ? LEVEL_DEFAULT : c->level > LEVEL_MAX ? LEVEL_MAX : c->level;
-}
-
 static uint64_t blosc_encoded_bytes_max(const struct codec *c, uint64_t raw_bytes)
 {
     (void)c;
-    return size_add_sat(raw_bytes, BLOSC_MAX_OVERHEAD);
+    return blosc_frame_bytes_max(raw_bytes);
 }
 
-/* The block size c-blosc 1.21 chooses: by level, twice for codecs meant for high ratios; where it splits blocks, a
- * split of that size for each byte of an item. */
-static uint64_t block_bytes_made(const struct codec *c, uint64_t raw_bytes)
+static bool blosc_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, char *work,
+                               struct error *err)
 {
-    static const uint64_t by_level[] = { 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 256 * KIB,
-                                         256 * KIB, 256 * KIB, 256 * KIB };
-    bool is_zstd = strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0;
-    bool high_ratio = is_zstd || strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0 ||
-                      strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0;
-    int level = level_of(c);
-    uint64_t typesize = size_max(c->typesize, 1), block_bytes = by_level[level];
+    struct blosc_writer *w = NULL;
+    bool ok = blosc_writer_open(&w, c, raw_bytes, work, err);
 
-    if (high_ratio)
-        block_bytes *= level == LEVEL_MAX ? 4 : 2;
-    if (c->blocksize > 0)
-        block_bytes = size_max(c->blocksize, 128);
-    if (!is_zstd && typesize <= 16 && block_bytes / typesize >= 128)
-        block_bytes = size_min(size_max(size_min(block_bytes, 256 * KIB) * typesize, 64 * KIB), MIB);
-    return size_min(block_bytes, raw_bytes);
+    *state = w;
+    return ok;
 }
 
-/* The context ZSTD_compress makes for one block: c-blosc's levels are these of zstd's. The parameters for short
- * inputs (a last block) may ask for more than those for long ones. */
-static uint64_t zstd_context_bytes(int clevel, uint64_t block_bytes)
+static void blosc_encoder_close(void *state)
 {
-    static const uint64_t tiers[] = { 16 * KIB, 128 * KIB, 256 * KIB };
-    int level = clevel >= 9 ? ZSTD_maxCLevel() : clevel == 8 ? ZSTD_maxCLevel() - 2 : 2 * clevel - 1;
-    uint64_t most = ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, block_bytes, 0));
-
-    for (unsigned i = 0; i < sizeof tiers / sizeof *tiers; i++)
-        if (tiers[i] < block_bytes)
-            most = size_max(most, ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, tiers[i], 0)));
-    return most;
-}
-
-/* c-blosc allocates two blocks and what the inner codec takes, for each call anew. */
-static uint64_t blosc_encode_library_bytes(const struct codec *c, uint64_t raw_bytes)
-{
-    uint64_t block_bytes = block_bytes_made(c, raw_bytes), inner_bytes = 0;
-
-    if (c->level == 0)
-        inner_bytes = 0;
-    else if (strcmp(c->cname, BLOSC_ZSTD_COMPNAME) == 0)
-        inner_bytes = zstd_context_bytes(level_of(c), block_bytes);
-    else if (strcmp(c->cname, BLOSC_ZLIB_COMPNAME) == 0)
-        inner_bytes = 272 * KIB;    /* deflateInit's own figure: (1 << 17) + (1 << 17) and its state */
-    else if (strcmp(c->cname, BLOSC_LZ4HC_COMPNAME) == 0)
-        inner_bytes = 260 * KIB;    /* LZ4_streamHC_t */
-    else if (strcmp(c->cname, BLOSC_SNAPPY_COMPNAME) == 0)
-        inner_bytes = 192 * KIB;    /* hash table, and two fragments of 64 KiB */
-    return 2 * block_bytes + 4 * (uint64_t)c->typesize + inner_bytes + MALLOC_SLACK_BYTES;
-}
-
-static bool blosc_encoder_open(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err)
-{
-    (void)raw_bytes;
-    *state = NULL;
-    if (blosc_compname_to_compcode(c->cname) < 0)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: this c-blosc has no '%s'", c->cname);
-    return true;
+    blosc_writer_close(state);
 }
 
 static bool blosc_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                         uint64_t *to_bytes, struct error *err)
+                         uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
-    int got = blosc_compress_ctx(level_of(c), (int)c->shuffle, c->typesize > 0 ? c->typesize : 1, from_bytes, from,
-                                 to, from_bytes + BLOSC_MAX_OVERHEAD, c->cname, c->blocksize, 1);
-
-    (void)state;
-    if (got <= 0)
-        return error_at(err, ERR_FIT, SPAN_NONE, "blosc: could not encode %llu bytes with %s (c-blosc says %d)",
-                        (unsigned long long)from_bytes, c->cname, got);
-    *to_bytes = (uint64_t)got;
-    return true;
+    (void)c;
+    return blosc_writer_write(state, from, from_bytes, to, to_bytes, stop, err);
 }
 
 /* ---- text ---- */
@@ -260,7 +201,7 @@ static bool parse_block_bytes(uint32_t *block_bytes, const char *word, struct er
     char *end;
     unsigned long value = strtoul(word, &end, 10);
 
-    if (*word < '0' || *word > '9' || *end || value > BLOSC_MAX_BUFFERSIZE / 3)
+    if (*word < '0' || *word > '9' || *end || value > BLOSC_RAW_BYTES_MAX / 3)
         return error_at(err, ERR_USAGE, SPAN_NONE, "'%s' is not a block size for 'blosc' (bytes, 0: automatic)",
                         word);
     *block_bytes = (uint32_t)value;
@@ -292,15 +233,17 @@ static bool blosc_parse(struct codec *c, char *const *words, unsigned count, uin
 const struct codec_class blosc_class = {
     .name = "blosc",
     .level_default = LEVEL_DEFAULT, .level_min = 0, .level_max = LEVEL_MAX,
-    .raw_bytes_max = BLOSC_MAX_BUFFERSIZE,
+    .raw_bytes_max = BLOSC_RAW_BYTES_MAX,
     .encoded_bytes_max = blosc_encoded_bytes_max,
     .decode_library_bytes = blosc_decode_library_bytes,
-    .encode_library_bytes = blosc_encode_library_bytes,
+    .encode_library_bytes = blosc_writer_library_bytes,
+    .encode_work_bytes = blosc_writer_work_bytes,
     .work_bytes = block_bytes_expected,
     .part_bytes = block_bytes_expected,
     .decoder_open = blosc_decoder_open,
     .decoder_close = blosc_decoder_close,
     .encoder_open = blosc_encoder_open,
+    .encoder_close = blosc_encoder_close,
     .decode = blosc_decode,
     .begin = blosc_begin,
     .next = blosc_next,

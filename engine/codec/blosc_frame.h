@@ -69,13 +69,15 @@ static inline uint32_t blosc_frame_block_bytes(const struct blosc_frame *f, uint
 bool blosc_frame_block(const struct blosc_frame *f, struct blosc_inner *inner, uint32_t index, char *to, char *work,
                        struct error *err);
 
-/* Parts of the above with files of their own. */
+/* Parts of the above, and of blosc_writer.c, with files of their own. */
 
 /* Decode blosclz (FastLZ level 2 with a longer far distance). False unless it gives exactly to_bytes. */
 bool blosclz_decode(const char *from, uint32_t from_bytes, char *to, uint32_t to_bytes);
-/* Undo a bit shuffle over `count` items, a multiple of 8. Any typesize from 1 to 255. */
+/* Bit shuffle, and back, over `count` items, a multiple of 8. Any typesize from 1 to 255. */
+void bit_shuffle(char *to, const char *from, uint64_t count, uint32_t typesize);
 void bit_unshuffle(char *to, const char *from, uint64_t count, uint32_t typesize);
-/* Undo a byte shuffle; any typesize. */
+/* Byte shuffle, and back; any typesize. */
+void byte_shuffle(char *to, const char *from, uint64_t count, uint32_t typesize);
 void byte_unshuffle(char *to, const char *from, uint64_t count, uint32_t typesize);
 
 #endif

@@ -9,9 +9,9 @@
  * run of raw bytes, block by block for blosc, straight from the encoded bytes for uncompressed chunks, whole for
  * codecs without a stream. Raw bytes are in stored order with little-endian elements: a swap is undone inside.
  *
- * Encoding: the bytes depend on the chunk and the chain, never on threads, budget or back end (c-blosc with one
- * internal thread). encode() is one call per chunk; an append cursor for chunks that come in slices will stand
- * beside it.
+ * Encoding: the bytes depend on the chunk and the chain, never on threads, budget or back end; those of blosc are
+ * what c-blosc writes with one thread. Contexts of libraries are made once, in scratch where the library allows it.
+ * encode() is one call per chunk; an append cursor for chunks that come in slices will stand beside it.
  *
  * Inputs are not trusted: sizes are checked before a library sees the bytes, every length is bounded by the chunk's.
  * Errors are ERR_INPUT with the reason ("blosc frame says 4096 bytes, the chunk has 8192"); the caller adds the file.
@@ -101,11 +101,15 @@ bool decoder_next(struct decoder *d, const char **part, uint64_t *part_bytes, st
 
 struct encoder;
 
+/* `scratch` as for a decoder. It holds contexts from one chunk to the next: nobody else may write to it. */
 bool encoder_new(struct encoder **e, const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
                  void *scratch, uint64_t scratch_bytes, struct error *err);
 void encoder_free(struct encoder *e);
+/* Slow encoders give up soon after *stop is set (to the number of a signal), with error_stopped. */
+void encoder_stop_when(struct encoder *e, const volatile int *stop);
 /* Encode a chunk already in stored axis order. `raw` may be changed (bytes are swapped in place for big-endian
- * chains). `encoded` has room for encoded_bytes_max. */
+ * chains). `encoded` has room for encoded_bytes_max; for a
+ * raw chain it may be `raw` itself. */
 bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err);
 
 /* ---- the scratch file's own codec: byte shuffle and LZ4, or nothing ---- */

@@ -5,7 +5,7 @@
  * decoded - is decoder.c's and encoder.c's and knows no codec by name.
  *
  * A codec never allocates chunk-sized memory: it decodes and encodes into room it is given. Library contexts live in
- * its state, one for each decoder or encoder, made once.
+ * its state or, better, in its work room; one for each decoder or encoder, made once.
  *
  * Errors: bad bytes are ERR_INPUT, memory that is not to be had is ERR_FIT; both begin with the codec's name.
  */
@@ -52,10 +52,13 @@ struct codec_class {
     uint64_t (*work_bytes)(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample);
     uint64_t (*part_bytes)(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample);
 
-    /* NULL: no state. */
+    /* Room beside what is encoded, the encoder's own for as long as it lives. NULL: none. */
+    uint64_t (*encode_work_bytes)(const struct codec *c, uint64_t raw_bytes);
+
+    /* NULL: no state. `c` and `work` (of encode_work_bytes) last until encoder_close. */
     bool (*decoder_open)(void **state, struct error *err);
     void (*decoder_close)(void *state);
-    bool (*encoder_open)(void **state, const struct codec *c, uint64_t raw_bytes, struct error *err);
+    bool (*encoder_open)(void **state, const struct codec *c, uint64_t raw_bytes, char *work, struct error *err);
     void (*encoder_close)(void *state);
 
     /* All at once. *to_bytes is at most job->limit_bytes. */
@@ -72,9 +75,10 @@ struct codec_class {
     bool (*strip)(const char *from, uint64_t *from_bytes, struct error *err);
     void (*append)(char *bytes, uint64_t *byte_count);
 
-    /* `to` has room for encoded_bytes_max. */
+    /* `to` has room for encoded_bytes_max. What can take seconds looks at *stop (if stop is not NULL) now and then, and
+     * ends with error_stopped when it is set. */
     bool (*encode)(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                   uint64_t *to_bytes, struct error *err);
+                   uint64_t *to_bytes, const volatile int *stop, struct error *err);
 
     /* The text grammar beyond NAME[:LEVEL]. `words`: what stands after the name, split at ':'. NULL: no more. */
     void (*text)(const struct codec *c, struct text *out);

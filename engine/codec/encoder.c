@@ -11,6 +11,7 @@ struct encoder {
     uint64_t raw_bytes;
     uint32_t swap_bytes;
     char *scratch;
+    const volatile int *stop;       /* NULL: nobody stops it */
 };
 
 /* Does codec `index` write to another buffer than it reads from? A checksum on the raw bytes does: there is no
@@ -29,27 +30,41 @@ static unsigned move_count(const struct codec_chain *c)
     return count;
 }
 
+/* The buffer between compressors comes first in scratch, then each codec's work room. */
+static uint64_t between_bytes(const struct codec_chain *c, uint64_t raw_bytes)
+{
+    return move_count(c) > 1 ? buffer_bytes(chain_encoded_bytes_max(c, c->count, raw_bytes)) : 0;
+}
+
+static uint64_t work_bytes(const struct codec_chain *c, unsigned index, uint64_t raw_bytes)
+{
+    const struct codec_class *class = codec_class_of(&c->codecs[index]);
+    uint64_t bytes = chain_encoded_bytes_max(c, index, raw_bytes);
+
+    return class->encode_work_bytes ? buffer_bytes(class->encode_work_bytes(&c->codecs[index], bytes)) : 0;
+}
+
 void codec_encode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out)
 {
     (void)dtype;
     *out = (struct codec_needs){ .encoded_bytes_max = chain_encoded_bytes_max(c, c->count, raw_bytes) };
-    if (move_count(c) > 1)
-        out->scratch_bytes_least = out->scratch_bytes_useful = out->encoded_bytes_max;
+    out->scratch_bytes_least = between_bytes(c, raw_bytes);
     for (unsigned i = 0; i < c->count; i++) {
         const struct codec_class *class = codec_class_of(&c->codecs[i]);
 
+        out->scratch_bytes_least = size_add_sat(out->scratch_bytes_least, work_bytes(c, i, raw_bytes));
         if (class->encode_library_bytes)
             out->library_bytes = size_add_sat(out->library_bytes, class->encode_library_bytes(&c->codecs[i],
                                               chain_encoded_bytes_max(c, i, raw_bytes)));
     }
+    out->scratch_bytes_useful = out->scratch_bytes_least;
 }
 
-static bool open_codecs(struct encoder *e, struct error *err)
+static bool check_lengths(const struct codec_chain *c, uint64_t raw_bytes, struct error *err)
 {
-    for (unsigned i = 0; i < e->chain.count; i++) {
-        const struct codec *codec = &e->chain.codecs[i];
-        const struct codec_class *class = codec_class_of(codec);
-        uint64_t bytes = chain_encoded_bytes_max(&e->chain, i, e->raw_bytes);
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct codec_class *class = codec_class_of(&c->codecs[i]);
+        uint64_t bytes = chain_encoded_bytes_max(c, i, raw_bytes);
 
         if (bytes > class->raw_bytes_max) {
             error_at(err, ERR_USAGE, SPAN_NONE, "%s cannot encode chunks of more than %llu bytes; these have %llu",
@@ -57,8 +72,22 @@ static bool open_codecs(struct encoder *e, struct error *err)
             error_help(err, "make the chunks smaller, or choose 'zstd'");
             return false;
         }
-        if (class->encoder_open && !class->encoder_open(&e->states[i], codec, bytes, err))
+    }
+    return true;
+}
+
+static bool open_codecs(struct encoder *e, struct error *err)
+{
+    char *work = e->scratch + between_bytes(&e->chain, e->raw_bytes);
+
+    for (unsigned i = 0; i < e->chain.count; i++) {
+        const struct codec *codec = &e->chain.codecs[i];
+        const struct codec_class *class = codec_class_of(codec);
+        uint64_t bytes = chain_encoded_bytes_max(&e->chain, i, e->raw_bytes);
+
+        if (class->encoder_open && !class->encoder_open(&e->states[i], codec, bytes, work, err))
             return false;
+        work += work_bytes(&e->chain, i, e->raw_bytes);
     }
     return true;
 }
@@ -75,7 +104,7 @@ bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype
     e->raw_bytes = raw_bytes;
     e->swap_bytes = c->big_endian ? dtype_swap_bytes(dtype) : 1;
     e->scratch = scratch;
-    if (!open_codecs(e, err))
+    if (!check_lengths(c, raw_bytes, err))
         goto failed;
     codec_encode_needs(c, dtype, raw_bytes, &needs);
     if (scratch_bytes < needs.scratch_bytes_least) {
@@ -84,6 +113,8 @@ bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype
         error_bytes(err, needs.scratch_bytes_least, scratch_bytes);
         goto failed;
     }
+    if (!open_codecs(e, err))
+        goto failed;
     *out = e;
     return true;
 failed:
@@ -101,6 +132,11 @@ void encoder_free(struct encoder *e)
     free(e);
 }
 
+void encoder_stop_when(struct encoder *e, const volatile int *stop)
+{
+    e->stop = stop;
+}
+
 bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err)
 {
     unsigned moves_left = move_count(&e->chain);
@@ -110,7 +146,8 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
     if (e->swap_bytes > 1)
         dtype_swap(raw, e->raw_bytes, e->swap_bytes);
     if (e->chain.count == 0) {
-        memcpy(encoded, raw, bytes);
+        if (encoded != raw)
+            memcpy(encoded, raw, bytes);
         *encoded_bytes = bytes;
         return true;
     }
@@ -122,7 +159,7 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
 
             if (class->append)
                 memcpy(to, at, bytes);
-            else if (!class->encode(e->states[i], &e->chain.codecs[i], at, bytes, to, &bytes, err))
+            else if (!class->encode(e->states[i], &e->chain.codecs[i], at, bytes, to, &bytes, e->stop, err))
                 return false;
             at = to;
             moves_left--;

@@ -14,28 +14,46 @@ static bool enter_task(struct stage_run *run, struct error *err)
     return true;
 }
 
-/* Does any element of the piece lie in the box? Looks at the few boxes that make up the run. */
+/* The boxes that a piece is made of, one after another: it is a run in storage order. */
+struct piece_boxes {
+    const struct piece *piece;
+    const uint8_t *order;
+    struct box_run run;
+};
+
+static void piece_boxes_first(struct piece_boxes *b, const struct stage_run *run, const struct piece *piece)
+{
+    uint64_t stored_length[RANK_MAX];
+
+    b->piece = piece;
+    b->order = run->array->codecs.order;
+    for (unsigned i = 0; i < run->cells.rank; i++)
+        stored_length[i] = piece->box.length[b->order[i]];
+    box_run_first(&b->run, run->cells.rank, stored_length, piece->first, piece->count);
+}
+
+static bool piece_boxes_next(struct piece_boxes *b, struct box *out)
+{
+    struct box stored;
+
+    if (!box_run_next(&b->run, &stored))
+        return false;
+    for (unsigned i = 0; i < b->run.rank; i++) {
+        unsigned axis = b->order[i];
+        out->start[axis] = b->piece->box.start[axis] + stored.start[i];
+        out->length[axis] = stored.length[i];
+    }
+    return true;
+}
+
 static bool piece_touches(const struct stage_run *run, const struct piece *piece, const struct box *box)
 {
-    const struct codec_chain *codecs = &run->array->codecs;
-    unsigned rank = run->cells.rank;
-    uint64_t stored_length[RANK_MAX];
-    struct box_run parts;
-    struct box stored, overlap;
+    struct piece_boxes boxes;
+    struct box part, overlap;
 
-    for (unsigned i = 0; i < rank; i++)
-        stored_length[i] = piece->box.length[codecs->order[i]];
-    for (box_run_first(&parts, rank, stored_length, piece->first, piece->count); box_run_next(&parts, &stored); ) {
-        struct box part;
-
-        for (unsigned i = 0; i < rank; i++) {
-            unsigned axis = codecs->order[i];
-            part.start[axis] = piece->box.start[axis] + stored.start[i];
-            part.length[axis] = stored.length[i];
-        }
-        if (box_intersect(rank, &part, box, &overlap))
+    for (piece_boxes_first(&boxes, run, piece); piece_boxes_next(&boxes, &part); )
+        if (box_intersect(run->cells.rank, &part, box, &overlap))
             return true;
-    }
     return false;
 }
 
@@ -132,45 +150,56 @@ static void note_blocks(struct stage_run *run, const void *payload, uint64_t pay
     pthread_mutex_unlock(&run->lock);
 }
 
+/* Only what the piece covers: the other pieces of the chunk bring the rest. */
+static void deliver_missing(struct worker *w, const struct piece *piece)
+{
+    struct stage_run *run = w->run;
+    struct piece_boxes boxes;
+    struct box part;
+
+    for (piece_boxes_first(&boxes, run, piece); piece_boxes_next(&boxes, &part); )
+        stage_deliver_missing(w, &part, run->array->fill);
+    if (piece->first == 0)
+        report_add(run->report, COUNT_CHUNKS_MISSING, 1);
+}
+
+static bool decode_payload(struct worker *w, struct read *read, struct error *err)
+{
+    struct stage_run *run = w->run;
+    int64_t result = read->request.result;
+    uint64_t skip = read->payload_offset - read->request.offset;
+    const char *payload = read->memory + skip;
+
+    if (result < 0)
+        return error_sys(err, (int)-result, SPAN_NONE, "cannot read it");
+    if ((uint64_t)result < skip + read->payload_bytes)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %" PRIi64 " bytes: it changed while it was read", result);
+    report_add(run->report, COUNT_SOURCE_READ_BYTES, read->payload_bytes);
+    if (decode_parts(w, read, payload, err))
+        return true;
+    if (err->code == ERR_FIT)
+        note_blocks(run, payload, read->payload_bytes);
+    return false;
+}
+
 static bool decode(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
     struct chunk_place place;
-    const char *payload;
-    uint64_t skip;
 
     if (read->empty)
         return true;
     if (!read->memory) {
-        stage_deliver_missing(w, &read->piece.box, run->array->fill);
-        if (read->piece.first == 0)
-            report_add(run->report, COUNT_CHUNKS_MISSING, 1);
+        deliver_missing(w, &read->piece);
         return true;
     }
-    skip = read->payload_offset - read->request.offset;
-    payload = read->memory + skip;
-    array_chunk_place(run->array, read->piece.coords, &place);
-    if (read->request.result < 0)
-        return error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read chunk '%s' of '%s'", place.key,
-                         store_path(run->store));
-    if ((uint64_t)read->request.result < skip + read->payload_bytes)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' ends after %" PRIi64 " bytes: it changed while"
-                        " it was read", place.key, store_path(run->store), read->request.result);
-    report_add(run->report, COUNT_SOURCE_READ_BYTES, read->payload_bytes);
-    if (read->piece.first == 0)
-        report_add(run->report, COUNT_CHUNKS_PRESENT, 1);
-    if (!decode_parts(w, read, payload, err)) {
-        struct error why = *err;
-
-        if (why.code == ERR_FIT)
-            note_blocks(run, payload, read->payload_bytes);
-
-        *err = (struct error){ 0 };
-        error_at(err, why.code, why.span, "chunk '%s' of '%s': %.300s", place.key, store_path(run->store), why.message);
-        error_help(err, "%s", why.help);
-        error_bytes(err, why.need_bytes, why.have_bytes);
+    if (!decode_payload(w, read, err)) {
+        array_chunk_place(run->array, read->piece.coords, &place);
+        error_prefix(err, "chunk '%s' of '%s'", place.key, store_path(run->store));
         return false;
     }
+    if (read->piece.first == 0)
+        report_add(run->report, COUNT_CHUNKS_PRESENT, 1);
     return true;
 }
 

@@ -74,7 +74,15 @@ static void claimed(struct stage_run *run, struct read *read)
     uint64_t bucket[RANK_MAX];
 
     grid_coords(&run->stage->tasks, read->piece.task, bucket);
-    read->entry = w->entries[bucket_ordinal(run, read->piece.coords, bucket) * run->subs + read->piece.sub - w->first];
+    read->segment = w->segment;
+    read->block = bucket_ordinal(run, read->piece.coords, bucket) * run->subs + read->piece.sub;
+    read->entry = w->entries[read->block - w->first];
+}
+
+static bool damaged(const struct stage_run *run, const struct read *read, const char *what, struct error *err)
+{
+    return error_at(err, ERR_IO, SPAN_NONE, "a block of %u bytes at offset %" PRIu64 " of the scratch file '%s' %s",
+                    read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
 
 static bool locate(struct stage_run *run, struct read *read, struct error *err)
@@ -83,7 +91,6 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     uint64_t block_items = scratch_layout(run->scratch)->block_bytes / run->item_bytes, items;
     struct box slab_box, bucket_box;
 
-    (void)err;
     grid_cell_box(&run->cells, piece->coords, &slab_box);
     stage_task_box(run, piece->task, &bucket_box);
     box_intersect(run->cells.rank, &slab_box, &bucket_box, &piece->box);
@@ -95,6 +102,9 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     if (read->empty)
         return true;
     piece->count = size_min(block_items, items - piece->first);
+    if (read->entry.bytes > spill_encoded_bytes_max(scratch_layout(run->scratch)->block_bytes) ||
+        entry_offset(&read->entry) + read->entry.bytes > scratch_bytes_taken(run->scratch))
+        return damaged(run, read, "lies outside it: its index is damaged", err);
     if (read->entry.bytes)
         read->kept = scratch_at(run->scratch, entry_offset(&read->entry));
     if (!read->kept) {
@@ -102,12 +112,6 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
         read->payload_bytes = read->entry.bytes;
     }
     return true;
-}
-
-static bool damaged(const struct stage_run *run, const struct read *read, const char *what, struct error *err)
-{
-    return error_at(err, ERR_IO, SPAN_NONE, "a block of %u bytes at offset %" PRIu64 " of the scratch file '%s' %s",
-                    read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
 
 /* Where the block's encoded bytes are; NULL: they could not be read. */
@@ -146,7 +150,7 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     payload = block_bytes_of(run, read, err);
     if (!payload)
         return false;
-    if (scratch_checksum(payload, entry->bytes) != entry->checksum)
+    if (scratch_checksum(payload, entry->bytes, read->segment, read->block, entry_encoding(entry)) != entry->checksum)
         return damaged(run, read, "does not match its checksum", err);
     if (!spill_decode(entry_encoding(entry), payload, entry->bytes, elements.count * run->item_bytes, run->item_bytes,
                       w->decode_scratch, &elements.data))

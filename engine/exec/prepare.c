@@ -1,5 +1,6 @@
 #include "engine/exec/prepare.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -70,6 +71,8 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, struct error
         !encoder_new(&w->encoder, &run->target->codecs, run->target->dtype, array_chunk_bytes(run->target),
                      w->encode_scratch, m->encode_scratch_bytes, err))
         return false;
+    if (w->encoder)
+        encoder_stop_when(w->encoder, run->stop);
     return true;
 }
 
@@ -103,6 +106,7 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         run->tile_memory = pool_carve(run->pool, "tile", m->tile_bytes);
     if (!prepare_reads(run, err))
         return false;
+    assert(run->to != &to_segments || m->index_bytes / sizeof(struct index_entry) <= UINT32_MAX);
     if (run->to == &to_segments)
         run->index = pool_carve(run->pool, "segment index", m->index_bytes);
     if (run->from == &from_segments && !prepare_windows(run, err))

@@ -23,13 +23,14 @@ struct scratch {
     uint64_t leftover_bytes;
 };
 
-enum { GROWTH_STEPS = 8 };
+enum { GROWTH_STEPS = 8, STAT_BLOCK_BYTES = 512 };
 #define GROWTH_BYTES_MIN (64 * MIB)
 #define GROWTH_BYTES_MAX GIB
 
-uint32_t scratch_checksum(const void *data, uint64_t bytes)
+uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,
+                          enum spill_encoding encoding)
 {
-    return (uint32_t)XXH3_64bits(data, bytes);
+    return (uint32_t)XXH3_64bits_withSeed(data, bytes, segment << 32 ^ number << 1 ^ encoding);
 }
 
 /* The file is ours alone; O_DIRECT where the file system has it. Lock held. */
@@ -64,7 +65,7 @@ bool scratch_open(struct scratch **out, const struct scratch_layout *layout, cha
     s->memory = memory;
     s->fd = -1;
     if (os_fstatat(AT_FDCWD, layout->path, &leftover, AT_SYMLINK_NOFOLLOW) == 0)
-        s->leftover_bytes = (uint64_t)leftover.st_size;
+        s->leftover_bytes = (uint64_t)leftover.st_blocks * STAT_BLOCK_BYTES;
     result = os_unlinkat(AT_FDCWD, layout->path, 0);
     if (result < 0 && result != -ENOENT) {
         error_sys(err, -result, layout->span, "cannot remove the scratch file '%s' that an earlier run left",
@@ -184,7 +185,7 @@ void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
     from = size_align_up(size_max(from, s->layout.memory_bytes), IO_ALIGN);
     to = size_align_down(to, IO_ALIGN);
     if (from < to)
-        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* only gives space back: where it fails nothing is lost */
+        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* where it fails nothing is lost */
 }
 
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

@@ -11,7 +11,8 @@
  *
  * On disk (little-endian; the file lives and dies with one run on one machine):
  *   index entry, 16 bytes: offset in the file (56 bits) and encoding (top 8 bits), encoded bytes, checksum.
- *   The checksum is the low half of XXH3-64 of the encoded bytes; the index has one too, kept in memory.
+ *   The checksum is the low half of XXH3-64 of the encoded bytes, seeded with which block it is and how it is
+ *   encoded: so it vouches for the entry too, and the index needs no checksum of its own.
  *
  * A journal will record each segment when its last write is done, and find it again by the same struct segment.
  *
@@ -82,7 +83,9 @@ bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct er
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
 uint64_t scratch_bytes_taken(const struct scratch *s);   /* the cursor */
 
-uint32_t scratch_checksum(const void *data, uint64_t bytes);
+/* Of the encoded bytes of block `number` (as its index counts) of a segment. */
+uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,
+                          enum spill_encoding encoding);
 
 /* The most blocks an extent can have, for slabs of one grid cut by buckets of another. */
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

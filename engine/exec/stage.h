@@ -13,8 +13,9 @@
  *  3. A worker sleeps only in io_reap, and only after setting `sleeping` under the lock; whoever changes what it could
  *     be waiting for (phase, ready pieces, granted memory, failure) wakes it.
  *  4. After a failure nothing new is claimed; workers leave when the kernel holds none of their buffers.
- *  5. The lock is held for arithmetic and list work, never for data. The one exception: entering a task whose
- *     segment indexes are not in memory reads them (a few KiB per segment, every few hundred tasks).
+ *  5. The lock is held for arithmetic and list work, never for array data. Segment indexes are the exception, being
+ *     small and seldom: a window of one is read when the claim cursor comes to it, and one is written when its
+ *     segment is complete.
  *
  * A source (from_*.c) and a sink (to_*.c) are each a small table of functions.
  */
@@ -65,6 +66,7 @@ struct read {
     uint64_t payload_offset;        /* in the file, as located */
     uint64_t payload_bytes;
     struct index_entry entry;       /* FROM_SEGMENTS */
+    uint64_t segment, block;        /* FROM_SEGMENTS: which one, as the index counts */
     const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
     uint64_t ring_id;
     char *memory;                   /* NULL: no bytes (missing, empty) */
@@ -101,7 +103,7 @@ struct stage_from {
 struct stage_to {
     /* Lock held: the tile is full. How many units there are to drain. */
     uint64_t (*unit_count)(struct stage_run *run);
-    /* No lock. May this worker take a unit now (does it have a free write buffer)? */
+    /* Lock held. May this worker take a unit now (does it have a free write buffer)? */
     bool (*has_room)(struct worker *w);
     /* No lock. Encode one unit and write it, now or with others. Calls stage_units_done for what needs the tile no more. */
     bool (*drain)(struct worker *w, uint64_t unit, struct error *err);

@@ -2,12 +2,14 @@
 #include "engine/exec/stage.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/base/size.h"
 
-enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4 };
+enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4, STOP_CHECK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
 /* ---- shared by sources and sinks ---- */
 
@@ -267,6 +269,24 @@ static void submit_granted(struct worker *w)
     }
 }
 
+/* A damaged chunk of a scan that wants to know them all: told once, and then nothing is there to read. */
+static bool report_damage(struct stage_run *run, struct read *read, struct error *err)
+{
+    struct chunk_place place;
+
+    if (!run->damaged || err->code != ERR_INPUT)
+        return false;
+    array_chunk_place(run->array, read->piece.coords, &place);
+    pthread_mutex_lock(&run->lock);
+    if (read->piece.sub == 0)
+        run->damaged(run->damaged_context, place.key, err);
+    pthread_mutex_unlock(&run->lock);
+    *err = (struct error){ 0 };
+    read->payload_bytes = 0;
+    read->empty = true;
+    return true;
+}
+
 /* Claim, locate and submit pieces until memory, slots or pieces run out. */
 static bool start_reads(struct worker *w, struct error *err)
 {
@@ -281,7 +301,7 @@ static bool start_reads(struct worker *w, struct error *err)
         pthread_mutex_unlock(&run->lock);
         if (!read)
             return i > 0;
-        if (!run->from->locate(run, read, err)) {
+        if (!run->from->locate(run, read, err) && !report_damage(run, read, err)) {
             error_locate(err, run->source_span);
             fail_unlocked(run, err);
             return false;
@@ -306,21 +326,6 @@ static void release_read(struct stage_run *run, struct read *read)
     read->next = run->unused;
     run->unused = read;
     grant(run);
-}
-
-/* A damaged chunk of a scan that wants to know them all. */
-static bool report_damage(struct stage_run *run, const struct read *read, struct error *err)
-{
-    struct chunk_place place;
-
-    if (!run->damaged || err->code != ERR_INPUT)
-        return false;
-    array_chunk_place(run->array, read->piece.coords, &place);
-    pthread_mutex_lock(&run->lock);
-    run->damaged(run->damaged_context, place.key, err);
-    pthread_mutex_unlock(&run->lock);
-    *err = (struct error){ 0 };
-    return true;
 }
 
 /* What the piece counts for in the progress: its share of the part of its cell that the task needs. */
@@ -416,19 +421,6 @@ static void handle(struct worker *w, struct io_request *request)
         fail_unlocked(w->run, &err);
 }
 
-static bool check_stop(struct stage_run *run)
-{
-    int signal_number = run->stop ? __atomic_load_n(run->stop, __ATOMIC_RELAXED) : 0;
-    struct error err = { 0 };
-
-    if (signal_number == 0)
-        return false;
-    error_at(&err, signal_number == 15 ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
-             signal_number == 15 ? "SIGTERM" : "an interrupt");
-    fail_unlocked(run, &err);
-    return true;
-}
-
 /* Before sleeping: is there really nothing? Sets `sleeping`. */
 static bool may_sleep(struct worker *w)
 {
@@ -498,7 +490,6 @@ static void work(struct worker *w)
         }
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
-        check_stop(run);
         started = start_reads(w, &err);
         give_back(run);
         idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
@@ -520,6 +511,33 @@ static void *worker_main(void *argument)
     io_close(w->io);
     w->io = NULL;
     return NULL;
+}
+
+static void check_stop(struct stage_run *run)
+{
+    int signal_number = run->stop ? *run->stop : 0;
+    struct error err = { 0 };
+
+    if (signal_number == 0)
+        return;
+    error_stopped(&err, signal_number);
+    fail_unlocked(run, &err);
+}
+
+/* Wait for a worker, and watch for a signal meanwhile: workers may all be asleep. */
+static void join(struct stage_run *run, pthread_t thread)
+{
+    struct timespec until;
+
+    do {
+        check_stop(run);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += STOP_CHECK_NS;
+        if (until.tv_nsec >= SECOND_NS) {
+            until.tv_nsec -= SECOND_NS;
+            until.tv_sec++;
+        }
+    } while (pthread_timedjoin_np(thread, NULL, &until) == ETIMEDOUT);
 }
 
 bool stage_run(struct stage_run *run, struct error *err)
@@ -553,7 +571,7 @@ bool stage_run(struct stage_run *run, struct error *err)
     }
     for (unsigned i = 0; i < run->worker_count; i++)
         if (run->workers[i].started)
-            pthread_join(run->workers[i].thread, NULL);
+            join(run, run->workers[i].thread);
     if (!run->failed)
         return true;
     if (!error_is_stop(&run->error))

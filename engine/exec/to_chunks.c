@@ -21,14 +21,17 @@ static bool finish(struct worker *w, struct write *write, struct error *err)
     struct stage_run *run = w->run;
     uint64_t whole_bytes = size_align_down(write->object_bytes, IO_ALIGN);
     const char *tail = write->object.direct ? (char *)write->request.memory + whole_bytes : NULL;
-    bool ok = store_object_finish(run->target_store, &write->object, tail, write->object_bytes, err);
 
     write->busy = false;
+    if (!store_object_finish(run->target_store, &write->object, tail, write->object_bytes, err)) {
+        error_prefix(err, "chunk '%s'", write->key);
+        return false;
+    }
     report_add(run->report, COUNT_TARGET_WRITE_BYTES, write->object_bytes);
     report_add(run->report, COUNT_TARGET_OBJECTS, 1);
     if (write->holds_tile)
         stage_units_done(run, 1);
-    return ok;
+    return true;
 }
 
 /* Write the chunk's `bytes` at `memory`: whole blocks now, what is left when they are there. */

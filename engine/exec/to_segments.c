@@ -79,7 +79,7 @@ static void pack(struct worker *w, uint64_t unit, const char *raw, uint64_t raw_
     run->index[unit] = (struct index_entry){
         .place = w->packed_bytes | (uint64_t)encoding << 56,
         .bytes = (uint32_t)bytes,
-        .checksum = scratch_checksum(to, bytes),
+        .checksum = scratch_checksum(to, bytes, run->task, unit, encoding),
     };
     w->packed_entries[w->packed_count++] = (uint32_t)unit;
     w->packed_bytes += bytes;

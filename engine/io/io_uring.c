@@ -123,13 +123,15 @@ static int64_t result_after_fault(const struct io_request *r, int64_t result)
     return result;
 }
 
-/* `wake_told` is cleared first: whoever writes after that is either drained here, and seen, or fires the new poll. */
+/* The eventfd is emptied before `wake_told` is cleared. A waker in between finds it set and writes nothing, which is
+ * right: this reap is on its way back to the worker already. The other way round its write would be drained here and
+ * leave `wake_told` set over an empty eventfd, and every later wake would be lost. */
 static void take_wake(struct uring *u)
 {
     eventfd_t count;
 
-    atomic_store(&u->wake_told, false);
     eventfd_read(u->wake_fd, &count);
+    atomic_store(&u->wake_told, false);
     u->woken = true;
     queue_wake_poll(u);
 }

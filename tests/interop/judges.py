@@ -203,7 +203,7 @@ def read(path, reader):
     names = codec_names(path)
     if "snappy" in names:
         reader = "tensorstore"
-    elif "lz4" in names and version_of(path) == 2 and "blosc" not in names:
+    elif version_of(path) == 2 and (names[0] == "lz4" or "checksum" in (metadata(path)["compressor"] or {})):
         reader = "zarr-python"
     return read_with_zarr(path) if reader == "zarr-python" else read_with_tensorstore(path)
 

@@ -626,13 +626,20 @@ static void test_codec__refuses_chunks_too_large_for_blosc_before_work_begins(vo
     struct codec_chain c = chain_of("blosc", 4);
     struct error err = { 0 };
     struct encoder *e = NULL;
+    struct codec_needs needs;
+    char *scratch;
 
     CHECK(!encoder_new(&e, &c, dtype_i4, (1ull << 31) - 12, NULL, 0, &err));
     CHECK(strstr(err.message, "blosc cannot encode chunks of more than 2147483631 bytes; these have 2147483636") !=
           NULL);
     err = (struct error){ 0 };
-    CHECK(encoder_new(&e, &c, dtype_i4, (1ull << 31) - 20, NULL, 0, &err));
+    codec_encode_needs(&c, dtype_i4, (1ull << 31) - 20, &needs);
+    scratch = malloc(needs.scratch_bytes_least);
+    CHECK(encoder_new(&e, &c, dtype_i4, (1ull << 31) - 20, scratch, needs.scratch_bytes_least, &err));
     encoder_free(e);
+    CHECK(!encoder_new(&e, &c, dtype_i4, (1ull << 31) - 20, scratch, needs.scratch_bytes_least - 1, &err));
+    CHECK_EQUAL(err.code, ERR_FIT);
+    free(scratch);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -342,6 +343,71 @@ static void test_io__wakes_do_not_disturb_requests(void)
     close(fd);
 }
 
+/* Several askers, one sleeper: every question must be seen. */
+struct questions {
+    struct io *io;
+    atomic_ulong asked, seen;
+    atomic_bool over, lost;
+};
+
+enum { QUESTIONS = 60000, ASKERS = 3, PATIENCE_MS = 5000 };
+
+static void *ask(void *argument)
+{
+    struct questions *q = argument;
+
+    while (!atomic_load(&q->lost)) {
+        unsigned long mine = atomic_fetch_add(&q->asked, 1) + 1, spins = 0;
+
+        if (mine > QUESTIONS)
+            break;
+        io_wake(q->io);
+        while (atomic_load(&q->seen) < mine && !atomic_load(&q->lost))
+            if (++spins > 100000) {
+                usleep(1000);
+                if (spins > 100000 + PATIENCE_MS)
+                    atomic_store(&q->lost, true);
+            }
+    }
+    return NULL;
+}
+
+/* The sleeper's thread opens the io, as a ring wants it; askers start when it is there. */
+static void *answer(void *argument)
+{
+    struct questions *q = argument;
+    struct io_request *done;
+    pthread_t askers[ASKERS];
+
+    q->io = open_io(1);
+    for (unsigned i = 0; i < ASKERS; i++)
+        CHECK_EQUAL(pthread_create(&askers[i], NULL, ask, q), 0);
+    while (atomic_load(&q->seen) < QUESTIONS && !atomic_load(&q->lost)) {
+        io_reap(q->io, &done, 1, true);
+        atomic_store(&q->seen, atomic_load(&q->asked));
+    }
+    for (unsigned i = 0; i < ASKERS; i++)
+        pthread_join(askers[i], NULL);
+    io_close(q->io);
+    atomic_store(&q->over, true);
+    return NULL;
+}
+
+static void test_io__no_wake_is_lost(void)
+{
+    static struct questions q;
+    pthread_t thread;
+
+    NEEDS_BACKEND();
+    memset(&q, 0, sizeof q);
+    CHECK_EQUAL(pthread_create(&thread, NULL, answer, &q), 0);
+    for (unsigned ms = 0; !atomic_load(&q.over) && !atomic_load(&q.lost) && ms < 60000; ms++)
+        usleep(1000);
+    CHECK(!atomic_load(&q.lost) && atomic_load(&q.over));
+    if (atomic_load(&q.over))
+        pthread_join(thread, NULL);
+}
+
 static void test_io__faults_come_through_the_seam(void)
 {
     unsigned char *memory = aligned_alloc(IO_ALIGN, 4 * IO_ALIGN);
@@ -497,6 +563,7 @@ static void run_set(enum io_backend b)
     RUN(test_io__a_wake_ends_the_sleep);
     RUN(test_io__a_wake_before_the_sleep_is_kept);
     RUN(test_io__wakes_do_not_disturb_requests);
+    RUN(test_io__no_wake_is_lost);
     RUN(test_io__faults_come_through_the_seam);
     RUN(test_io__short_transfers_are_carried_on_to_the_end);
     RUN(test_io__endless_EAGAIN_is_believed_in_the_end);
