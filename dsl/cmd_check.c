@@ -172,10 +172,12 @@ static int check_array(const struct command_line *line, const struct flag *flag,
     struct findings findings = { .json = wants_json(line) };
     struct scan_limits limits;
     struct array_file a;
+    struct host host;
 
+    host_look(&host, NULL);
     text_init(&findings.damaged_list, FINDINGS_BYTES_MAX);
     text_init(&findings.missing_list, FINDINGS_BYTES_MAX);
-    if (array_file_open(&a, &path, 1, err) && scan_limits_read(&limits, line, err) &&
+    if (array_file_open(&a, &path, 1, err) && scan_limits_read(&limits, line, &host, err) &&
         scan_chunks(&a, &limits, &findings, stop, err))
         print_findings(&a, &findings, err);
     array_file_release(&a);

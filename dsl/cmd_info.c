@@ -48,7 +48,8 @@ static void add_text(const struct array_file *a, const char *codec, const char *
     answer_shape(out, m->chunks.rank, m->chunks.cell);
     text_addf(out, ", %s each, %s of them\n", SIZE_TEXT(array_chunk_bytes(m)), COUNT_TEXT(census->chunks));
     if (census->counted)
-        text_addf(out, "  present     %s of %s\n", COUNT_TEXT(census->present), COUNTED_TEXT(census->chunks, "chunk"));
+        text_addf(out, "  present     %s of %s\n", COUNT_TEXT(census->present),
+                  COUNTED_TEXT(census->chunks, "chunk"));
     else
         text_addf(out, "  present     %s of %s looked at (not all were counted)\n",
                   COUNT_TEXT(census->sampled_present), COUNTED_TEXT(census->sampled, "chunk"));

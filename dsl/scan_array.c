@@ -46,24 +46,21 @@ uint64_t array_file_bytes(const struct array_file *a)
     return size_mul_sat(shape_elements(a->meta.chunks.rank, a->meta.chunks.shape), a->meta.dtype.item_bytes);
 }
 
-bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, struct error *err)
+bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, const struct host *host,
+                      struct error *err)
 {
     struct pipeline p;
-    struct host host;
     const struct job *job = &p.job;
     bool ok;
 
     *limits = (struct scan_limits){ 0 };
     pipeline_init(&p);
-    host_look(&host, NULL);
     ok = pipeline_flags(&p, line, err) && io_choose(&limits->io, job->backend, err) &&
          progress_from_line(&limits->progress, line, err);
     limits->memory_span = job->memory.span;
-    limits->threads = job->threads ? job->threads : host.threads;
-    limits->memory_bytes = size_min(SCAN_MEMORY_BYTES, host_default_budget(&host));
-    if (job->memory.set)
-        limits->memory_bytes = job->memory.share > 0 ? (uint64_t)(job->memory.share * (double)host.available_bytes) :
-                               job->memory.bytes;
+    limits->threads = job->threads ? job->threads : host->threads;
+    limits->memory_bytes = size_min(SCAN_MEMORY_BYTES, host_default_budget(host));
+    ok = ok && (!job->memory.set || plan_budget(&limits->memory_bytes, &job->memory, host, err));
     pipeline_release(&p);
     return ok;
 }

@@ -30,8 +30,8 @@ struct session {
     struct report *report;      /* NULL: not run */
 };
 
-/* Plan and run; and again, with what was seen, when chunks turn out to be framed in larger blocks than those that were
- * looked at. The session is filled as far as it went, also on failure; release it always. */
+/* Plan and run; and again, with what was seen, when chunks turn out to be framed in larger blocks than those that
+ * were looked at. The session is filled as far as it went, also on failure; release it always. */
 bool session_run(struct session *s, const struct pipeline *p, const struct session_options *o, struct error *err);
 void session_release(struct session *s);
 

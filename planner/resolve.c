@@ -283,6 +283,19 @@ void span_origin(const struct span *span, const char *flag, char *buffer, size_t
         snprintf(buffer, buffer_bytes, "%s", flag);
 }
 
+bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err)
+{
+    *bytes = asked->share > 0 ? (uint64_t)(asked->share * (double)host->available_bytes) : asked->bytes;
+    if (*bytes <= host->cgroup_limit_bytes)
+        return true;
+    error_at(err, ERR_FIT, asked->span, "%s is more than this process may have: its cgroup allows %s",
+             SIZE_TEXT(*bytes), SIZE_TEXT(host->cgroup_limit_bytes));
+    error_key(err, "memory");
+    error_bytes(err, *bytes, host->cgroup_limit_bytes);
+    error_help(err, "lower memory to what the job was given, less about 50MiB for the kernel");
+    return false;
+}
+
 static bool resolve_memory(struct plan *p, const struct job *job, const struct host *host, struct error *err)
 {
     const struct size_request *r = &job->memory;
@@ -294,22 +307,13 @@ static bool resolve_memory(struct plan *p, const struct job *job, const struct h
                  host->available_from, SIZE_TEXT(host->available_bytes));
         return true;
     }
-    p->memory_bytes = r->share > 0 ? (uint64_t)(r->share * (double)host->available_bytes) : r->bytes;
     span_origin(&r->span, "--memory", origin, sizeof origin);
     if (r->share > 0)
         snprintf(p->memory_from, sizeof p->memory_from, "%s, %.0f%% of %.70s", origin, r->share * 100,
                  host->available_from);
     else
         snprintf(p->memory_from, sizeof p->memory_from, "%s", origin);
-    if (p->memory_bytes > host->cgroup_limit_bytes) {
-        error_at(err, ERR_FIT, r->span, "%s is more than this process may have: its cgroup allows %s",
-                 SIZE_TEXT(p->memory_bytes), SIZE_TEXT(host->cgroup_limit_bytes));
-        error_key(err, "memory");
-        error_bytes(err, p->memory_bytes, host->cgroup_limit_bytes);
-        error_help(err, "lower memory to what the job was given, less about 50MiB for the kernel");
-        return false;
-    }
-    return true;
+    return plan_budget(&p->memory_bytes, r, host, err);
 }
 
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err)
