@@ -57,10 +57,12 @@ int cmd_digest(struct invocation *v, struct error *err)
     struct scan_limits limits;
     struct digest_sum sum;
     struct array_file a;
+    struct host host;
     struct text out;
 
+    host_look(&host, NULL);
     text_init(&out, ANSWER_BYTES_MAX);
-    if (array_file_open(&a, &v->line->positionals[0], 1, err) && scan_limits_read(&limits, v->line, err) &&
+    if (array_file_open(&a, &v->line->positionals[0], 1, err) && scan_limits_read(&limits, v->line, &host, err) &&
         scan_whole(&a, &limits, &sum, v->stop, err)) {
         add_digest(&a, &sum, wants_json(v->line), &out);
         answer_print(&out, err);

@@ -1,4 +1,5 @@
 /* The program: malloc's settings, signals, and then commands.c. Nothing else may call exit. */
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
@@ -9,11 +10,28 @@
 /* The number of the signal that asks for a stop. Handlers can reach only what is global. */
 static volatile int stop_signal;
 
+/* In a signal handler: nothing but write(2). A progress line may stand there, so a new one is begun. */
+static void say(const char *words, size_t length)
+{
+    ssize_t ignored = write(STDERR_FILENO, words, length);
+
+    (void)ignored;
+}
+
 /* The first asks, the second insists. */
 static void on_signal(int number)
 {
-    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED))
+    static const char stopping[] = "\nstopping...\n";
+    static const char stopped[] = "\nstopped at once: what is named .sluice-partial and .sluice-scratch may be left beside "
+                                  "the output; the same command removes it\n";
+    int saved_errno = errno;
+
+    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED)) {
+        say(stopped, sizeof stopped - 1);
         _exit(128 + number);
+    }
+    say(stopping, sizeof stopping - 1);
+    errno = saved_errno;
 }
 
 static void set_signals(void)

@@ -17,6 +17,7 @@
 #include "engine/format/format.h"
 #include "engine/io/io.h"
 #include "engine/store/store.h"
+#include "planner/host.h"
 
 struct array_file {
     const char *path;
@@ -31,7 +32,7 @@ struct array_file {
 bool array_file_open(struct array_file *a, const struct word *path, double seconds_max, struct error *err);
 void array_file_release(struct array_file *a);
 
-/* How scans may run, from the flags --memory, --threads, --io, --progress. */
+/* How scans may run, from the flags --memory, --threads, --io, --progress and what the machine offers. */
 struct scan_limits {
     uint64_t memory_bytes;
     struct span memory_span;
@@ -39,7 +40,8 @@ struct scan_limits {
     struct io_choice io;
     enum report_progress progress;
 };
-bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, struct error *err);
+bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, const struct host *host,
+                      struct error *err);
 
 /* A scan of the whole array, planned. */
 bool array_file_scan(struct scan *scan, const struct array_file *a, const struct scan_limits *limits,

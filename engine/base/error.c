@@ -231,7 +231,9 @@ void error_print(const struct error *err, FILE *to)
 
     if (span->source) {
         print_text(span->source->name, to);
-        fprintf(to, ":%u:%u: ", span->line, span->column);
+        if (span->line)
+            fprintf(to, ":%u:%u", span->line, span->column);
+        fputs(": ", to);
     } else
         fputs("sluice: ", to);
     fputs("error: ", to);
@@ -241,7 +243,7 @@ void error_print(const struct error *err, FILE *to)
     }
     print_text(err->message, to);
     fputc('\n', to);
-    if (span->source)
+    if (span->source && span->line)
         print_line(span, to);
     for (unsigned i = 0; i < err->note_count; i++) {
         fputs("note: ", to);

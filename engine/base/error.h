@@ -27,7 +27,7 @@ struct source {
 /* Where in a source something stands. `source` NULL: nowhere in particular. */
 struct span {
     const struct source *source;
-    uint32_t line;              /* 1-based */
+    uint32_t line;              /* 1-based; 0: the source as a whole, such as one in which something is missing */
     uint32_t column;            /* 1-based, in bytes */
     uint32_t length;            /* bytes to underline, at least 1 */
 };

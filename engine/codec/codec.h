@@ -63,8 +63,6 @@ void codec_chain_text(const struct codec_chain *c, struct text *out);
  * What is left out: blosc lz4, level 5, shuffle (bitshuffle for items of one byte); zstd 3; gzip and zlib 5; lz4 1.
  * `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span; the chain is as it was then. */
 bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t item_bytes, struct error *err);
-/* Same encoded bytes for the same elements? */
-bool codec_chain_equal(unsigned rank, struct dtype dtype, const struct codec_chain *a, const struct codec_chain *b);
 
 /* What one worker needs for one direction. All are upper bounds; library bytes come from malloc inside the codec
  * libraries, scratch from the pool. */
