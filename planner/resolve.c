@@ -190,9 +190,24 @@ static void path_split(const char *path, char *directory, size_t directory_bytes
         snprintf(directory, directory_bytes, "%.*s", start == 1 ? 1 : (int)start - 1, path);
 }
 
+/* What tells apart two outputs of one name that share a scratch directory: FNV-1a of the output's absolute path. */
+static uint32_t path_hash(const char *path)
+{
+    char here[PATH_TEXT_BYTES] = "";
+    uint32_t hash = 2166136261u;
+
+    if (path[0] != '/' && !getcwd(here, sizeof here))
+        here[0] = '\0';
+    for (const char *at = here; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 16777619u;
+    for (const char *at = path; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 16777619u;
+    return hash;
+}
+
 static bool resolve_scratch_path(struct plan *p, const struct job *job, struct error *err)
 {
-    char directory[PATH_TEXT_BYTES];
+    char directory[PATH_TEXT_BYTES], tag[16] = "";
     const char *name;
     struct stat st;
     int name_length, status;
@@ -205,12 +220,19 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
             error_key(err, "scratch");
             return false;
         }
+        if (store_holds_directory(p->source_store, job->scratch_path)) {
+            error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
+                     job->scratch_path);
+            error_key(err, "scratch");
+            return false;
+        }
         snprintf(directory, sizeof directory, "%s", job->scratch_path);
+        snprintf(tag, sizeof tag, ".%08x", path_hash(job->output.path));
         span_origin(&job->scratch_span, "--scratch", p->scratch_from, sizeof p->scratch_from);
     } else {
         snprintf(p->scratch_from, sizeof p->scratch_from, "beside the output");
     }
-    if (asprintf(&p->scratch_path, "%s/%.*s.sluice-scratch", directory, name_length, name) < 0) {
+    if (asprintf(&p->scratch_path, "%s/%.*s%s.sluice-scratch", directory, name_length, name, tag) < 0) {
         p->scratch_path = NULL;
         return error_sys(err, ENOMEM, job->output.span, "the scratch file's name");
     }
