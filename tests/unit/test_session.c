@@ -129,6 +129,48 @@ static void test_session__plans_again_with_what_it_has_seen(void)
     directory_remove(&d);
 }
 
+static void test_scan__is_planned_again_with_what_it_has_seen(void)
+{
+    static const uint8_t zero[ITEM_BYTES_MAX];
+    struct directory d = directory_new();
+    const char *in = directory_path(&d, "in.zarr");
+    struct scan_limits limits = { .memory_bytes = 1, .threads = 1, .io = { .backend = IO_THREADS } };
+    struct error err = { 0 };
+    struct digest_frame frame;
+    struct digest digest;
+    struct array_file a;
+    struct scan scan;
+    uint64_t least_bytes, knowing_bytes;
+    volatile int stop = 0;
+
+    make_array(in);
+    CHECK(array_file_open(&a, &(struct word){ in, SPAN_NONE }, 1, &err));
+    CHECK(!array_file_scan(&scan, &a, &limits, &err));
+    least_bytes = err.need_bytes;
+    a.census.codec.blosc_block_bytes_max = 256 * KIB;
+    err = (struct error){ 0 };
+    CHECK(!array_file_scan(&scan, &a, &limits, &err));
+    knowing_bytes = err.need_bytes;
+    CHECK(knowing_bytes > least_bytes);
+    digest_frame_init(&frame, a.meta.dtype, a.meta.chunks.rank, a.meta.chunks.shape, zero, 1);
+    CHECK(digest_init(&digest, &frame));
+
+    for (unsigned knowing = 0; knowing < 2; knowing++) {
+        err = (struct error){ 0 };
+        a.seen.blosc_block_bytes_max = 0;
+        a.census.codec.blosc_block_bytes_max = 16 * KIB;
+        limits.memory_bytes = knowing ? knowing_bytes : least_bytes;
+        CHECK(array_file_scan(&scan, &a, &limits, &err));
+        CHECK_EQUAL(array_file_digest(&scan, &a, &limits, NULL, &digest, NULL, &stop, &err), knowing);
+        CHECK_EQUAL(a.census.codec.blosc_block_bytes_max, 256 * KIB);
+        CHECK(knowing || (err.code == ERR_FIT && err.need_bytes == knowing_bytes));
+    }
+    CHECK_EQUAL(digest_total(&digest).elements, CHUNKS * MIB);      /* once, for all that were begun */
+    digest_release(&digest);
+    array_file_release(&a);
+    directory_remove(&d);
+}
+
 /* A command line, run; what it printed is thrown away. */
 static int run_words(char **words)
 {
@@ -219,6 +261,7 @@ static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 int main(void)
 {
     RUN(test_session__plans_again_with_what_it_has_seen);
+    RUN(test_scan__is_planned_again_with_what_it_has_seen);
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
