@@ -97,7 +97,7 @@ static void test_session__plans_again_with_what_it_has_seen(void)
     struct error err = { 0 };
     struct session session;
     struct pipeline p;
-    char said[4096] = "";
+    char lines[4096] = "";
     uint64_t knowing_bytes;
 
     o.stop = &stop;
@@ -123,7 +123,7 @@ static void test_session__plans_again_with_what_it_has_seen(void)
     CHECK(directory_has(&d, "out.zarr/.zarray"));
     session_release(&session);
     rewind(o.to);
-    CHECK(fread(said, 1, sizeof said - 1, o.to) > 0 && strstr(said, "planning again"));
+    CHECK(fread(lines, 1, sizeof lines - 1, o.to) > 0 && strstr(lines, "planning again"));
     fclose(o.to);
     pipeline_release(&p);
     directory_remove(&d);
@@ -171,17 +171,21 @@ static void test_scan__is_planned_again_with_what_it_has_seen(void)
     directory_remove(&d);
 }
 
-/* A command line, run; what it printed is thrown away. */
+static char said[1 << 16];      /* on standard error, by the last run_words */
+
+/* A command line, run; its standard output is thrown away. */
 static int run_words(char **words)
 {
     int saved[2] = { dup(1), dup(2) }, nowhere = open("/dev/null", O_WRONLY), count = 0, status;
     volatile int stop = 0;
+    FILE *errors = tmpfile();
+    size_t length;
 
     while (words[count])
         count++;
     fflush(stdout);
     dup2(nowhere, 1);
-    dup2(nowhere, 2);
+    dup2(fileno(errors), 2);
     status = command_main(count, words, &stop);
     fflush(stdout);
     for (int fd = 1; fd <= 2; fd++) {
@@ -189,6 +193,10 @@ static int run_words(char **words)
         close(saved[fd - 1]);
     }
     close(nowhere);
+    rewind(errors);
+    length = fread(said, 1, sizeof said - 1, errors);
+    said[length] = '\0';
+    fclose(errors);
     return status;
 }
 
@@ -236,6 +244,23 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     directory_remove(&d);
 }
 
+static void test_check__warnings_say_what_they_are(void)
+{
+    struct directory d = directory_new();
+    char *pipeline = copy_path(&d, "p.yaml");
+    char *words[] = { "sluice", "check", pipeline, NULL };
+
+    directory_make(&d, "in.zarr");
+    directory_put(&d, "in.zarr/.zarray",
+                  "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
+                  "\"order\": \"C\", \"filters\": null, \"compressor\": null}");
+    directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, format: zarr3}\n");
+    CHECK_EQUAL(run_words(words), 0);
+    CHECK(strncmp(said, "warning: the input has no fill value", 36) == 0);
+    free(pipeline);
+    directory_remove(&d);
+}
+
 static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 {
     struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1, .dedicated = true };
@@ -263,6 +288,7 @@ int main(void)
     RUN(test_session__plans_again_with_what_it_has_seen);
     RUN(test_scan__is_planned_again_with_what_it_has_seen);
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
+    RUN(test_check__warnings_say_what_they_are);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
 }
