@@ -212,6 +212,11 @@ static bool file_says(const char *path, const char *words)
     return strstr(text, words) != NULL;
 }
 
+/* Four rows, no fill value, no codec. */
+static const char no_fill_zarray[] =
+    "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
+    "\"order\": \"C\", \"filters\": null, \"compressor\": null}";
+
 static char *copy_path(const struct directory *d, const char *name)
 {
     return strdup(directory_path(d, name));
@@ -224,9 +229,7 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     char *commands[] = { "check", "plan", "run" };
 
     directory_make(&d, "in.zarr");
-    directory_put(&d, "in.zarr/.zarray",
-                  "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
-                  "\"order\": \"C\", \"filters\": null, \"compressor\": null}");
+    directory_put(&d, "in.zarr/.zarray", no_fill_zarray);
     directory_put(&d, "in.zarr/.zattrs", "{\"units\": \"K\"}");
     directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, chunks: [4, 2], "
                   "empty_chunks: write}\n");
@@ -251,9 +254,7 @@ static void test_check__warnings_say_what_they_are(void)
     char *words[] = { "sluice", "check", pipeline, NULL };
 
     directory_make(&d, "in.zarr");
-    directory_put(&d, "in.zarr/.zarray",
-                  "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
-                  "\"order\": \"C\", \"filters\": null, \"compressor\": null}");
+    directory_put(&d, "in.zarr/.zarray", no_fill_zarray);
     directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, format: zarr3}\n");
     CHECK_EQUAL(run_words(words), 0);
     CHECK(strncmp(said, "warning: the input has no fill value", 36) == 0);
@@ -263,7 +264,7 @@ static void test_check__warnings_say_what_they_are(void)
 
 static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 {
-    struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1, .dedicated = true };
+    struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1 };
     char *above[] = { "sluice", "digest", "in.zarr", "--memory", "513MiB", NULL };
     char *within[] = { "sluice", "digest", "in.zarr", "--memory", "512MiB", NULL };
     struct scan_limits limits;
