@@ -137,7 +137,7 @@ static bool scan_chunks(struct array_file *a, const struct scan_limits *limits, 
     struct scan scan;
     bool ok;
 
-    if (!array_file_scan(&scan, a, limits, err))
+    if (!array_file_scan_roomy(&scan, a, limits, err))
         return false;
     scan.damaged = on_damaged;
     scan.context = f;

@@ -37,8 +37,8 @@ static bool compare(struct comparison *c, const struct digest_frame *frame, cons
         error_at(err, ERR_FIT, SPAN_NONE, "no memory for the digests");
         goto out;
     }
-    if (!scan_digest(&c->scan_a, within, &a, report, c->stop, err) ||
-        !scan_digest(&c->scan_b, within, &b, report, c->stop, err))
+    if (!array_file_digest(&c->scan_a, &c->a, &c->limits, within, &a, report, c->stop, err) ||
+        !array_file_digest(&c->scan_b, &c->b, &c->limits, within, &b, report, c->stop, err))
         goto out;
     for (uint64_t i = 0; i < boxes; i++) {
         const struct digest_sum *sa = &a.sums[i], *sb = &b.sums[i];

@@ -23,8 +23,8 @@ static void say(const char *words, size_t length)
 static void on_signal(int number)
 {
     static const char stopping[] = "\nstopping...\n";
-    static const char stopped[] = "\nstopped at once: what is named .sluice-partial and .sluice-scratch may be left beside "
-                                  "the output; the same command removes it\n";
+    static const char stopped[] = "\nstopped at once: what is named .sluice-partial and .sluice-scratch may be left "
+                                  "beside the output; the same command removes it\n";
     int saved_errno = errno;
 
     if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED)) {

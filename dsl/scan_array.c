@@ -10,6 +10,8 @@
 #include "planner/plan.h"
 
 enum { WARNING_BYTES_MAX = 64 * 1024 };
+/* Plans of one scan at most. */
+enum { SCANS_MAX = 3 };
 
 /* A reading pass needs little, so it takes little when nothing was said. */
 #define SCAN_MEMORY_BYTES (256 * MIB)
@@ -65,11 +67,41 @@ bool scan_limits_read(struct scan_limits *limits, const struct command_line *lin
     return ok;
 }
 
-bool array_file_scan(struct scan *scan, const struct array_file *a, const struct scan_limits *limits,
-                     struct error *err)
+bool array_file_scan(struct scan *scan, struct array_file *a, const struct scan_limits *limits, struct error *err)
 {
-    *scan = (struct scan){ .array = &a->meta, .store = a->store, .span = a->span, .backend = limits->io.backend };
+    *scan = (struct scan){ .array = &a->meta, .store = a->store, .span = a->span, .backend = limits->io.backend,
+                           .seen = &a->seen };
     return plan_scan(scan, limits->memory_bytes, limits->threads, &a->census, limits->memory_span, err);
+}
+
+bool array_file_scan_roomy(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
+                           struct error *err)
+{
+    uint32_t sampled_bytes = a->census.codec.blosc_block_bytes_max;
+    struct error ignored = { 0 };
+
+    a->census.codec.blosc_block_bytes_max = (uint32_t)size_min(array_chunk_bytes(&a->meta), UINT32_MAX);
+    if (array_file_scan(scan, a, limits, &ignored))
+        return true;
+    a->census.codec.blosc_block_bytes_max = sampled_bytes;
+    return array_file_scan(scan, a, limits, err);
+}
+
+bool array_file_digest(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
+                       const struct box *within, struct digest *digest, struct report *report,
+                       const volatile int *stop, struct error *err)
+{
+    for (unsigned tries = 1; ; tries++) {
+        if (scan_digest(scan, within, digest, report, stop, err))
+            return true;
+        if (tries == SCANS_MAX || err->code != ERR_FIT ||
+            a->seen.blosc_block_bytes_max <= a->census.codec.blosc_block_bytes_max)
+            return false;
+        *err = (struct error){ 0 };
+        a->census.codec = a->seen;
+        if (!array_file_scan(scan, a, limits, err))
+            return false;
+    }
 }
 
 struct report *scan_report_new(const struct scan_limits *limits, uint64_t work_bytes)

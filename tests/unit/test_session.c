@@ -97,7 +97,7 @@ static void test_session__plans_again_with_what_it_has_seen(void)
     struct error err = { 0 };
     struct session session;
     struct pipeline p;
-    char said[4096] = "";
+    char lines[4096] = "";
     uint64_t knowing_bytes;
 
     o.stop = &stop;
@@ -123,23 +123,69 @@ static void test_session__plans_again_with_what_it_has_seen(void)
     CHECK(directory_has(&d, "out.zarr/.zarray"));
     session_release(&session);
     rewind(o.to);
-    CHECK(fread(said, 1, sizeof said - 1, o.to) > 0 && strstr(said, "planning again"));
+    CHECK(fread(lines, 1, sizeof lines - 1, o.to) > 0 && strstr(lines, "planning again"));
     fclose(o.to);
     pipeline_release(&p);
     directory_remove(&d);
 }
 
-/* A command line, run; what it printed is thrown away. */
+static void test_scan__is_planned_again_with_what_it_has_seen(void)
+{
+    static const uint8_t zero[ITEM_BYTES_MAX];
+    struct directory d = directory_new();
+    const char *in = directory_path(&d, "in.zarr");
+    struct scan_limits limits = { .memory_bytes = 1, .threads = 1, .io = { .backend = IO_THREADS } };
+    struct error err = { 0 };
+    struct digest_frame frame;
+    struct digest digest;
+    struct array_file a;
+    struct scan scan;
+    uint64_t least_bytes, knowing_bytes;
+    volatile int stop = 0;
+
+    make_array(in);
+    CHECK(array_file_open(&a, &(struct word){ in, SPAN_NONE }, 1, &err));
+    CHECK(!array_file_scan(&scan, &a, &limits, &err));
+    least_bytes = err.need_bytes;
+    a.census.codec.blosc_block_bytes_max = 256 * KIB;
+    err = (struct error){ 0 };
+    CHECK(!array_file_scan(&scan, &a, &limits, &err));
+    knowing_bytes = err.need_bytes;
+    CHECK(knowing_bytes > least_bytes);
+    digest_frame_init(&frame, a.meta.dtype, a.meta.chunks.rank, a.meta.chunks.shape, zero, 1);
+    CHECK(digest_init(&digest, &frame));
+
+    for (unsigned knowing = 0; knowing < 2; knowing++) {
+        err = (struct error){ 0 };
+        a.seen.blosc_block_bytes_max = 0;
+        a.census.codec.blosc_block_bytes_max = 16 * KIB;
+        limits.memory_bytes = knowing ? knowing_bytes : least_bytes;
+        CHECK(array_file_scan(&scan, &a, &limits, &err));
+        CHECK_EQUAL(array_file_digest(&scan, &a, &limits, NULL, &digest, NULL, &stop, &err), knowing);
+        CHECK_EQUAL(a.census.codec.blosc_block_bytes_max, 256 * KIB);
+        CHECK(knowing || (err.code == ERR_FIT && err.need_bytes == knowing_bytes));
+    }
+    CHECK_EQUAL(digest_total(&digest).elements, CHUNKS * MIB);      /* once, for all that were begun */
+    digest_release(&digest);
+    array_file_release(&a);
+    directory_remove(&d);
+}
+
+static char said[1 << 16];      /* on standard error, by the last run_words */
+
+/* A command line, run; its standard output is thrown away. */
 static int run_words(char **words)
 {
     int saved[2] = { dup(1), dup(2) }, nowhere = open("/dev/null", O_WRONLY), count = 0, status;
     volatile int stop = 0;
+    FILE *errors = tmpfile();
+    size_t length;
 
     while (words[count])
         count++;
     fflush(stdout);
     dup2(nowhere, 1);
-    dup2(nowhere, 2);
+    dup2(fileno(errors), 2);
     status = command_main(count, words, &stop);
     fflush(stdout);
     for (int fd = 1; fd <= 2; fd++) {
@@ -147,6 +193,10 @@ static int run_words(char **words)
         close(saved[fd - 1]);
     }
     close(nowhere);
+    rewind(errors);
+    length = fread(said, 1, sizeof said - 1, errors);
+    said[length] = '\0';
+    fclose(errors);
     return status;
 }
 
@@ -162,6 +212,11 @@ static bool file_says(const char *path, const char *words)
     return strstr(text, words) != NULL;
 }
 
+/* Four rows, no fill value, no codec. */
+static const char no_fill_zarray[] =
+    "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
+    "\"order\": \"C\", \"filters\": null, \"compressor\": null}";
+
 static char *copy_path(const struct directory *d, const char *name)
 {
     return strdup(directory_path(d, name));
@@ -174,9 +229,7 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     char *commands[] = { "check", "plan", "run" };
 
     directory_make(&d, "in.zarr");
-    directory_put(&d, "in.zarr/.zarray",
-                  "{\"zarr_format\": 2, \"shape\": [4, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": null, "
-                  "\"order\": \"C\", \"filters\": null, \"compressor\": null}");
+    directory_put(&d, "in.zarr/.zarray", no_fill_zarray);
     directory_put(&d, "in.zarr/.zattrs", "{\"units\": \"K\"}");
     directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, chunks: [4, 2], "
                   "empty_chunks: write}\n");
@@ -194,9 +247,24 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     directory_remove(&d);
 }
 
+static void test_check__warnings_say_what_they_are(void)
+{
+    struct directory d = directory_new();
+    char *pipeline = copy_path(&d, "p.yaml");
+    char *words[] = { "sluice", "check", pipeline, NULL };
+
+    directory_make(&d, "in.zarr");
+    directory_put(&d, "in.zarr/.zarray", no_fill_zarray);
+    directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, format: zarr3}\n");
+    CHECK_EQUAL(run_words(words), 0);
+    CHECK(strncmp(said, "warning: the input has no fill value", 36) == 0);
+    free(pipeline);
+    directory_remove(&d);
+}
+
 static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 {
-    struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1, .dedicated = true };
+    struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1 };
     char *above[] = { "sluice", "digest", "in.zarr", "--memory", "513MiB", NULL };
     char *within[] = { "sluice", "digest", "in.zarr", "--memory", "512MiB", NULL };
     struct scan_limits limits;
@@ -219,7 +287,9 @@ static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 int main(void)
 {
     RUN(test_session__plans_again_with_what_it_has_seen);
+    RUN(test_scan__is_planned_again_with_what_it_has_seen);
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
+    RUN(test_check__warnings_say_what_they_are);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
 }

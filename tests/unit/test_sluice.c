@@ -15,8 +15,8 @@ static void make_array(const struct directory *d)
 {
     directory_make(d, "in-1979.zarr");
     directory_put(d, "in-1979.zarr/.zarray",
-                  "{\"zarr_format\": 2, \"shape\": [6, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", \"fill_value\": 0, "
-                  "\"order\": \"C\", \"filters\": null, \"compressor\": null}");
+                  "{\"zarr_format\": 2, \"shape\": [6, 4], \"chunks\": [1, 4], \"dtype\": \"|u1\", "
+                  "\"fill_value\": 0, \"order\": \"C\", \"filters\": null, \"compressor\": null}");
     for (unsigned r = 0; r < ROWS; r++) {
         unsigned char row[COLUMNS];
         char name[64];
