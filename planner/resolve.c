@@ -159,6 +159,11 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
 {
     struct stat st;
 
+    if (has_suffix(job->output.path, ".sluice-partial") || has_suffix(job->output.path, ".sluice-scratch")) {
+        error_at(err, ERR_USAGE, job->output.span, "'%s' is named like an unfinished output", job->output.path);
+        error_help(err, "give it another name: what ends so is removed when a run starts over");
+        return false;
+    }
     if (store_paths_overlap(source, job->output.path)) {
         error_at(err, ERR_USAGE, job->output.span, "the output '%s' is, holds, or lies in the input '%s'",
                  job->output.path, job->input.path);

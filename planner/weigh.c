@@ -225,6 +225,9 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->overwrite = job->output.overwrite;
     g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
     g->refuse_missing_chunks = job->input.refuse_missing;
+    /* A direct plan may meet a missing chunk more than once. */
+    g->missing_chunks_max = !p->census.counted || (a->stage_count == 1 && p->census.present < p->census.chunks)
+                                ? UINT64_MAX : p->census.chunks - p->census.present;
     g->source_span = job->input.span;
     g->target_span = job->output.span;
     g->stage_count = a->stage_count;

@@ -87,6 +87,9 @@ struct graph {
     bool overwrite;
     bool write_empty_chunks;
     bool refuse_missing_chunks;
+    /* So many chunks were not there when the run was planned; one more is an input that changes under us. UINT64_MAX: not
+     * known. */
+    uint64_t missing_chunks_max;
     /* Raised when a chunk is framed in larger blocks than was planned for (the run then fails with ERR_FIT): plan again
      * with it. NULL: nobody asks. */
     struct codec_sample *seen;

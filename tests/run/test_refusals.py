@@ -173,7 +173,7 @@ def test_pipeline__is_read_from_standard_input(directory):
 def test_scratch__limit_that_is_too_small_exits_3(directory):
     inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
     (directory / "p.yaml").write_text(
-        "memory: 32MiB\nscratch: {path: ., limit: 1MiB}\ninput: in.zarr\noutput: {path: out.zarr, chunks: [40, 8, 8]}\n")
+        "memory: 16MiB\nscratch: {path: ., limit: 1MiB}\ninput: in.zarr\noutput: {path: out.zarr, chunks: [40, 8, 8]}\n")
     sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(3, "scratch")
     check_left_alone(directory, "in.zarr", "p.yaml")
 

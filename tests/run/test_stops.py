@@ -134,7 +134,7 @@ def test_full_disk__tmpfs_under_the_output_exits_3(directory):
 def test_full_disk__under_the_scratch_exits_3_and_names_it(directory):
     source = inputs.generate(directory / "in.zarr", *NOISE)
     with tiny_ext4(directory, 8) as disk:
-        rechunk(source, directory / "out.zarr", "--chunks", "40,8,8", "--plan", "split", "--memory", "32MiB",
+        rechunk(source, directory / "out.zarr", "--chunks", "40,8,8", "--plan", "split", "--memory", "16MiB",
                 "--threads", 1, "--scratch", disk).expect(3, str(disk))
         check_disk_is_clean(disk)
     check_left_alone(directory, "in.zarr", "image", "disk")
