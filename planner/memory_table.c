@@ -90,6 +90,7 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
     memset(t, 0, sizeof *t);
     line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
     line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
+    line_add(t, "metadata, read and passed on", one(b->metadata_bytes), one(b->metadata_bytes), 0);
     line_add(t, "workers: stack and ring", outside(b, s), outside(b, l),
              outside(b, s).bytes / s->workers * b->threads);
     line_add(t, n->library, (struct held){ s->memory.library_bytes, s->workers },

@@ -23,7 +23,7 @@ static uint64_t total_bytes(const struct scan *scan)
     struct stage s = { .workers = scan->workers, .memory = scan->memory };
 
     return size_add_sat(size_add_sat(stage_pool_bytes(&s), scan->memory.library_bytes),
-                        program_bytes() + table_bytes() + digest_bytes(scan->workers) +
+                        program_bytes() + table_bytes() + metadata_bytes(scan->array) + digest_bytes(scan->workers) +
                         scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight));
 }
 

@@ -89,7 +89,7 @@ static uint64_t held_bytes(const struct plan *p)
 
         pool = size_max(pool, stage_pool_bytes(s));
         library = size_max(library, s->memory.library_bytes);
-        outside = size_max(outside, program_bytes() + table_bytes()
+        outside = size_max(outside, program_bytes() + table_bytes() + metadata_bytes(&p->source)
                            + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
     }
     return pool + p->graph.scratch.memory_bytes + library + outside;
@@ -539,6 +539,47 @@ static void test_plan__many_files_are_said_aloud_with_the_shards(void)
     bench_release(&b);
 }
 
+/* Planned again after a block that no sample had shown, there is room for it. */
+static void test_plan__blocks_met_before_are_counted(void)
+{
+    struct bench b;
+    uint64_t need_bytes, scratch_bytes;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    CHECK(bench_plan(&b));
+    need_bytes = b.plan.minimum_bytes;
+    scratch_bytes = b.plan.graph.stages[0].memory.decode_scratch_bytes;
+    b.job.seen.blosc_block_bytes_max = 4 * 1024 * 1024;
+    CHECK(bench_plan(&b));
+    CHECK(b.plan.minimum_bytes > need_bytes);
+    CHECK(b.plan.graph.stages[0].memory.decode_scratch_bytes > scratch_bytes + 3 * MIB);
+    b.job.seen.blosc_block_bytes_max = 1024;
+    CHECK(bench_plan(&b));
+    CHECK_EQUAL(b.plan.minimum_bytes, need_bytes);
+    bench_release(&b);
+}
+
+/* Attributes are text, but there can be megabytes of it. */
+static void test_plan__long_attributes_are_counted(void)
+{
+    struct bench b;
+    uint64_t without_bytes;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, MIB);
+    CHECK(!bench_plan(&b));
+    without_bytes = b.err.need_bytes;
+    b.plan.source.attributes = malloc(4 * MIB);
+    memset(b.plan.source.attributes, ' ', 4 * MIB - 1);
+    b.plan.source.attributes[4 * MIB - 1] = '\0';
+    CHECK(!bench_plan(&b));
+    CHECK(b.err.need_bytes > without_bytes + 12 * MIB && b.err.need_bytes < without_bytes + 17 * MIB);
+    b.plan.memory_bytes = b.err.need_bytes;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK(strcmp(b.plan.memory[0].lines[2].what, "metadata, read and passed on") == 0);
+    bench_release(&b);
+}
+
 /* What a cgroup is charged for: the files read and the files made. */
 static void test_plan__kernel_memory_counts_files_both_ways(void)
 {
@@ -598,6 +639,8 @@ int main(void)
     RUN(test_plan__chunks_longer_than_the_axis_plan);
     RUN(test_plan__huge_grids_plan_quickly);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
+    RUN(test_plan__blocks_met_before_are_counted);
+    RUN(test_plan__long_attributes_are_counted);
     RUN(test_plan__kernel_memory_counts_files_both_ways);
     RUN(test_plan__explains_itself);
     return test_summary();
