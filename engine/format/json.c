@@ -527,7 +527,9 @@ const struct json *json_get(const struct json *object, const char *key)
 
 const char *json_string(const struct json *value)
 {
-    return value && value->kind == JSON_STRING && !value->unread && strlen(value->chars) == value->length ? value->chars : NULL;
+    bool has_chars = value && value->kind == JSON_STRING && !value->unread;
+
+    return has_chars && strlen(value->chars) == value->length ? value->chars : NULL;
 }
 
 bool json_is(const struct json *value, const char *chars)

@@ -349,6 +349,42 @@ static void test_plan__a_refusal_adds_up(void)
     bench_release(&b);
 }
 
+/* A budget that nobody typed says whose it is, and points at no word. */
+static void test_plan__a_budget_that_was_not_set_says_where_it_came_from(void)
+{
+    static const struct source file = { .name = "p.yaml" };
+    struct bench b;
+
+    w2_init(&b, 720, "none", 1, 4 * MIB);
+    b.job.output.span = (struct span){ .source = &file, .line = 7, .column = 3 };
+    b.job.memory.span = (struct span){ .source = &file, .line = 2, .column = 9 };
+    snprintf(b.plan.memory_from, sizeof b.plan.memory_from, "half of MemAvailable (8MiB)");
+    CHECK(!bench_plan(&b));
+    CHECK(strstr(b.err.message, "4MiB, half of MemAvailable (8MiB), cannot hold") != NULL);
+    CHECK(b.err.span.source == NULL);
+    b.job.memory.set = true;
+    CHECK(!bench_plan(&b));
+    CHECK(strncmp(b.err.message, "4MiB cannot hold", 16) == 0);
+    CHECK(b.err.span.line == 2);
+    bench_release(&b);
+}
+
+static void test_plan__missing_chunks_are_refused_before_the_run(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.job.input.refuse_missing = true;
+    CHECK(bench_plan(&b));
+    b.plan.census.present = 700;
+    CHECK(!bench_plan(&b));
+    CHECK(b.err.code == ERR_INPUT && strcmp(b.err.key, "input.missing") == 0);
+    CHECK(strstr(b.err.message, "20 of the 720 chunks of 'in.zarr' are missing") != NULL);
+    b.plan.census.counted = false;
+    CHECK(bench_plan(&b));
+    bench_release(&b);
+}
+
 static void test_plan__scratch_that_does_not_fit_is_refused(void)
 {
     struct bench b;
@@ -360,13 +396,14 @@ static void test_plan__scratch_that_does_not_fit_is_refused(void)
     CHECK_EQUAL(b.err.code, ERR_FIT);
     CHECK_EQUAL(b.err.have_bytes, 100 * MIB);
     CHECK(b.err.need_bytes > 800 * MIB && b.err.need_bytes < 1200 * MIB);
-    CHECK(strcmp(b.err.key, "scratch") == 0);
+    CHECK(strcmp(b.err.key, "scratch.path") == 0);
     b.room.scratch_free_bytes = b.err.need_bytes;
     CHECK(bench_plan(&b));
     b.job.scratch_limit.set = true;
     b.job.scratch_limit.bytes = 500 * MIB;
     CHECK(!bench_plan(&b));
     CHECK_EQUAL(b.err.have_bytes, 500 * MIB);
+    CHECK(strcmp(b.err.key, "scratch.limit") == 0);
     bench_release(&b);
 }
 
@@ -539,6 +576,24 @@ static void test_plan__many_files_are_said_aloud_with_the_shards(void)
     bench_release(&b);
 }
 
+/* What is useful is more than what a small budget gives. */
+static void test_plan__reads_say_how_much_would_be_useful(void)
+{
+    struct bench b;
+    const struct memory_table *t = &b.plan.memory[0];
+    bool found = false;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 40 * MIB);
+    CHECK(bench_plan(&b));
+    for (unsigned i = 0; i < t->count; i++)
+        if (strcmp(t->lines[i].what, "split: chunks read ahead") == 0) {
+            found = true;
+            CHECK(t->lines[i].useful_bytes > t->lines[i].chosen_bytes);
+        }
+    CHECK(found);
+    bench_release(&b);
+}
+
 /* Planned again after a block that no sample had shown, there is room for it. */
 static void test_plan__blocks_met_before_are_counted(void)
 {
@@ -629,6 +684,8 @@ int main(void)
     RUN(test_plan__every_budget_above_the_minimum_is_sound);
     RUN(test_plan__refuses_with_the_exact_minimum);
     RUN(test_plan__a_refusal_adds_up);
+    RUN(test_plan__a_budget_that_was_not_set_says_where_it_came_from);
+    RUN(test_plan__missing_chunks_are_refused_before_the_run);
     RUN(test_plan__scratch_that_does_not_fit_is_refused);
     RUN(test_plan__without_scratch_the_direct_plan_is_taken);
     RUN(test_plan__tmpfs_scratch_counts_as_memory);
@@ -639,6 +696,7 @@ int main(void)
     RUN(test_plan__chunks_longer_than_the_axis_plan);
     RUN(test_plan__huge_grids_plan_quickly);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
+    RUN(test_plan__reads_say_how_much_would_be_useful);
     RUN(test_plan__blocks_met_before_are_counted);
     RUN(test_plan__long_attributes_are_counted);
     RUN(test_plan__kernel_memory_counts_files_both_ways);
