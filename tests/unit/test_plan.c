@@ -211,6 +211,37 @@ static void test_plan__some_segments_stay_in_memory(void)
     bench_release(&b);
 }
 
+static double seconds_with(const char *codec, double ratio)
+{
+    struct bench b;
+    double seconds;
+
+    w2_init(&b, 720, codec, ratio, 256 * MIB);
+    CHECK(bench_plan(&b));
+    seconds = b.plan.candidates[1].cost.seconds;
+    bench_release(&b);
+    return seconds;
+}
+
+/* 3 GB on two cores at the rates that were measured of each codec and level. */
+static void test_plan__strong_levels_take_longer(void)
+{
+    static const char *const weak_to_strong[][3] = {
+        { "blosc:zstd:1:shuffle", "blosc:zstd:5:shuffle", "blosc:zstd:9:shuffle" },
+        { "blosc:lz4hc:1:shuffle", "blosc:lz4hc:5:shuffle", "blosc:lz4hc:9:shuffle" },
+        { "zstd:3", "zstd:9", "zstd:19" }, { "gzip:1", "gzip:6", "gzip:9" },
+    };
+
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned j = 0; j + 1 < 3; j++)
+            CHECK(seconds_with(weak_to_strong[i][j], 3) * 1.2 < seconds_with(weak_to_strong[i][j + 1], 3));
+    /* c-blosc's 9 is zstd's 22. */
+    CHECK(seconds_with("blosc:zstd:9:shuffle", 3) > 100);
+    CHECK(seconds_with("gzip:9", 3) > 60 && seconds_with("gzip:9", 3) < 130);
+    CHECK(seconds_with("zstd:19", 30) < seconds_with("zstd:19", 3) / 4);
+    CHECK(seconds_with("zstd:22", 3) == seconds_with("zstd:19", 3));
+}
+
 static void test_plan__seconds_grow_with_bytes(void)
 {
     struct bench small, large;
@@ -676,6 +707,7 @@ int main(void)
     RUN(test_plan__maps_to_series_is_split_and_merged);
     RUN(test_plan__segments_stay_in_memory_where_they_fit);
     RUN(test_plan__some_segments_stay_in_memory);
+    RUN(test_plan__strong_levels_take_longer);
     RUN(test_plan__seconds_grow_with_bytes);
     RUN(test_plan__everything_in_one_box_when_it_fits);
     RUN(test_plan__direct_where_grids_agree);
