@@ -1,6 +1,6 @@
 /* graph.h - what to run: a handful of stages, never a list of tasks.
  *
- * The planner fills this in, exec.c runs it, and a test may make one by hand. A graph for 10^9 chunks is as small as
+ * The planner fills this in, graph_run.c runs it, and a test may make one by hand. A graph for 10^9 chunks is as small as
  * one for ten: every stage is a few grids and a few numbers.
  *
  * There is one kind of stage. A stage walks boxes of an array (its tasks) one after another; all workers share the

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The memory promise, kept by the kernel: inside a cgroup of the budget + 8 MiB + what `plan` calls "kernel, outside
-RSS" the run is not killed, and its peak RSS (VmHWM) is within the budget.
+"""The memory promise, kept by the kernel: inside a cgroup of the budget + what `plan` calls "kernel, outside RSS"
+the run is not killed, and its peak RSS (VmHWM) is within the budget.
 """
 import contextlib
 import os
@@ -18,7 +18,6 @@ import inputs  # noqa: E402
 
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
-SPARE_BYTES = 8 << 20
 
 
 class Group:
@@ -93,14 +92,14 @@ def survives(directory, source, budget, *flags):
     plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
     kernel = find_key(plan, "kernel_bytes")
     check(isinstance(kernel, int), "the plan has no kernel_bytes")
-    group = Group(budget + SPARE_BYTES + kernel)
+    group = Group(budget + kernel)
     try:
         status, err, peak = run_in_group(group, ["rechunk", source, target, *flags])
         used, kills = group.peak_bytes(), group.kills()
     finally:
         group.remove()
     print(f"  budget {budget >> 10} KiB: peak RSS {peak >> 10} KiB, cgroup {used >> 10} KiB of "
-          f"{(budget + SPARE_BYTES + kernel) >> 10} KiB")
+          f"{(budget + kernel) >> 10} KiB")
     check(status == 0 and kills == 0, f"exit {status}, {kills} killed for memory, budget {budget}\n{err}")
     check(0 < peak <= budget, f"peak RSS {peak} over the budget {budget}")
     sluice("verify", source, target, timeout=120).expect(0)
