@@ -15,18 +15,19 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -fvisibility=hidden -fPIC -pth
 ALL_LDFLAGS = -pthread $(LDFLAGS)
 LIBS = -luring -lblosc -lyaml -lzstd -llz4 -ldeflate -ljson-c -lsnappy -lz -lm
 
+# A BUILD of the command line would win over one that is only set here, and mix sanitized objects with plain ones.
 ifeq ($(SAN),address)
 ALL_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
-BUILD := $(BUILD)/asan
+override BUILD := $(ROOT)/asan
 else ifeq ($(SAN),undefined)
 ALL_CFLAGS += -fsanitize=undefined -fno-sanitize-recover=undefined
 ALL_LDFLAGS += -fsanitize=undefined
-BUILD := $(BUILD)/ubsan
+override BUILD := $(ROOT)/ubsan
 else ifeq ($(SAN),thread)
 ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=thread
-BUILD := $(BUILD)/tsan
+override BUILD := $(ROOT)/tsan
 TSAN = TSAN_OPTIONS=suppressions=tests/tools/tsan.supp
 else ifneq ($(SAN),)
 $(error SAN=$(SAN): address, undefined or thread)

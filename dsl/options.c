@@ -152,6 +152,9 @@ static bool unknown_option(const struct command_line *line, const char *word, st
         list_commands(other->commands, &list);
         error_help(err, "'%s' is an option of %s", name, list.chars);
     }
+    if (strcmp(name, "--version") == 0)
+        error_help(err, "'sluice --version' says which sluice this is%s", line->command & FOR_RECHUNK
+                   ? "; the Zarr version of the output is --format zarr2|zarr3" : "");
     other = find_synonym(name, line->command);
     if (other)
         error_help(err, "'%s' is called '%s' here%s", name, other->name,
@@ -179,6 +182,17 @@ static bool refuse_option(const struct option *option, struct span span, struct 
     return false;
 }
 
+/* Only --set may come several times. */
+static bool option_is_new(const struct command_line *line, const struct option *option, struct span span,
+                          struct error *err)
+{
+    if (strcmp(option->name, "--set") == 0 || !command_line_flag(line, option->name))
+        return true;
+    error_at(err, ERR_USAGE, span, "%s comes twice", option->name);
+    error_help(err, "leave one of them out");
+    return false;
+}
+
 /* An option at argv[*at], with its value; *at moves to the last word that was used. */
 static bool read_option(struct command_line *line, int argc, char **argv, int *at, struct error *err)
 {
@@ -190,6 +204,8 @@ static bool read_option(struct command_line *line, int argc, char **argv, int *a
 
     if (!option)
         return unknown_option(line, word, span, err);
+    if (!option_is_new(line, option, span, err))
+        return false;
     if (line->flag_count == FLAGS_MAX)
         return error_at(err, ERR_USAGE, span, "more than %d options", FLAGS_MAX);
     *flag = (struct flag){ .option = option, .span = span };

@@ -62,7 +62,7 @@ struct span command_line_span(const struct command_line *line, char **argv, int 
 /* Read what follows the command (argv[2] ..). `command`: one FOR_... */
 bool command_line_read(struct command_line *line, int argc, char **argv, unsigned command, struct error *err);
 
-/* The last flag of that name, or NULL. */
+/* The flag of that name, or NULL. Of --set, which may come several times, the last. */
 const struct flag *command_line_flag(const struct command_line *line, const char *name);
 
 /* Of the flags listed ("--emit --report"), none may be given beside `with`: it would do nothing. */

@@ -53,16 +53,31 @@ static bool decimal(const char *words, uint64_t *digits, uint64_t *divisor, cons
     return seen && words[-1] != '.';
 }
 
+/* Does it begin with digits[.digits], however many? */
+static bool is_number(const char *words)
+{
+    static const char all[] = "0123456789";
+    size_t whole = strspn(words, all);
+
+    return whole && (words[whole] != '.' || (strspn(words + whole + 1, all) &&
+                                             words[whole + 1 + strspn(words + whole + 1, all)] != '.'));
+}
+
 static bool not_a_size(const char *words, struct span span, bool share, struct error *err)
 {
-    const char *end = words;
+    uint64_t digits, divisor;
+    const char *end;
 
+    if (is_number(words) && !decimal(words, &digits, &divisor, &end)) {
+        error_at(err, ERR_USAGE, span, "'%s' has more than %d digits", words, DIGITS_MAX);
+        error_help(err, "write fewer digits and a larger unit, as in 4TiB; no size is more than 8EiB");
+        return false;
+    }
     error_at(err, ERR_USAGE, span, "'%s' is not a size", words);
-    while (isdigit((unsigned char)*end) || *end == '.')
-        end++;
-    for (unsigned i = 2; i < UNIT_COUNT && end > words; i++)
-        if (strcasecmp(end + strspn(end, " "), units[i].name) == 0)
-            error_help(err, "write %.*s%s", (int)(end - words), words, units[i].name);
+    if (decimal(words, &digits, &divisor, &end))
+        for (unsigned i = 2; i < UNIT_COUNT; i++)
+            if (strcasecmp(end + strspn(end, " "), units[i].name) == 0)
+                error_help(err, "write %.*s%s", (int)(end - words), words, units[i].name);
     if (*words == '-')
         error_help(err, "a size is not negative");
     error_help(err, "a size is 64MiB, 1.5GiB, 64Mi, 500MB, 4G%s or plain bytes", share ? ", 80%" : "");

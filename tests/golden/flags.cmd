@@ -6,6 +6,14 @@ run a.yaml --emit
 run a.yaml --memory
 run a.yaml --memory --json
 run a.yaml --overwrite=yes
+run a.yaml --memory 1GiB --json --memory=2GiB
+run a.yaml --dry-run -n
+run a.yaml --overwrite --overwrite
+run a.yaml --version
+rechunk in.zarr out.zarr --chunks 5,5,5 --chunks 6,6,6
+rechunk in.zarr out.zarr --version
+rechunk in.zarr out.zarr --memory 99999999999999999999TiB
+rechunk in.zarr out.zarr --memory 9999999tib
 run a.yaml --set year
 run a.yaml --set year=1 --set year=2
 rechunk in.zarr out.zarr --progress fast

@@ -157,6 +157,19 @@ def rule_the_machine_is_not_mentioned():
                 yield f"{line}:{number}: {match.group()}"
 
 
+def rule_a_sanitized_build_is_apart():
+    """Wherever BUILD was given: objects of two kinds in one directory would be linked as they are found."""
+    for sanitizer, place in (("address", "asan"), ("undefined", "ubsan"), ("thread", "tsan")):
+        for given in (["BUILD=elsewhere"], []):
+            environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "BUILD")}
+            done = subprocess.run(["make", "-n", f"SAN={sanitizer}", *given, "all"], cwd=TREE, env=environment,
+                                  capture_output=True, text=True)
+            wanted = f"-o {'elsewhere' if given else 'build'}/{place}/sluice "
+            links = [line for line in done.stdout.splitlines() if re.search(r"-o \S+/sluice ", line)]
+            if done.returncode or any(wanted not in line for line in links) or (given and not links):
+                yield f"Makefile: SAN={sanitizer} {' '.join(given)}: links {links or done.stderr}, not {wanted}"
+
+
 def compiles(arguments, language, text, what):
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run([*arguments, "-x", language, "-c", "-o", f"{scratch}/out.o", "-"], input=text, text=True,

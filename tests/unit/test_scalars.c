@@ -42,6 +42,31 @@ static void test_scalars__what_is_no_size_is_refused(void)
         }
 }
 
+static void test_scalars__no_size_is_refused_with_itself_as_help(void)
+{
+    static const struct { const char *words, *message, *help; } wrong[] = {
+        { "99999999999999999999TiB", "has more than 18 digits", "larger unit" },
+        { "0.12345678901234567890MiB", "has more than 18 digits", "fewer digits" },
+        { "99999999999999999999", "has more than 18 digits", "larger unit" },
+        { "1.2.3GiB", "is not a size", "a size is 64MiB" },
+        { ".5GiB", "is not a size", "a size is 64MiB" },
+        { "5.GiB", "is not a size", "a size is 64MiB" },
+        { "64mib", "is not a size", "write 64MiB" },
+        { "64 MiB", "is not a size", "write 64MiB" },
+    };
+
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct size_request size;
+        struct error err = { 0 };
+
+        CHECK(!scalar_size(&size, wrong[i].words, SPAN_NONE, false, &err));
+        if (!strstr(err.message, wrong[i].message) || !strstr(err.help, wrong[i].help)) {
+            fprintf(stderr, "'%s': %s; %s\n", wrong[i].words, err.message, err.help);
+            CHECK(false);
+        }
+    }
+}
+
 static void test_scalars__a_share_is_between_0_and_100_percent(void)
 {
     struct size_request size;
@@ -195,6 +220,7 @@ int main(void)
 {
     RUN(test_scalars__sizes_are_powers_of_1000_and_of_1024);
     RUN(test_scalars__what_is_no_size_is_refused);
+    RUN(test_scalars__no_size_is_refused_with_itself_as_help);
     RUN(test_scalars__a_share_is_between_0_and_100_percent);
     RUN(test_scalars__counts_are_digits);
     RUN(test_scalars__booleans_are_true_and_false_only);
