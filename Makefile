@@ -47,7 +47,7 @@ export SLUICE_CORPUS
 endif
 TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all help deps unit test test-long test-san test-run interop golden tidy bench benches demo static shared install clean
+.PHONY: all help deps unit test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -150,9 +150,9 @@ tidy:                  ## the rules of the tree: layers, sizes, banned functions
 	@CC="$(CC)" CFLAGS="$(ALL_CFLAGS)" $(PYTHON) tests/tools/tidy.py
 
 golden-check: $(BUILD)/sluice
-	@if [ -f tests/golden/run.sh ]; then SLUICE=$(BUILD)/sluice sh tests/golden/run.sh; fi
+	@$(PYTHON) tests/golden/run.py --sluice $(BUILD)/sluice
 golden: $(BUILD)/sluice  ## rewrite the expected messages of tests/golden (read the diff)
-	@SLUICE=$(BUILD)/sluice sh tests/golden/run.sh --update
+	@$(PYTHON) tests/golden/run.py --sluice $(BUILD)/sluice --refresh
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsluice.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)

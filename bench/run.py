@@ -34,7 +34,7 @@ WORK = {
                 "chunks": [2000, 16, 16], "dtype": "float32", "codec": "lz4", "field": "waves", "memory_bytes": 256 << 20,
                 "zarrs": {"chunks": [16, 16, 1440], "cache": [16, 125]}},
     "W1": {"what": "2.0 GB of random doubles to blocks, uncompressed", "shape": [16, 4000, 4000], "from": [1, 4000, 4000],
-           "chunks": [4, 2000, 2000], "dtype": "float64", "codec": None, "field": "random", "memory_bytes": 512 << 20,
+           "chunks": [16, 1000, 1000], "dtype": "float64", "codec": None, "field": "random", "memory_bytes": 512 << 20,
            "zarrs": {"chunks": [1, 1000, 1000], "cache": [1, 16]}},
     "small": {"what": "a quick look: 0.1 GB", "shape": [24, 721, 1440], "from": [1, 721, 1440], "chunks": [24, 16, 16],
               "dtype": "float32", "codec": "lz4", "field": "waves", "memory_bytes": 128 << 20,

@@ -33,7 +33,7 @@ void answer_refusal_json(const struct error *err, struct text *out)
     text_addf(out, "{\"schema\": 1, \"exit_status\": %d, ", error_exit_status(err->code));
     answer_json_text(out, "error", kind_name(err->code));
     answer_json_text(out, "file", err->span.source ? err->span.source->name : NULL);
-    if (err->span.source)
+    if (err->span.source && err->span.line)
         text_addf(out, "\"line\": %u, \"column\": %u, ", err->span.line, err->span.column);
     else
         text_add(out, "\"line\": null, \"column\": null, ");

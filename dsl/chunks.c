@@ -77,21 +77,75 @@ static bool name_is_new(const struct chunk_request *out, const char *name, struc
     return true;
 }
 
-/* One "time=all" or "32" of a flag. */
-static bool part_from_text(struct chunk_request *out, const char *part, size_t length, struct span span,
+/* A piece of the words of a flag, without the blanks around it. */
+struct part {
+    const char *chars;
+    size_t length;
+};
+
+static struct part trimmed(const char *chars, size_t length)
+{
+    while (length && (chars[0] == ' ' || chars[0] == '\t')) {
+        chars++;
+        length--;
+    }
+    while (length && (chars[length - 1] == ' ' || chars[length - 1] == '\t'))
+        length--;
+    return (struct part){ chars, length };
+}
+
+/* A place inside that of `whole`. */
+static struct span span_within(struct span span, struct part whole, struct part part)
+{
+    if (span.length == whole.length || (span.length == 1 && !whole.length)) {
+        span.column += (uint32_t)(part.chars - whole.chars);
+        span.length = part.length ? (uint32_t)part.length : 1;
+    }
+    return span;
+}
+
+static bool no_axis(const struct chunk_request *out, struct span span, bool last, struct error *err)
+{
+    error_at(err, ERR_USAGE, span, last ? "nothing follows the last comma" : "an axis is missing between the commas");
+    if (last)
+        error_help(err, "leave the comma out");
+    else if (out->form == CHUNKS_NAMED)
+        error_help(err, "axes that keep their length need not be named");
+    error_help(err, "by position every axis is given: 744,keep,32");
+    return false;
+}
+
+/* The name before '=', if there is one; the part is then what follows. */
+static bool name_from_text(struct chunk_request *out, struct axis_request *axis, struct part *part, struct span *span,
                            struct arena *arena, struct error *err)
 {
-    const char *equals = memchr(part, '=', length);
-    enum chunk_form form = equals ? CHUNKS_NAMED : CHUNKS_LISTED;
+    const char *equals = memchr(part->chars, '=', part->length);
+    struct part whole = *part, name;
+
+    if (!equals)
+        return true;
+    name = trimmed(whole.chars, (size_t)(equals - whole.chars));
+    *part = trimmed(equals + 1, whole.length - (size_t)(equals + 1 - whole.chars));
+    if (!name.length)
+        return error_at(err, ERR_USAGE, *span, "an axis has no name before '='");
+    axis->name = arena_text(arena, name.chars, name.length);
+    axis->name_span = span_within(*span, whole, name);
+    *span = span_within(*span, whole, *part);
+    if (!axis->name)
+        return no_memory(err);
+    return name_is_new(out, axis->name, axis->name_span, err);
+}
+
+/* One "time=all" or "32" of a flag. */
+static bool part_from_text(struct chunk_request *out, struct part part, struct span span, bool last,
+                           struct arena *arena, struct error *err)
+{
+    enum chunk_form form = memchr(part.chars, '=', part.length) ? CHUNKS_NAMED : CHUNKS_LISTED;
     struct axis_request *axis;
-    struct span words_span = span;
     char *words;
 
-    if (!length) {
-        error_at(err, ERR_USAGE, span, "an axis is missing between the commas");
-        error_help(err, "by position every axis is given: 744,keep,32");
-        return false;
-    }
+    if (!part.length)
+        return no_axis(out, span, last && out->count, err);
     if (out->count && out->form != form) {
         error_at(err, ERR_USAGE, span, "axes are given by name and by position");
         error_help(err, "name all of them (time=all,lat=32) or none (744,32)");
@@ -99,29 +153,12 @@ static bool part_from_text(struct chunk_request *out, const char *part, size_t l
     }
     out->form = form;
     axis = next_axis(out, span, err);
-    if (!axis)
+    if (!axis || !name_from_text(out, axis, &part, &span, arena, err))
         return false;
-    if (equals) {
-        size_t name_length = (size_t)(equals - part);
-
-        if (!name_length)
-            return error_at(err, ERR_USAGE, span, "an axis has no name before '='");
-        axis->name = arena_text(arena, part, name_length);
-        axis->name_span = span;
-        axis->name_span.length = (uint32_t)name_length;
-        words_span.column += (uint32_t)name_length + 1;
-        words_span.length = length > name_length + 1 ? (uint32_t)(length - name_length - 1) : 1;
-        if (!axis->name)
-            return no_memory(err);
-        if (!name_is_new(out, axis->name, axis->name_span, err))
-            return false;
-        length -= name_length + 1;
-        part = equals + 1;
-    }
-    words = arena_text(arena, part, length);
+    words = arena_text(arena, part.chars, part.length);
     if (!words)
         return no_memory(err);
-    return axis_from_text(axis, words, words_span, err);
+    return axis_from_text(axis, words, span, err);
 }
 
 static bool is_size(const char *words)
@@ -148,14 +185,17 @@ bool chunks_from_text(struct chunk_request *out, const char *words, struct span 
         out->bytes = size.bytes;
         return true;
     }
-    for (const char *part = words;; ) {
-        size_t length = strcspn(part, ",");
+    for (const char *at = words;; ) {
+        size_t length = strcspn(at, ",");
+        struct part part = trimmed(at, length);
+        bool last = !at[length];
 
-        if (!part_from_text(out, part, length, part_span(span, words, (size_t)(part - words), length), arena, err))
+        if (!part_from_text(out, part, part_span(span, words, (size_t)(part.chars - words), part.length), last, arena,
+                            err))
             return false;
-        if (!part[length])
+        if (last)
             return true;
-        part += length + 1;
+        at += length + 1;
     }
 }
 

@@ -16,8 +16,9 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
         pipeline_emit(s->pipeline, &file);
         text_add(out, "{\"schema\": 1, \"ok\": true, ");
         answer_json_text(out, "plan", plan->candidates[plan->chosen].name);
-        answer_json_text(out, "warnings", plan->warnings.length ? plan->warnings.chars : NULL);
-        text_addf(out, "\"minimum_bytes\": %llu, \"memory_bytes\": %llu, \"pipeline\": ",
+        text_add(out, "\"warnings\": ");
+        text_add_json_lines(out, plan->warnings.chars);
+        text_addf(out, ", \"minimum_bytes\": %llu, \"memory_bytes\": %llu, \"pipeline\": ",
                   (unsigned long long)plan->minimum_bytes, (unsigned long long)plan->memory_bytes);
         text_add_json_string(out, file.chars);
         text_add(out, "}\n");
@@ -28,23 +29,21 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
               SIZE_TEXT(plan->memory_bytes), plan->memory_from, SIZE_TEXT_UP(plan->minimum_bytes));
 }
 
-static bool check_pipeline(const struct pipeline *p, const struct command_line *line, const volatile int *stop,
-                           struct error *err)
+static bool check_pipeline(const struct invocation *v, struct error *err)
 {
-    struct session_options options = { .stop = stop, .plan_only = true };
-    struct session session = { 0 };
+    bool json = wants_json(v->line), ok;
+    struct session session;
     struct text out;
-    bool ok;
 
     text_init(&out, ANSWER_BYTES_MAX);
-    ok = session_run(&session, p, &options, err);
-    if (ok && session.plan.warnings.length)
-        fprintf(stderr, "%s", session.plan.warnings.chars);
-    if (ok && command_line_flag(line, "--emit") && !wants_json(line))
-        pipeline_emit(p, &out);
-    else if (ok)
-        add_verdict(&session, wants_json(line), &out);
-    ok = ok && answer_print(&out, err);
+    ok = session_from_line(&session, v, true, err);
+    if (ok) {
+        text_add_lines(&out, "warning: ", session.plan.warnings.chars);
+        fputs(out.chars, stderr);
+        text_clear(&out);
+        add_verdict(&session, json, &out);
+        ok = answer_print(&out, err);
+    }
     session_release(&session);
     text_release(&out);
     return ok;
@@ -138,7 +137,7 @@ static bool scan_chunks(struct array_file *a, const struct scan_limits *limits, 
     struct scan scan;
     bool ok;
 
-    if (!array_file_scan(&scan, a, limits, err))
+    if (!array_file_scan_roomy(&scan, a, limits, err))
         return false;
     scan.damaged = on_damaged;
     scan.context = f;
@@ -160,7 +159,7 @@ static bool print_findings(const struct array_file *a, const struct findings *f,
                (unsigned long long)f->damaged, (unsigned long long)f->missing, f->damaged_list.chars,
                f->missing_list.chars);
     else
-        printf("%s chunks: %s damaged, %s missing\n", COUNT_TEXT(a->census.chunks), COUNT_TEXT(f->damaged),
+        printf("%s: %s damaged, %s missing\n", COUNTED_TEXT(a->census.chunks, "chunk"), COUNT_TEXT(f->damaged),
                COUNT_TEXT(f->missing));
     return answer_flush(err);
 }
@@ -173,10 +172,12 @@ static int check_array(const struct command_line *line, const struct flag *flag,
     struct findings findings = { .json = wants_json(line) };
     struct scan_limits limits;
     struct array_file a;
+    struct host host;
 
+    host_look(&host, NULL);
     text_init(&findings.damaged_list, FINDINGS_BYTES_MAX);
     text_init(&findings.missing_list, FINDINGS_BYTES_MAX);
-    if (array_file_open(&a, &path, 1, err) && scan_limits_read(&limits, line, err) &&
+    if (array_file_open(&a, &path, 1, err) && scan_limits_read(&limits, line, &host, err) &&
         scan_chunks(&a, &limits, &findings, stop, err))
         print_findings(&a, &findings, err);
     array_file_release(&a);
@@ -189,19 +190,27 @@ int cmd_check(struct invocation *v, struct error *err)
 {
     const struct command_line *line = v->line;
     const struct flag *chunks = command_line_flag(line, "--chunks");
+    bool emit = command_line_flag(line, "--emit") != NULL;
 
     if (chunks && line->positional_count) {
         error_at(err, ERR_USAGE, line->positionals[0].span, "--chunks IN checks an array, not a pipeline");
         return 2;
     }
     if (chunks)
-        return check_array(line, chunks, v->stop, err);
+        return command_line_excludes(line, "--chunks IN", "--scratch --overwrite --set --emit --report", err)
+            ? check_array(line, chunks, v->stop, err) : 2;
     if (!line->positional_count) {
         error_at(err, ERR_USAGE, (struct span){ &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 },
                  "give a pipeline file, or --chunks IN");
         return 2;
     }
-    if (pipeline_from_line(&v->pipeline, line, err) && pipeline_finish(&v->pipeline, err))
-        check_pipeline(&v->pipeline, line, v->stop, err);
+    if (emit && !command_line_excludes(line, "--emit", "--report --progress", err))
+        return 2;
+    if (!pipeline_from_line(&v->pipeline, line, err) || !pipeline_finish(&v->pipeline, err))
+        return 2;
+    if (emit)
+        print_pipeline(&v->pipeline, wants_json(line), err);
+    else
+        check_pipeline(v, err);
     return 0;
 }

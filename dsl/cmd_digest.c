@@ -9,7 +9,7 @@
 #include "dsl/commands.h"
 #include "dsl/scan_array.h"
 
-static bool scan_whole(const struct array_file *a, const struct scan_limits *limits, struct digest_sum *total,
+static bool scan_whole(struct array_file *a, const struct scan_limits *limits, struct digest_sum *total,
                        const volatile int *stop, struct error *err)
 {
     static const uint8_t zero[ITEM_BYTES_MAX];
@@ -25,7 +25,7 @@ static bool scan_whole(const struct array_file *a, const struct scan_limits *lim
     if (!digest_init(&digest, &frame))
         return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the digest");
     report = scan_report_new(limits, array_file_bytes(a));
-    ok = scan_digest(&scan, NULL, &digest, report, stop, err);
+    ok = array_file_digest(&scan, a, limits, NULL, &digest, report, stop, err);
     report_free(report);
     *total = digest_total(&digest);
     digest_release(&digest);
@@ -57,10 +57,12 @@ int cmd_digest(struct invocation *v, struct error *err)
     struct scan_limits limits;
     struct digest_sum sum;
     struct array_file a;
+    struct host host;
     struct text out;
 
+    host_look(&host, NULL);
     text_init(&out, ANSWER_BYTES_MAX);
-    if (array_file_open(&a, &v->line->positionals[0], 1, err) && scan_limits_read(&limits, v->line, err) &&
+    if (array_file_open(&a, &v->line->positionals[0], 1, err) && scan_limits_read(&limits, v->line, &host, err) &&
         scan_whole(&a, &limits, &sum, v->stop, err)) {
         add_digest(&a, &sum, wants_json(v->line), &out);
         answer_print(&out, err);

@@ -20,10 +20,27 @@ static bool help_command(const char *name)
     return false;
 }
 
+static bool unknown_word(const char *word, struct span span, struct error *err)
+{
+    const char *names[OPTIONS_MAX + 128], *near;
+    unsigned count = option_names(FOR_ALL, names);
+
+    for (unsigned i = 0; i < command_count; i++)
+        names[count++] = command_table[i].name;
+    for (unsigned i = 0; i < key_count && count < sizeof names / sizeof names[0]; i++)
+        names[count++] = key_table[i].name;
+    error_at(err, ERR_USAGE, span, "there is no command, key or option '%s'", word);
+    near = text_nearest(word, names, count);
+    if (near)
+        error_help(err, "did you mean '%s'?", near);
+    error_help(err, "'sluice help' lists commands and keys, 'sluice help COMMAND' options");
+    return false;
+}
+
 int cmd_help(struct invocation *v, struct error *err)
 {
     const char *word = v->line->positional_count ? v->line->positionals[0].text : NULL;
-    bool command, key;
+    bool command, key, option;
 
     if (!word) {
         usage(stdout);
@@ -33,9 +50,10 @@ int cmd_help(struct invocation *v, struct error *err)
     }
     command = help_command(word);
     key = key_help(word, stdout);
-    if (command || key)
+    option = option_help(word, stdout);
+    if (command || key || option)
         return 0;
-    key_unknown(AT_TOP, word, v->line->positionals[0].span, err);
+    unknown_word(word, v->line->positionals[0].span, err);
     return 2;
 }
 

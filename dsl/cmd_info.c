@@ -48,17 +48,18 @@ static void add_text(const struct array_file *a, const char *codec, const char *
     answer_shape(out, m->chunks.rank, m->chunks.cell);
     text_addf(out, ", %s each, %s of them\n", SIZE_TEXT(array_chunk_bytes(m)), COUNT_TEXT(census->chunks));
     if (census->counted)
-        text_addf(out, "  present     %s of %s chunks\n", COUNT_TEXT(census->present), COUNT_TEXT(census->chunks));
+        text_addf(out, "  present     %s of %s\n", COUNT_TEXT(census->present),
+                  COUNTED_TEXT(census->chunks, "chunk"));
     else
-        text_addf(out, "  present     %s of %s chunks looked at (not all were counted)\n",
-                  COUNT_TEXT(census->sampled_present), COUNT_TEXT(census->sampled));
+        text_addf(out, "  present     %s of %s looked at (not all were counted)\n",
+                  COUNT_TEXT(census->sampled_present), COUNTED_TEXT(census->sampled, "chunk"));
     text_addf(out, "  codec       %s%s%s\n", codec, m->codecs.big_endian ? ", big-endian" : "",
               m->codecs.transposed ? ", transposed" : "");
     text_addf(out, "  fill        %s%s\n", fill, m->fill_undefined ? " (undefined: read as zero)" : "");
     text_addf(out, "  stored      about %s", SIZE_TEXT(stored));
     if (stored)
         text_addf(out, ", ratio %.2f", (double)raw / (double)stored);
-    text_addf(out, " (from %s chunks)\n", COUNT_TEXT(census->sampled));
+    text_addf(out, " (from %s)\n", COUNTED_TEXT(census->sampled, "chunk"));
 }
 
 static void add_json(const struct array_file *a, const char *codec, const char *fill, struct text *out)

@@ -37,8 +37,8 @@ static bool compare(struct comparison *c, const struct digest_frame *frame, cons
         error_at(err, ERR_FIT, SPAN_NONE, "no memory for the digests");
         goto out;
     }
-    if (!scan_digest(&c->scan_a, within, &a, report, c->stop, err) ||
-        !scan_digest(&c->scan_b, within, &b, report, c->stop, err))
+    if (!array_file_digest(&c->scan_a, &c->a, &c->limits, within, &a, report, c->stop, err) ||
+        !array_file_digest(&c->scan_b, &c->b, &c->limits, within, &b, report, c->stop, err))
         goto out;
     for (uint64_t i = 0; i < boxes; i++) {
         const struct digest_sum *sa = &a.sums[i], *sb = &b.sums[i];
@@ -192,8 +192,8 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
     } else if (reason[0]) {
         text_addf(out, "different: %s\n", reason);
     } else {
-        text_addf(out, "different: %s of %s boxes of the array; the first difference is at ",
-                  COUNT_TEXT(c->boxes_differ), COUNT_TEXT(c->boxes));
+        text_addf(out, "different: %s of %s of the array; the first difference is at ",
+                  COUNT_TEXT(c->boxes_differ), COUNTED_TEXT(c->boxes, "part"));
         add_place(c, out);
         add_names(c, out);
         text_add(out, "\n");
@@ -204,13 +204,15 @@ int cmd_verify(struct invocation *v, struct error *err)
 {
     struct comparison c = { .stop = v->stop };
     struct text reason, out;
+    struct host host;
     bool ok;
 
+    host_look(&host, NULL);
     text_init(&reason, 1024);
     text_init(&out, ANSWER_BYTES_MAX);
     text_init(&c.b.warnings, 0);        /* so that it can be released when A could not be opened */
     ok = array_file_open(&c.a, &v->line->positionals[0], 1, err) &&
-         array_file_open(&c.b, &v->line->positionals[1], 1, err) && scan_limits_read(&c.limits, v->line, err);
+         array_file_open(&c.b, &v->line->positionals[1], 1, err) && scan_limits_read(&c.limits, v->line, &host, err);
     if (ok) {
         kinds_differ(&c, &reason);
         if (!reason.length)

@@ -4,6 +4,7 @@
 
 #include "dsl/answer.h"
 #include "dsl/scalars.h"
+#include "dsl/session.h"
 
 const struct command command_table[] = {
     { "run", FOR_RUN, "PIPELINE", 1, 1, "run a pipeline file ('-': standard input)", cmd_run },
@@ -35,6 +36,53 @@ void usage(FILE *to)
 bool wants_json(const struct command_line *line)
 {
     return command_line_flag(line, "--json") != NULL;
+}
+
+bool progress_from_line(enum report_progress *progress, const struct command_line *line, struct error *err)
+{
+    const struct flag *flag = command_line_flag(line, "--progress");
+    unsigned index = PROGRESS_AUTO;
+
+    if (flag && !scalar_word(&index, flag->words, flag->span, "auto bar log none", err))
+        return false;
+    *progress = (enum report_progress)index;
+    return true;
+}
+
+bool session_from_line(struct session *s, const struct invocation *v, bool plan_only, struct error *err)
+{
+    const struct flag *flag = command_line_flag(v->line, "--report");
+    struct session_options options = { .to = stderr, .stop = v->stop, .plan_only = plan_only };
+    struct report_file report = { 0 };
+    struct error outcome;
+    bool ok;
+
+    *s = (struct session){ .pipeline = &v->pipeline };
+    if (!progress_from_line(&options.progress, v->line, err) ||
+        (flag && !report_file_open(&report, flag->words, flag->span, err)))
+        return false;
+    ok = session_run(s, &v->pipeline, &options, err);
+    outcome = *err;
+    return (!flag || report_file_write(&report, s, &outcome, err)) && ok;
+}
+
+bool print_pipeline(const struct pipeline *p, bool json, struct error *err)
+{
+    struct text file, out;
+    bool ok;
+
+    text_init(&file, ANSWER_BYTES_MAX / 4);
+    text_init(&out, ANSWER_BYTES_MAX);
+    pipeline_emit(p, &file);
+    if (json) {
+        text_add(&out, "{\"schema\": 1, \"pipeline\": ");
+        text_add_json_string(&out, file.chars);
+        text_add(&out, "}\n");
+    }
+    ok = answer_print(json ? &out : &file, err);
+    text_release(&out);
+    text_release(&file);
+    return ok;
 }
 
 bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct error *err)

@@ -11,8 +11,11 @@
 #include "dsl/options.h"
 #include "dsl/pipeline.h"
 #include "engine/base/error.h"
+#include "engine/report/report.h"
 
 #define SLUICE_VERSION "0.1.0"
+
+struct session;
 
 /* What a command works on. The pipeline is empty at first; it is here, not in the command, because the error that
  * comes back points into it. */
@@ -55,5 +58,12 @@ bool pipeline_from_line(struct pipeline *p, const struct command_line *line, str
 /* The flags that mean keys, and --plan. */
 bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct error *err);
 bool wants_json(const struct command_line *line);
+/* --progress. */
+bool progress_from_line(enum report_progress *progress, const struct command_line *line, struct error *err);
+/* Plan, or plan and run, with --progress and --report, whose file is opened before anything is done. Standard error
+ * is told unless `plan_only`. The session is filled as far as it went, also on failure; release it always. */
+bool session_from_line(struct session *s, const struct invocation *v, bool plan_only, struct error *err);
+/* --emit */
+bool print_pipeline(const struct pipeline *p, bool json, struct error *err);
 
 #endif

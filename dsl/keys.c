@@ -82,9 +82,11 @@ const struct key key_table[] = {
       .help = "files that hold many chunks each" },
     { .section = IN_OUTPUT, .name = "codec", .type = KEY_CODEC, .offset = JOB(output.codec),
       .span_offset = JOB(output.codec_span), .option = "--codec", .unset = "the source's",
-      .synonyms = "compressor compressors compression codecs deflate complevel encoding filters",
+      .synonyms = "compressor compressors compression codecs deflate complevel encoding",
       .help = "how chunks are compressed: none, zstd:3, gzip:1, zlib:6, lz4, blosc:CNAME:LEVEL[:SHUFFLE] "
               "as in blosc:zstd:5:bitshuffle; or a map, {blosc: {cname: zstd, clevel: 5, shuffle: bitshuffle}}" },
+    { .section = IN_OUTPUT, .name = "filters", .type = KEY_RESERVED, .synonyms = "filter delta fixedscaleoffset",
+      .help = "what is done to the values of a chunk before it is compressed, such as delta" },
     { .section = IN_OUTPUT, .name = "overwrite", .type = KEY_BOOL, .offset = JOB(output.overwrite),
       .option = "--overwrite", .unset = "false", .synonyms = "mode exists clobber force replace",
       .help = "whether an output that is there is replaced (by one exchange, at the end)" },
@@ -160,7 +162,7 @@ const char *key_path(const struct key *k, char *buffer)
     return buffer;
 }
 
-static bool is_synonym(const struct key *k, const char *word)
+bool key_is_synonym(const struct key *k, const char *word)
 {
     size_t length = strlen(word);
 
@@ -178,10 +180,10 @@ static bool is_synonym(const struct key *k, const char *word)
 static const struct key *synonym(enum key_section section, const char *word)
 {
     for (unsigned i = 0; i < key_count; i++)
-        if (key_table[i].section == section && is_synonym(&key_table[i], word))
+        if (key_table[i].section == section && key_is_synonym(&key_table[i], word))
             return &key_table[i];
     for (unsigned i = 0; i < key_count; i++)
-        if (is_synonym(&key_table[i], word))
+        if (key_is_synonym(&key_table[i], word))
             return &key_table[i];
     return NULL;
 }
@@ -287,7 +289,7 @@ bool key_help(const char *word, FILE *to)
             found = true;
         }
     for (unsigned i = 0; i < key_count && !found; i++)
-        if (is_synonym(&key_table[i], word)) {
+        if (key_is_synonym(&key_table[i], word)) {
             fprintf(to, "'%s' is called '%s' here.\n", word, key_path(&key_table[i], path));
             print_key(&key_table[i], to);
             return true;

@@ -58,6 +58,7 @@ static inline bool key_is_built(const struct key *k) { return k->type != KEY_RES
 /* The row, or NULL. */
 const struct key *key_find(enum key_section section, const char *name);
 const struct key *key_of_option(const char *option);
+bool key_is_synonym(const struct key *k, const char *word);
 /* "output.chunks", as errors call it. The buffer holds at least 64 bytes; returned. */
 const char *key_path(const struct key *k, char *buffer);
 

@@ -1,7 +1,9 @@
-/* The program: malloc's settings, signals, and then commands.c. Nothing else may call exit. */
+/* The program: malloc's settings, limits, signals, and then commands.c. Nothing else may call exit. */
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "dsl/commands.h"
@@ -9,11 +11,28 @@
 /* The number of the signal that asks for a stop. Handlers can reach only what is global. */
 static volatile int stop_signal;
 
+/* In a signal handler: nothing but write(2). A progress line may stand there, so a new one is begun. */
+static void say(const char *words, size_t length)
+{
+    ssize_t ignored = write(STDERR_FILENO, words, length);
+
+    (void)ignored;
+}
+
 /* The first asks, the second insists. */
 static void on_signal(int number)
 {
-    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED))
+    static const char stopping[] = "\nstopping...\n";
+    static const char stopped[] = "\nstopped at once: what is named .sluice-partial and .sluice-scratch may be left "
+                                  "beside the output; the same command removes it\n";
+    int saved_errno = errno;
+
+    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED)) {
+        say(stopped, sizeof stopped - 1);
         _exit(128 + number);
+    }
+    say(stopping, sizeof stopping - 1);
+    errno = saved_errno;
 }
 
 static void set_signals(void)
@@ -30,11 +49,11 @@ static void set_signals(void)
     sigaction(SIGXFSZ, &action, NULL);      /* likewise a file over the limit */
 }
 
-/* Chunk-sized memory is in the pool; what is left to malloc are the codec libraries' temporaries, up to a few MiB
- * for each worker and chunk. One arena: with more, each keeps the peak of its own (64 threads kept 778 MiB after
- * everything had been freed). A threshold as high as glibc takes (32 MiB): below it a temporary is a piece of the
- * heap that was touched before, above it an mmap that faults page by page every time. Trimming as late as that, for
- * the same reason: what the heap keeps is at most what the plan counted as library memory. */
+/* Chunk-sized memory is in the pool, and most codecs' contexts too; what is left to malloc is what blosclz, snappy and
+ * deflate take, up to a few MiB for each worker. One arena: with more, each keeps the peak of its own (64 threads kept
+ * 778 MiB after everything had been freed). A threshold as high as glibc takes (32 MiB): below it a temporary is a
+ * piece of the heap that was touched before, above it an mmap that faults page by page every time. Trimming as late
+ * as that, for the same reason. */
 static void set_malloc(void)
 {
     mallopt(M_ARENA_MAX, 1);
@@ -42,9 +61,21 @@ static void set_malloc(void)
     mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
+/* Every read and write under way has a file open: some twenty for each worker, and the usual limit is 1,024. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     set_malloc();
+    raise_file_limit();
     set_signals();
     return command_main(argc, argv, &stop_signal);
 }

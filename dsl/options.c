@@ -5,31 +5,40 @@
 enum { PLANNING = FOR_RUN | FOR_PLAN | FOR_CHECK | FOR_RECHUNK, SCANNING = FOR_VERIFY | FOR_DIGEST,
        LINE_BYTES_MAX = 256 * 1024 };
 
+static const char not_built[] = "is not built yet";
+
 static const struct option options[] = {
-    { "--memory", 0, "SIZE", PLANNING | SCANNING, true, NULL },
-    { "--scratch", 0, "DIR", PLANNING, true, NULL },
-    { "--threads", 0, "N", PLANNING | SCANNING, true, NULL },
-    { "--io", 0, "auto|uring|threads", PLANNING | SCANNING, true, NULL },
-    { "--overwrite", 0, NULL, PLANNING, true, NULL },
-    { "--set", 0, "NAME=VALUE", FOR_RUN | FOR_PLAN | FOR_CHECK, true,
+    { "--memory", 0, "SIZE", PLANNING | SCANNING, NULL, NULL },
+    { "--scratch", 0, "DIR", PLANNING, NULL, NULL },
+    { "--threads", 0, "N", PLANNING | SCANNING, NULL, NULL },
+    { "--io", 0, "auto|uring|threads", PLANNING | SCANNING, NULL, NULL },
+    { "--overwrite", 0, NULL, PLANNING, NULL, NULL },
+    { "--set", 0, "NAME=VALUE", FOR_RUN | FOR_PLAN | FOR_CHECK, NULL,
       "a value for $NAME; may be given several times" },
-    { "--chunks", 0, "CHUNKS", FOR_RECHUNK, true, NULL },
-    { "--chunks", 0, "IN", FOR_CHECK, true, "read every chunk of the array IN and list what is damaged or missing" },
-    { "--shards", 0, "SHARDS", FOR_RECHUNK, false, NULL },
-    { "--codec", 0, "CODEC", FOR_RECHUNK, true, NULL },
-    { "--format", 0, "zarr2|zarr3", FOR_RECHUNK, true, NULL },
-    { "--arrays", 0, "A,B", FOR_RECHUNK, false, "which arrays of a group" },
-    { "--dry-run", 'n', NULL, FOR_RUN | FOR_RECHUNK, true, "plan only" },
-    { "--emit", 0, NULL, FOR_CHECK | FOR_RECHUNK, true, "print the pipeline file that asks for the same" },
-    { "--json", 0, NULL, FOR_ALL & ~FOR_HELP, true, "one JSON document on standard output, for refusals too" },
-    { "--report", 0, "FILE", FOR_RUN | FOR_RECHUNK, true, "write the run report, as JSON, to FILE" },
-    { "--progress", 0, "auto|bar|log|none", FOR_RUN | FOR_RECHUNK | SCANNING, true,
-      "how progress is shown on standard error" },
-    { "--svg", 0, "FILE", FOR_PLAN, false, "draw the plan" },
-    { "--plan", 0, "auto|direct|split", FOR_RUN | FOR_PLAN | FOR_RECHUNK, true,
+    { "--set", 0, "NAME=VALUE", FOR_RECHUNK, "sets names in a pipeline file, and rechunk reads none",
+      "write the value itself" },
+    { "--chunks", 0, "CHUNKS", FOR_RECHUNK, NULL, NULL },
+    { "--chunks", 0, "IN", FOR_CHECK, NULL, "read every chunk of the array IN and list what is damaged or missing" },
+    { "--shards", 0, "SHARDS", FOR_RECHUNK, not_built, NULL },
+    { "--codec", 0, "CODEC", FOR_RECHUNK, NULL, NULL },
+    { "--format", 0, "zarr2|zarr3", FOR_RECHUNK, NULL, NULL },
+    { "--arrays", 0, "A,B", FOR_RECHUNK, not_built, "which arrays of a group; today: give the array, IN.zarr/NAME" },
+    { "--dry-run", 'n', NULL, FOR_RUN | FOR_RECHUNK, NULL, "plan only" },
+    { "--emit", 0, NULL, FOR_CHECK | FOR_RECHUNK, NULL, "print the pipeline file that asks for the same, no more" },
+    { "--json", 0, NULL, FOR_ALL & ~FOR_HELP, NULL, "one JSON document on standard output, for refusals too" },
+    { "--report", 0, "FILE", PLANNING, NULL, "write the report, as JSON, to FILE" },
+    { "--progress", 0, "auto|bar|log|none", PLANNING | SCANNING, NULL, "how progress is shown on standard error" },
+    { "--svg", 0, "FILE", FOR_PLAN, not_built, "a drawing of the plan, in FILE" },
+    { "--plan", 0, "auto|direct|split", FOR_RUN | FOR_PLAN | FOR_RECHUNK, NULL,
       "for tests: this plan and no other" },
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
+_Static_assert((int)OPTION_COUNT <= (int)OPTIONS_MAX, "option_names has room");
+
+static const struct { unsigned bit; const char *name; } command_names[] = {
+    { FOR_RUN, "run" }, { FOR_PLAN, "plan" }, { FOR_CHECK, "check" }, { FOR_RECHUNK, "rechunk" },
+    { FOR_INFO, "info" }, { FOR_VERIFY, "verify" }, { FOR_DIGEST, "digest" },
+};
 
 static bool needs_quotes(const char *word)
 {
@@ -92,34 +101,81 @@ static const struct option *find(const char *name, size_t length, unsigned comma
     return NULL;
 }
 
-static bool unknown_option(const struct command_line *line, const char *word, struct span span, struct error *err)
+/* "check, rechunk" */
+static void list_commands(unsigned commands, struct text *out)
 {
-    static const struct { unsigned bit; const char *name; } commands[] = {
-        { FOR_RUN, "run" }, { FOR_PLAN, "plan" }, { FOR_CHECK, "check" }, { FOR_RECHUNK, "rechunk" },
-        { FOR_INFO, "info" }, { FOR_VERIFY, "verify" }, { FOR_DIGEST, "digest" },
-    };
-    const char *names[OPTION_COUNT], *near;
-    char name[64], list[160] = "";
-    const struct option *other;
+    for (unsigned i = 0; i < sizeof command_names / sizeof command_names[0]; i++)
+        if (commands & command_names[i].bit)
+            text_addf(out, "%s%s", out->length ? ", " : "", command_names[i].name);
+}
+
+/* The option whose key another tool's word stands for ("--max-mem"), of these commands. */
+static const struct option *find_synonym(const char *name, unsigned commands)
+{
+    char word[64];
+    size_t length = 0;
+
+    for (name += strspn(name, "-"); *name && length < sizeof word - 1; name++)
+        word[length++] = *name == '-' ? '_' : *name;
+    word[length] = '\0';
+    for (unsigned i = 0; i < OPTION_COUNT; i++) {
+        const struct key *key = options[i].help ? NULL : key_of_option(options[i].name);
+
+        if (key && (options[i].commands & commands) && key_is_synonym(key, word))
+            return &options[i];
+    }
+    return NULL;
+}
+
+unsigned option_names(unsigned commands, const char **names)
+{
     unsigned count = 0;
 
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (options[i].commands & commands)
+            names[count++] = options[i].name;
+    return count;
+}
+
+static bool unknown_option(const struct command_line *line, const char *word, struct span span, struct error *err)
+{
+    const char *names[OPTIONS_MAX], *near;
+    const struct option *other;
+    struct text list;
+    char name[64];
+
+    text_init(&list, ERROR_TEXT_BYTES / 2);
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
     error_at(err, ERR_USAGE, span, "there is no option '%s' here", name);
-    for (unsigned i = 0; i < OPTION_COUNT; i++)
-        if (options[i].commands & line->command)
-            names[count++] = options[i].name;
     other = find(name, strlen(name), FOR_ALL);
     if (other) {
-        for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
-            if (other->commands & commands[i].bit)
-                snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "",
-                         commands[i].name);
-        error_help(err, "'%s' is an option of %s", name, list);
+        list_commands(other->commands, &list);
+        error_help(err, "'%s' is an option of %s", name, list.chars);
     }
-    near = text_nearest(name, names, count);
+    other = find_synonym(name, line->command);
+    if (other)
+        error_help(err, "'%s' is called '%s' here%s", name, other->name,
+                   other->refusal == not_built ? " (not built yet)" : "");
+    other = find_synonym(name, FOR_ALL);
+    if (other) {
+        text_clear(&list);
+        list_commands(other->commands, &list);
+        error_help(err, "'%s' is called '%s' here, an option of %s", name, other->name, list.chars);
+    }
+    near = text_nearest(name, names, option_names(line->command, names));
     if (near)
         error_help(err, "did you mean '%s'?", near);
     error_help(err, "'sluice help COMMAND' lists the options");
+    text_release(&list);
+    return false;
+}
+
+static bool refuse_option(const struct option *option, struct span span, struct error *err)
+{
+    const struct key *key = option->help ? NULL : key_of_option(option->name);
+
+    error_at(err, ERR_USAGE, span, "%s %s", option->name, option->refusal);
+    error_help(err, "%s%s", option->refusal == not_built ? "it will be: " : "", key ? key->help : option->help);
     return false;
 }
 
@@ -141,10 +197,8 @@ static bool read_option(struct command_line *line, int argc, char **argv, int *a
         error_at(err, ERR_USAGE, span, "%s takes no value", option->name);
         return false;
     }
-    if (!option->built) {
-        error_at(err, ERR_USAGE, span, "%s is not built yet", option->name);
-        return false;
-    }
+    if (option->refusal)
+        return refuse_option(option, span, err);
     if (option->argument && equals) {
         flag->words = equals + 1;
         flag->span.column += (uint32_t)length + 1;
@@ -194,18 +248,55 @@ const struct flag *command_line_flag(const struct command_line *line, const char
     return NULL;
 }
 
-void options_help(unsigned commands, FILE *to)
+bool command_line_excludes(const struct command_line *line, const char *with, const char *flags, struct error *err)
 {
+    for (unsigned i = 0; i < line->flag_count; i++) {
+        const char *name = line->flags[i].option->name, *at = strstr(flags, name);
+        size_t length = strlen(name);
+
+        if (!at || (at[length] && at[length] != ' '))
+            continue;
+        error_at(err, ERR_USAGE, line->flags[i].span, "%s does nothing beside %s", name, with);
+        error_help(err, "leave one of them out");
+        return false;
+    }
+    return true;
+}
+
+static void print_option(const struct option *o, FILE *to)
+{
+    const struct key *key = o->help ? NULL : key_of_option(o->name);
+    const char *help = key ? key->help : o->help;
+    char left[64];
+
+    snprintf(left, sizeof left, "%s%s%s%c", o->name, o->argument ? " " : o->letter ? ", -" : "",
+             o->argument ? o->argument : "", o->argument || !o->letter ? ' ' : o->letter);
+    fprintf(to, "  %-30s %.*s\n", left, key ? (int)strcspn(help, ":;.") : (int)strlen(help), help);
+}
+
+bool option_help(const char *name, FILE *to)
+{
+    bool found = false;
+
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         const struct option *o = &options[i];
-        const struct key *key = o->help ? NULL : key_of_option(o->name);
-        const char *help = key ? key->help : o->help;
-        char left[64];
+        struct text after;
 
-        if (!(o->commands & commands) || !o->built)
+        if (strcmp(o->name, name) != 0 || (o->refusal && o->refusal != not_built))
             continue;
-        snprintf(left, sizeof left, "%s%s%s%c", o->name, o->argument ? " " : o->letter ? ", -" : "",
-                 o->argument ? o->argument : "", o->argument || !o->letter ? ' ' : o->letter);
-        fprintf(to, "  %-30s %.*s\n", left, key ? (int)strcspn(help, ":;.") : (int)strlen(help), help);
+        text_init(&after, 256);
+        list_commands(o->commands, &after);
+        fprintf(to, "option of %s%s%s\n", after.chars, o->refusal ? ": " : "", o->refusal ? o->refusal : "");
+        print_option(o, to);
+        text_release(&after);
+        found = true;
     }
+    return found;
+}
+
+void options_help(unsigned commands, FILE *to)
+{
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if ((options[i].commands & commands) && !options[i].refusal)
+            print_option(&options[i], to);
 }

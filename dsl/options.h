@@ -26,7 +26,7 @@ struct option {
     char letter;                /* 'n' for -n; 0: none */
     const char *argument;       /* "SIZE"; NULL: takes none */
     unsigned commands;          /* FOR_... */
-    bool built;
+    const char *refusal;        /* why it is not taken ("is not built yet"); NULL: it is */
     const char *help;           /* NULL: that of the key of the same flag */
 };
 
@@ -65,7 +65,15 @@ bool command_line_read(struct command_line *line, int argc, char **argv, unsigne
 /* The last flag of that name, or NULL. */
 const struct flag *command_line_flag(const struct command_line *line, const char *name);
 
+/* Of the flags listed ("--emit --report"), none may be given beside `with`: it would do nothing. */
+bool command_line_excludes(const struct command_line *line, const char *with, const char *flags, struct error *err);
+
 /* One line for each option of the commands. */
 void options_help(unsigned commands, FILE *to);
+/* What the option of that name is, and where. False: there is none. */
+bool option_help(const char *name, FILE *to);
+/* Their names; returns how many, at most OPTIONS_MAX. */
+enum { OPTIONS_MAX = 32 };
+unsigned option_names(unsigned commands, const char **names);
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "dsl/scalars.h"
@@ -55,20 +54,36 @@ struct target {
     struct error *err;
 };
 
-static bool set_path(const struct target *t, const char **out, const char *words, struct span span)
+static void *at_offset(struct job *job, size_t offset)
 {
+    return (char *)job + offset;
+}
+
+static bool no_addresses(const struct key *k, const char *words, struct span span, struct error *err)
+{
+    const char *tool = strncmp(words, "s3://", 5) == 0 ? ", for example with 'aws s3 sync'" : "";
+
+    error_at(err, ERR_USAGE, span, "'%s': addresses are not built yet", words);
+    if (k->section == IN_OUTPUT)
+        error_help(err, "write to a local directory and copy that there afterwards%s", tool);
+    else if (k->section == IN_SCRATCH)
+        error_help(err, "scratch is a local directory, on a disk that is quick");
+    else
+        error_help(err, "copy it to a local directory first%s", tool);
+    return false;
+}
+
+static bool set_path(const struct target *t, const struct key *k, const char *words, struct span span)
+{
+    const char **out = at_offset(&t->pipeline->job, k->offset);
     struct error *err = t->err;
 
     if (!words[0]) {
         error_at(err, ERR_USAGE, span, "the path is empty");
         return false;
     }
-    if (strstr(words, "://")) {
-        error_at(err, ERR_USAGE, span, "'%s': addresses are not built yet", words);
-        error_help(err, "copy it to a local directory first%s",
-                   strncmp(words, "s3://", 5) == 0 ? ", for example with 'aws s3 sync'" : "");
-        return false;
-    }
+    if (strstr(words, "://"))
+        return no_addresses(k, words, span, err);
     if (words[0] == '~' && (!words[1] || words[1] == '/')) {
         error_at(err, ERR_USAGE, span, "'~' is not expanded here");
         error_help(err, "write $HOME%s", words + 1);
@@ -115,11 +130,6 @@ static bool check_name(const struct target *t, const char *words, struct span sp
     return false;
 }
 
-static void *at_offset(struct job *job, size_t offset)
-{
-    return (char *)job + offset;
-}
-
 /* The value of a key as text, from a file or a flag. */
 static bool set_text(const struct target *t, const struct key *k, const char *words, struct span span)
 {
@@ -129,6 +139,7 @@ static bool set_text(const struct target *t, const struct key *k, const char *wo
     uint64_t count = 0;
     unsigned index = 0;
     bool ok = false;
+    char path[64];
 
     switch (k->type) {
     case KEY_SIZE:
@@ -151,7 +162,7 @@ static bool set_text(const struct target *t, const struct key *k, const char *wo
         *(bool *)value = index == 1;
         break;
     case KEY_PATH:
-        ok = set_path(t, value, words, span);
+        ok = set_path(t, k, words, span);
         break;
     case KEY_FORMAT:
         ok = set_format(k, job, words, span, err);
@@ -163,7 +174,11 @@ static bool set_text(const struct target *t, const struct key *k, const char *wo
         ok = codec_from_words(value, words, span, &t->pipeline->arena, err);
         break;
     case KEY_SECTION:
-        return set_text(t, key_find(k->section_of, "path"), words, span);
+        k = key_find(k->section_of, "path");
+        if (set_text(t, k, words, span))
+            return true;
+        error_key(err, key_path(k, path));
+        return false;
     case KEY_NAME:
         ok = check_name(t, words, span);
         break;
@@ -274,13 +289,16 @@ static bool note_names(struct pipeline *p, const struct yaml_node *root, struct 
 
     for (unsigned i = 0; i < 2; i++) {
         const struct yaml_node *one = yaml_get(root, pairs[i][0]), *many = yaml_get(root, pairs[i][1]);
+        struct span *span = i == 0 ? &p->input_span : &p->output_span;
 
+        *span = one ? one->key_span : many ? many->key_span : SPAN_NONE;
         if (one && many) {
             error_at(err, ERR_USAGE, many->key_span, "'%s' and '%s' are both given", pairs[i][0], pairs[i][1]);
             error_help(err, "'%s' is short for one entry of '%s'", pairs[i][0], pairs[i][1]);
             return false;
         }
         if (many && many->kind == YAML_MAP && many->first) {
+            *span = many->first->key_span;
             if (i == 0)
                 p->input_name = many->first->key;
             else
@@ -294,8 +312,13 @@ bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, 
                         const char *directory, struct error *err)
 {
     struct target target = { .pipeline = p, .err = err };
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
     struct yaml_node *root;
 
+    if (text_bytes >= 3 && memcmp(text, byte_order_mark, 3) == 0) {     /* some editors begin UTF-8 with it */
+        text += 3;
+        text_bytes -= 3;
+    }
     p->source.name = arena_text(&p->arena, name, strlen(name));
     p->source.text = arena_text(&p->arena, text, text_bytes);
     p->source.text_bytes = text_bytes;
@@ -385,44 +408,25 @@ bool pipeline_flag(struct pipeline *p, const struct key *key, const char *words,
 
 /* ---- is it whole? ---- */
 
-static bool missing(const struct pipeline *p, const char *key, const char *help, struct error *err)
+/* At the section it belongs into, if there is one; else about the file as a whole. */
+static bool missing(const struct pipeline *p, const char *key, struct span section_span, const char *help,
+                    struct error *err)
 {
-    struct span span = { .source = p->source.text ? &p->source : NULL, .line = 1, .column = 1, .length = 1 };
+    struct span span = { .source = p->source.text ? &p->source : NULL };
 
-    error_at(err, ERR_USAGE, span, "it is not given");
+    error_at(err, ERR_USAGE, section_span.source ? section_span : span, "it is not given");
     error_key(err, key);
     error_help(err, "%s", help);
     return false;
 }
 
-static bool ends_with(const char *path, const char *suffix)
-{
-    size_t length = strlen(path), suffix_length = strlen(suffix);
-
-    while (length && path[length - 1] == '/')
-        length--;
-    return length >= suffix_length && strncasecmp(path + length - suffix_length, suffix, suffix_length) == 0;
-}
-
 bool pipeline_finish(struct pipeline *p, struct error *err)
 {
-    static const char *const later[] = { ".nc", ".nc4", ".h5", ".hdf5", ".zip" };
     const struct job *job = &p->job;
 
     if (!job->input.path)
-        return missing(p, "input.path", "write input: IN.zarr", err);
+        return missing(p, "input.path", p->input_span, "write input: IN.zarr", err);
     if (!job->output.path)
-        return missing(p, "output.path", "write output: {path: OUT.zarr, chunks: {time: all}}", err);
-    for (unsigned i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (ends_with(job->output.path, later[i])) {
-            if (job->output.format_set && i < 4)
-                error_at(err, ERR_USAGE, job->output.span, "the suffix %s contradicts format: %s", later[i],
-                         format_name(job->output.format));
-            else
-                error_at(err, ERR_USAGE, job->output.span, "an output '%s' is not built yet", later[i]);
-            error_key(err, "output.path");
-            error_help(err, "give a directory: OUT.zarr");
-            return false;
-        }
-    return true;
+        return missing(p, "output.path", p->output_span, "write output: {path: OUT.zarr, chunks: {time: all}}", err);
+    return job_output_is_built(job, err);
 }

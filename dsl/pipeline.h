@@ -28,6 +28,7 @@ struct pipeline {
     struct setting *settings;   /* of --set, in the order given */
     const char *directory;      /* of the file, "" for the current one */
     const char *input_name;     /* what `from:` may say */
+    struct span input_span, output_span;    /* of their keys, where the file has them */
 };
 
 void pipeline_init(struct pipeline *p);

@@ -122,6 +122,10 @@ bool scalar_count(uint64_t *out, const char *words, struct span span, uint64_t m
         error_help(err, "a count is written in digits: 32");
         return false;
     }
+    if (fits && value < min && max == INT64_MAX)
+        return error_at(err, ERR_USAGE, span, "%s is too small: it is at least %llu", words, (unsigned long long)min);
+    if ((!fits || value > max) && max == INT64_MAX)
+        return error_at(err, ERR_USAGE, span, "%s is too large", words);
     if (!fits || value < min || value > max)
         return error_at(err, ERR_USAGE, span, "%s is not between %llu and %llu", words, (unsigned long long)min,
                         (unsigned long long)max);

@@ -17,6 +17,7 @@
 #include "engine/format/format.h"
 #include "engine/io/io.h"
 #include "engine/store/store.h"
+#include "planner/host.h"
 
 struct array_file {
     const char *path;
@@ -24,6 +25,7 @@ struct array_file {
     struct store *store;
     struct array_meta meta;
     struct chunk_census census;
+    struct codec_sample seen;       /* by a scan, beyond the census */
     struct text warnings;
 };
 
@@ -31,7 +33,7 @@ struct array_file {
 bool array_file_open(struct array_file *a, const struct word *path, double seconds_max, struct error *err);
 void array_file_release(struct array_file *a);
 
-/* How scans may run, from the flags --memory, --threads, --io, --progress. */
+/* How scans may run, from the flags --memory, --threads, --io, --progress and what the machine offers. */
 struct scan_limits {
     uint64_t memory_bytes;
     struct span memory_span;
@@ -39,11 +41,19 @@ struct scan_limits {
     struct io_choice io;
     enum report_progress progress;
 };
-bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, struct error *err);
+bool scan_limits_read(struct scan_limits *limits, const struct command_line *line, const struct host *host,
+                      struct error *err);
 
 /* A scan of the whole array, planned. */
-bool array_file_scan(struct scan *scan, const struct array_file *a, const struct scan_limits *limits,
-                     struct error *err);
+bool array_file_scan(struct scan *scan, struct array_file *a, const struct scan_limits *limits, struct error *err);
+/* The same with room for blocks as long as a chunk, if it is to be had: no chunk then stops the scan half-way. */
+bool array_file_scan_roomy(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
+                           struct error *err);
+/* scan_digest; planned again with what was seen when chunks turn out to be framed in larger blocks than those that
+ * were looked at. */
+bool array_file_digest(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
+                       const struct box *within, struct digest *digest, struct report *report,
+                       const volatile int *stop, struct error *err);
 
 /* Progress of the scan of arrays with `work_bytes` together; NULL: no memory, which is fine. Already started. */
 struct report *scan_report_new(const struct scan_limits *limits, uint64_t work_bytes);

@@ -1,10 +1,10 @@
 #include "dsl/session.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
+#include "engine/base/size.h"
 #include "engine/exec/graph.h"
 
 static const struct plan_cost *chosen_cost(const struct plan *p)
@@ -45,14 +45,42 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     return ok;
 }
 
+/* Plans and runs of one session at most. */
+enum { TRIES_MAX = 3 };
+
+/* The run did not fit because a chunk is framed in larger blocks than the plan knew of. */
+static bool knows_better(const struct session *s, const struct error *err)
+{
+    return err->code == ERR_FIT &&
+           s->seen.blosc_block_bytes_max > size_max(s->plan.census.codec.blosc_block_bytes_max,
+                                                    s->job.seen.blosc_block_bytes_max);
+}
+
+static bool plan(struct session *s, struct error *err)
+{
+    s->planned = plan_make(&s->plan, &s->job, err);
+    s->plan.graph.seen = &s->seen;
+    return s->planned;
+}
+
+/* Away with a plan that was wrong, and a new one. */
+static bool plan_again(struct session *s, struct error *err)
+{
+    *err = (struct error){ 0 };
+    report_free(s->report);
+    s->report = NULL;
+    plan_release(&s->plan);
+    s->job.seen = s->seen;
+    return plan(s, err);
+}
+
 bool session_run(struct session *s, const struct pipeline *p, const struct session_options *o, struct error *err)
 {
     struct text lines;
     bool ok;
 
-    *s = (struct session){ .pipeline = p };
-    s->planned = plan_make(&s->plan, &p->job, err);
-    if (!s->planned)
+    *s = (struct session){ .pipeline = p, .job = p->job };
+    if (!plan(s, err))
         return false;
     if (o->plan_only)
         return true;
@@ -60,6 +88,13 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
     session_plan_lines(s, &lines);
     print(o, &lines);
     ok = run_graph(s, o, err);
+    for (unsigned tries = 1; !ok && tries < TRIES_MAX && knows_better(s, err); tries++) {
+        text_clear(&lines);
+        text_addf(&lines, "planning again: some chunks are framed in blocks of %s, larger than those looked at\n",
+                  SIZE_TEXT(s->seen.blosc_block_bytes_max));
+        print(o, &lines);
+        ok = plan_again(s, err) && run_graph(s, o, err);
+    }
     text_clear(&lines);
     if (ok)
         session_summary(s, &lines);
@@ -76,22 +111,12 @@ void session_release(struct session *s)
     *s = (struct session){ 0 };
 }
 
-static void add_warnings(const struct plan *p, struct text *out)
-{
-    for (const char *at = p->warnings.chars; *at; ) {
-        size_t length = strcspn(at, "\n");
-
-        text_addf(out, "warning: %.*s\n", (int)length, at);
-        at += length + (at[length] == '\n');
-    }
-}
-
 void session_plan_lines(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
     const struct plan_cost *cost = chosen_cost(p);
 
-    add_warnings(p, out);
+    text_add_lines(out, "warning: ", p->warnings.chars);
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
     text_addf(out, ", predicted %s\n", SECONDS_TEXT(cost->seconds));
@@ -116,19 +141,19 @@ void session_summary(const struct session *s, struct text *out)
               SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
     text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
     if (p->census.counted)
-        text_addf(out, "%s of %s chunks present", COUNT_TEXT(p->census.present), COUNT_TEXT(p->census.chunks));
+        text_addf(out, "%s of %s present", COUNT_TEXT(p->census.present), COUNTED_TEXT(p->census.chunks, "chunk"));
     else
-        text_addf(out, "%s of %s chunk reads found one", COUNT_TEXT(present), COUNT_TEXT(present + missing));
+        text_addf(out, "%s of %s found a chunk", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "read"));
     if (count(s, COUNT_SPILL_RAW_BYTES)) {
         text_addf(out, "; spilled %s", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)));
         if (count(s, COUNT_SPILL_KEPT_BYTES))
             text_addf(out, " and kept %s in memory", SIZE_TEXT(count(s, COUNT_SPILL_KEPT_BYTES)));
         text_addf(out, " for %s of data", SIZE_TEXT(count(s, COUNT_SPILL_RAW_BYTES)));
     }
-    text_addf(out, "; wrote %s in %s files", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
-              COUNT_TEXT(count(s, COUNT_TARGET_OBJECTS)));
+    text_addf(out, "; wrote %s in %s", SIZE_TEXT(count(s, COUNT_TARGET_WRITE_BYTES)),
+              COUNTED_TEXT(count(s, COUNT_TARGET_OBJECTS), "file"));
     if (count(s, COUNT_TARGET_EMPTY))
-        text_addf(out, ", %s empty chunks left out", COUNT_TEXT(count(s, COUNT_TARGET_EMPTY)));
+        text_addf(out, ", %s left out", COUNTED_TEXT(count(s, COUNT_TARGET_EMPTY), "empty chunk"));
     text_addf(out, "\nmemory: peak %s of %s; I/O: %s%s%s%s\n", SIZE_TEXT(usage.rss_peak_bytes),
               SIZE_TEXT(p->memory_bytes), io_backend_name(p->io.backend), p->io.why[0] ? " (" : "", p->io.why,
               p->io.why[0] ? ")" : "");
@@ -202,19 +227,29 @@ void session_json(const struct session *s, const struct error *err, struct text 
     text_release(&part);
 }
 
-bool session_write_report(const struct session *s, const struct error *outcome, const char *path, struct span span,
-                          struct error *err)
+bool report_file_open(struct report_file *r, const char *path, struct span span, struct error *err)
 {
-    FILE *file = fopen(path, "we");
+    int sys_errno;
+
+    *r = (struct report_file){ fopen(path, "we"), path, span };
+    if (r->file)
+        return true;
+    sys_errno = errno;
+    error_sys(err, sys_errno, span, "cannot write the report to '%s'", path);
+    if (sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == EISDIR)
+        err->code = ERR_USAGE;
+    return false;
+}
+
+bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome, struct error *err)
+{
     struct text document;
     bool ok;
 
-    if (!file)
-        return error_sys(err, errno, span, "cannot write the report to '%s'", path);
     text_init(&document, ANSWER_BYTES_MAX);
     session_json(s, outcome, &document);
-    ok = !document.cut && fwrite(document.chars, 1, document.length, file) == document.length;
-    ok = fclose(file) == 0 && ok;
+    ok = !document.cut && fwrite(document.chars, 1, document.length, r->file) == document.length;
+    ok = fclose(r->file) == 0 && ok;
     text_release(&document);
-    return ok || error_sys(err, errno, span, "cannot write the report to '%s'", path);
+    return ok || error_sys(err, errno, r->span, "cannot write the report to '%s'", r->path);
 }

@@ -23,12 +23,15 @@ struct session_options {
 
 struct session {
     const struct pipeline *pipeline;
+    struct job job;             /* the pipeline's, and what a try has seen that the plan did not know */
     struct plan plan;
     bool planned;               /* plan_make succeeded: `plan` is filled */
+    struct codec_sample seen;   /* by the run that goes on */
     struct report *report;      /* NULL: not run */
 };
 
-/* Plan and run. The session is filled as far as it went, also on failure; release it always. */
+/* Plan and run; and again, with what was seen, when chunks turn out to be framed in larger blocks than those that
+ * were looked at. The session is filled as far as it went, also on failure; release it always. */
 bool session_run(struct session *s, const struct pipeline *p, const struct session_options *o, struct error *err);
 void session_release(struct session *s);
 
@@ -37,8 +40,16 @@ void session_plan_lines(const struct session *s, struct text *out);
 void session_summary(const struct session *s, struct text *out);
 /* {"schema": 1, "request": ..., "plan": {...}, "run": {...}, "error": ...}: whatever there is of it. */
 void session_json(const struct session *s, const struct error *err, struct text *out);
-/* The same into a file. */
-bool session_write_report(const struct session *s, const struct error *outcome, const char *path, struct span span,
-                          struct error *err);
+
+/* The same into a file. It is opened before the run: a path that cannot be written is said before anything is done.
+ * Writing closes it. */
+struct report_file {
+    FILE *file;
+    const char *path;
+    struct span span;
+};
+bool report_file_open(struct report_file *r, const char *path, struct span span, struct error *err);
+bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome,
+                       struct error *err);
 
 #endif

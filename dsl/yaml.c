@@ -25,10 +25,22 @@ static uint64_t next_character(const struct source *source, uint64_t at)
     return at;
 }
 
+static void rewind_cursor(struct reader *r)
+{
+    r->at_byte = r->at_character = r->line_byte = 0;
+    r->line = 1;
+}
+
+/* Lines end with \n, \r\n or \r, as error.c shows them. */
+static bool ends_line(const struct source *source, uint64_t byte)
+{
+    return source->text[byte] == '\n' || (source->text[byte] == '\r' && source->text[byte + 1] != '\n');
+}
+
 static void move_to(struct reader *r, uint64_t character)
 {
     while (r->at_character < character && r->at_byte < r->source->text_bytes) {
-        if (r->source->text[r->at_byte] == '\n') {
+        if (ends_line(r->source, r->at_byte)) {
             r->line++;
             r->line_byte = r->at_byte + 1;
         }
@@ -64,7 +76,7 @@ static struct span span_of_byte(const struct source *source, uint64_t byte)
 
     for (uint64_t at = 0; at < byte && at < source->text_bytes; at++) {
         span.column++;
-        if (source->text[at] == '\n') {
+        if (ends_line(source, at)) {
             span.line++;
             span.column = 1;
         }
@@ -75,6 +87,39 @@ static struct span span_of_byte(const struct source *source, uint64_t byte)
 static bool no_memory(struct error *err)
 {
     return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the pipeline file");
+}
+
+/* Did libyaml come to the end of the file? Trailing blanks and comments count as none. */
+static bool is_at_end(const struct reader *r)
+{
+    struct reader probe = *r;
+    const char *at;
+
+    move_to(&probe, r->parser.problem_mark.index);
+    at = r->source->text + probe.at_byte;
+    return at[strspn(at, " \t\r\n")] == '\0';
+}
+
+/* Is it a quote or a bracket that was opened? Then the place is where that was, not where the file ends. */
+static bool never_closed(struct reader *r)
+{
+    const yaml_mark_t *opened = &r->parser.context_mark;
+    struct span span;
+    char mark;
+
+    rewind_cursor(r);           /* it may stand before what was read last */
+    span = span_between(r, opened, opened);
+    mark = r->source->text[r->at_byte];
+    rewind_cursor(r);
+    if (!mark || !strchr("\"'[{", mark))
+        return false;
+    error_at(r->err, ERR_USAGE, span, "this %c is never closed", mark);
+    if (mark == '"' || mark == '\'')
+        error_help(r->err, mark == '"' ? "end the value with \"; a \" inside it is written \\\""
+                                       : "end the value with '; a ' inside it is written ''");
+    else
+        error_help(r->err, "close it with %c", mark == '{' ? '}' : ']');
+    return true;
 }
 
 /* libyaml found it malformed. Its words are kept; the ones people meet most get help. */
@@ -90,6 +135,8 @@ static bool malformed(struct reader *r)
         error_help(r->err, "a pipeline file is UTF-8 text");
         return false;
     }
+    if (p->context && is_at_end(r) && never_closed(r))
+        return false;
     span = span_between(r, &p->problem_mark, &p->problem_mark);
     error_at(r->err, ERR_USAGE, span, "this is not YAML: %s", p->problem ? p->problem : "syntax error");
     if (p->context && p->context_mark.line != p->problem_mark.line)
@@ -341,7 +388,7 @@ static bool sizes_are_sane(const struct source *source, struct error *err)
     const char *nul = memchr(source->text, '\0', source->text_bytes);
 
     if (source->text_bytes > YAML_FILE_BYTES_MAX)
-        return error_at(err, ERR_USAGE, SPAN_NONE, "'%s' is larger than 1MiB: not a pipeline file", source->name);
+        return error_at(err, ERR_USAGE, (struct span){ .source = source }, "larger than 1MiB: not a pipeline file");
     if (nul) {
         error_at(err, ERR_USAGE, span_of_byte(source, (uint64_t)(nul - source->text)), "a NUL byte");
         error_help(err, "a pipeline file is UTF-8 text");
@@ -365,7 +412,7 @@ bool yaml_read(struct yaml_node **root, const struct source *source, struct aren
     if (first_event(&r, &event))
         *root = value(&r, &event, 1);
     else if (err->code == ERR_NONE)
-        error_at(err, ERR_USAGE, (struct span){ source, 1, 1, 1 }, "there is nothing in this file");
+        error_at(err, ERR_USAGE, (struct span){ .source = source }, "there is nothing in this file");
     yaml_event_delete(&event);
     if (*root && !read_rest(&r))
         *root = NULL;
@@ -394,7 +441,7 @@ struct span yaml_span_of(struct span whole, const char *what, uint32_t length)
         return whole;
     end = at + whole.source->text_bytes;
     for (uint32_t line = 1; line < whole.line && at < end; at++)
-        line += *at == '\n';
+        line += ends_line(whole.source, (uint64_t)(at - whole.source->text));
     at += whole.column - 1;
     if (at > end || whole.length > (uint64_t)(end - at))
         return whole;

@@ -269,7 +269,7 @@ void cost_of(const struct basis *b, struct arrangement *a)
 
     memset(&a->cost, 0, sizeof a->cost);
     a->cost.decoded_bytes = whole(chunks * (double)b->source_chunk_bytes);
-    a->cost.files = size_add_sat(b->target_chunks_written, 1);      /* and the metadata */
+    a->cost.files = size_add_sat(b->target_chunks_written, array_meta_files(b->target));
     if (a->stage_count == 2)
         cost_split(b, a);
     else

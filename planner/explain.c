@@ -46,7 +46,7 @@ static void add_presence(const struct plan *p, struct text *out)
     const struct chunk_census *c = &p->census;
 
     if (c->counted)
-        text_addf(out, "          %s of %s chunks present%s\n", COUNT_TEXT(c->present), COUNT_TEXT(c->chunks),
+        text_addf(out, "          %s of %s present%s\n", COUNT_TEXT(c->present), COUNTED_TEXT(c->chunks, "chunk"),
                   c->present < c->chunks ? ", the others read as the fill value" : "");
     else
         text_addf(out, "          %s chunks, not all counted: %s of %s looked at are present\n",
@@ -131,7 +131,7 @@ static void add_cost(const struct plan *p, struct text *out)
         text_addf(out, "segments  %s of %s kept in memory\n", SIZE_TEXT(c->kept_bytes), SIZE_TEXT(c->segment_bytes));
     if (c->spill_write_bytes)
         text_addf(out, "spilled   %s, and read back\n", SIZE_TEXT(c->spill_write_bytes));
-    text_addf(out, "written   %s in %s files\n", SIZE_TEXT(c->write_bytes), COUNT_TEXT(c->files));
+    text_addf(out, "written   %s in %s\n", SIZE_TEXT(c->write_bytes), COUNTED_TEXT(c->files, "file"));
     text_addf(out, "time      about %s\n", SECONDS_TEXT(c->seconds));
 }
 
@@ -150,20 +150,6 @@ static void add_candidates(const struct plan *p, struct text *out)
     }
 }
 
-static void add_warnings(const struct plan *p, struct text *out)
-{
-    const char *line = p->warnings.chars, *end;
-
-    if (p->warnings.length)
-        text_add(out, "\n");
-    for (; *line; line = end + (*end != '\0')) {
-        end = strchrnul(line, '\n');
-        text_add(out, "warning: ");
-        text_add_bytes(out, line, (size_t)(end - line));
-        text_add(out, "\n");
-    }
-}
-
 void plan_explain(const struct plan *p, struct text *out)
 {
     add_array("input", &p->source, p->source_store ? store_path(p->source_store) : "-", out);
@@ -175,5 +161,6 @@ void plan_explain(const struct plan *p, struct text *out)
     add_limits(p, out);
     add_cost(p, out);
     add_candidates(p, out);
-    add_warnings(p, out);
+    text_add(out, p->warnings.length ? "\n" : "");
+    text_add_lines(out, "warning: ", p->warnings.chars);
 }

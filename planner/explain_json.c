@@ -2,7 +2,6 @@
 #include "planner/planner.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 /* Every member but an object's first has a comma before it: `first` is cleared by the first. */
 static void add_key(struct text *out, bool *first, const char *key)
@@ -158,25 +157,6 @@ static void add_candidates(struct text *out, bool *first, const struct plan *p)
     text_add(out, "]");
 }
 
-static void add_warnings(struct text *out, bool *first, const struct plan *p)
-{
-    const char *line = p->warnings.chars, *end;
-    struct text one;
-
-    text_init(&one, p->warnings.length + 1);
-    add_key(out, first, "warnings");
-    text_add(out, "[");
-    for (; *line; line = end + (*end != '\0')) {
-        end = strchrnul(line, '\n');
-        text_clear(&one);
-        text_add_bytes(&one, line, (size_t)(end - line));
-        text_add(out, line == p->warnings.chars ? "" : ", ");
-        text_add_json_string(out, one.chars);
-    }
-    text_add(out, "]");
-    text_release(&one);
-}
-
 void plan_explain_json(const struct plan *p, struct text *out)
 {
     const struct graph *g = &p->graph;
@@ -202,6 +182,7 @@ void plan_explain_json(const struct plan *p, struct text *out)
     add_number(out, &first, "segment_memory_bytes", g->scratch.memory_bytes);
     add_cost(out, &first, &p->candidates[p->chosen].cost);
     add_candidates(out, &first, p);
-    add_warnings(out, &first, p);
+    add_key(out, &first, "warnings");
+    text_add_json_lines(out, p->warnings.chars);
     text_add(out, "}\n");
 }

@@ -90,4 +90,7 @@ struct job {
     enum plan_wanted plan;
 };
 
+/* Is the output of a kind that can be written, as far as its path and format say? ERR_USAGE else. */
+bool job_output_is_built(const struct job *job, struct error *err);
+
 #endif

@@ -73,6 +73,10 @@ struct plan {
 bool plan_make(struct plan *p, const struct job *job, struct error *err);
 void plan_release(struct plan *p);
 
+/* The bytes of a budget that was asked for. ERR_FIT: it is more than our cgroup may have. */
+struct host;
+bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err);
+
 /* `plan` for people: stages, memory table, bytes, files, scratch, predicted seconds, why this plan, warnings. */
 void plan_explain(const struct plan *p, struct text *out);
 /* The same facts as one JSON object ("schema": 1). */

@@ -9,6 +9,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -29,26 +30,35 @@ static bool has_suffix(const char *path, const char *suffix)
 
     while (length > 1 && path[length - 1] == '/')
         length--;
-    return length >= suffix_length && strncmp(path + length - suffix_length, suffix, suffix_length) == 0;
+    return length >= suffix_length && strncasecmp(path + length - suffix_length, suffix, suffix_length) == 0;
+}
+
+bool job_output_is_built(const struct job *job, struct error *err)
+{
+    static const char *const not_built[] = { ".zip", ".nc", ".nc4", ".h5", ".hdf5", ".n5" };
+
+    for (unsigned i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
+        if (!has_suffix(job->output.path, not_built[i]))
+            continue;
+        if (job->output.format_set && strcmp(not_built[i], ".zip") != 0) {
+            error_at(err, ERR_USAGE, job->output.format_span, "%s contradicts the suffix of '%s'",
+                     format_name(job->output.format), job->output.path);
+            error_key(err, "output.format");
+        } else {
+            error_at(err, ERR_USAGE, job->output.span, "an output '%s' is not built yet", not_built[i]);
+            error_key(err, "output.path");
+        }
+        error_help(err, "give a directory: OUT.zarr");
+        return false;
+    }
+    return true;
 }
 
 bool resolve_format(const struct job *job, enum format_kind source_format, enum format_kind *format,
                     struct error *err)
 {
-    static const char *const not_built[] = { ".zarr.zip", ".zip", ".nc", ".nc4", ".h5", ".hdf5", ".n5" };
-
-    for (unsigned i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        if (!has_suffix(job->output.path, not_built[i]))
-            continue;
-        if (job->output.format_set)
-            error_at(err, ERR_USAGE, job->output.format_span, "format %s contradicts the suffix of '%s'",
-                     format_name(job->output.format), job->output.path);
-        else
-            error_at(err, ERR_USAGE, job->output.span, "writing '%s' files is not built yet", not_built[i]);
-        error_key(err, job->output.format_set ? "output.format" : "output.path");
-        error_help(err, "give a path that ends in .zarr");
+    if (!job_output_is_built(job, err))
         return false;
-    }
     *format = job->output.format_set ? job->output.format : source_format;
     return true;
 }
@@ -182,9 +192,24 @@ static void path_split(const char *path, char *directory, size_t directory_bytes
         snprintf(directory, directory_bytes, "%.*s", start == 1 ? 1 : (int)start - 1, path);
 }
 
+/* What tells apart two outputs of one name that share a scratch directory: FNV-1a of the output's absolute path. */
+static uint32_t path_hash(const char *path)
+{
+    char here[PATH_TEXT_BYTES] = "";
+    uint32_t hash = 2166136261u;
+
+    if (path[0] != '/' && !getcwd(here, sizeof here))
+        here[0] = '\0';
+    for (const char *at = here; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 16777619u;
+    for (const char *at = path; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 16777619u;
+    return hash;
+}
+
 static bool resolve_scratch_path(struct plan *p, const struct job *job, struct error *err)
 {
-    char directory[PATH_TEXT_BYTES];
+    char directory[PATH_TEXT_BYTES], tag[16] = "";
     const char *name;
     struct stat st;
     int name_length, status;
@@ -197,12 +222,19 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
             error_key(err, "scratch.path");
             return false;
         }
+        if (store_holds_directory(p->source_store, job->scratch_path)) {
+            error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
+                     job->scratch_path);
+            error_key(err, "scratch.path");
+            return false;
+        }
         snprintf(directory, sizeof directory, "%s", job->scratch_path);
+        snprintf(tag, sizeof tag, ".%08x", path_hash(job->output.path));
         span_origin(&job->scratch_span, "--scratch", p->scratch_from, sizeof p->scratch_from);
     } else {
         snprintf(p->scratch_from, sizeof p->scratch_from, "beside the output");
     }
-    if (asprintf(&p->scratch_path, "%s/%.*s.sluice-scratch", directory, name_length, name) < 0) {
+    if (asprintf(&p->scratch_path, "%s/%.*s%s.sluice-scratch", directory, name_length, name, tag) < 0) {
         p->scratch_path = NULL;
         return error_sys(err, ENOMEM, job->output.span, "the scratch file's name");
     }
@@ -275,6 +307,19 @@ void span_origin(const struct span *span, const char *flag, char *buffer, size_t
         snprintf(buffer, buffer_bytes, "%s", flag);
 }
 
+bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err)
+{
+    *bytes = asked->share > 0 ? (uint64_t)(asked->share * (double)host->available_bytes) : asked->bytes;
+    if (*bytes <= host->cgroup_limit_bytes)
+        return true;
+    error_at(err, ERR_FIT, asked->span, "%s is more than this process may have: its cgroup allows %s",
+             SIZE_TEXT(*bytes), SIZE_TEXT(host->cgroup_limit_bytes));
+    error_key(err, "memory");
+    error_bytes(err, *bytes, host->cgroup_limit_bytes);
+    error_help(err, "lower memory to what the job was given, less about 50MiB for the kernel");
+    return false;
+}
+
 static bool resolve_memory(struct plan *p, const struct job *job, const struct host *host, struct error *err)
 {
     const struct size_request *r = &job->memory;
@@ -286,22 +331,13 @@ static bool resolve_memory(struct plan *p, const struct job *job, const struct h
                  host->available_from, SIZE_TEXT(host->available_bytes));
         return true;
     }
-    p->memory_bytes = r->share > 0 ? (uint64_t)(r->share * (double)host->available_bytes) : r->bytes;
     span_origin(&r->span, "--memory", origin, sizeof origin);
     if (r->share > 0)
         snprintf(p->memory_from, sizeof p->memory_from, "%s, %.0f%% of %.70s", origin, r->share * 100,
                  host->available_from);
     else
         snprintf(p->memory_from, sizeof p->memory_from, "%s", origin);
-    if (p->memory_bytes > host->cgroup_limit_bytes) {
-        error_at(err, ERR_FIT, r->span, "%s is more than this process may have: its cgroup allows %s",
-                 SIZE_TEXT(p->memory_bytes), SIZE_TEXT(host->cgroup_limit_bytes));
-        error_key(err, "memory");
-        error_bytes(err, p->memory_bytes, host->cgroup_limit_bytes);
-        error_help(err, "lower memory to what the job was given, less about 50MiB for the kernel");
-        return false;
-    }
-    return true;
+    return plan_budget(&p->memory_bytes, r, host, err);
 }
 
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err)

@@ -1,6 +1,7 @@
 #include "engine/base/error.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -65,20 +66,30 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
     return false;
 }
 
+bool error_stopped(struct error *err, int number)
+{
+    bool terminated = number == SIGTERM;
+
+    return error_at(err, terminated ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
+                    terminated ? "SIGTERM" : "an interrupt");
+}
+
 void error_prefix(struct error *err, const char *format, ...)
 {
-    char message[ERROR_TEXT_BYTES];
-    int length;
+    char what[ERROR_TEXT_BYTES];
+    size_t length;
     va_list args;
 
-    if (err->code == ERR_NONE)
+    if (err->code == ERR_NONE || error_is_stop(err))
         return;
-    memcpy(message, err->message, sizeof message);
     va_start(args, format);
-    length = vsnprintf(err->message, sizeof err->message, format, args);
+    vsnprintf(what, sizeof what - 2, format, args);
     va_end(args);
-    if (length >= 0 && (size_t)length < sizeof err->message)
-        snprintf(err->message + length, sizeof err->message - (size_t)length, ": %s", message);
+    length = strlen(what);
+    memmove(err->message + length + 2, err->message, sizeof err->message - length - 2);
+    memcpy(err->message, what, length);
+    memcpy(err->message + length, ": ", 2);
+    err->message[sizeof err->message - 1] = '\0';
 }
 
 void error_note(struct error *err, const char *format, ...)
@@ -220,7 +231,9 @@ void error_print(const struct error *err, FILE *to)
 
     if (span->source) {
         print_text(span->source->name, to);
-        fprintf(to, ":%u:%u: ", span->line, span->column);
+        if (span->line)
+            fprintf(to, ":%u:%u", span->line, span->column);
+        fputs(": ", to);
     } else
         fputs("sluice: ", to);
     fputs("error: ", to);
@@ -230,7 +243,7 @@ void error_print(const struct error *err, FILE *to)
     }
     print_text(err->message, to);
     fputc('\n', to);
-    if (span->source)
+    if (span->source && span->line)
         print_line(span, to);
     for (unsigned i = 0; i < err->note_count; i++) {
         fputs("note: ", to);

@@ -27,7 +27,7 @@ struct source {
 /* Where in a source something stands. `source` NULL: nowhere in particular. */
 struct span {
     const struct source *source;
-    uint32_t line;              /* 1-based */
+    uint32_t line;              /* 1-based; 0: the source as a whole, such as one in which something is missing */
     uint32_t column;            /* 1-based, in bytes */
     uint32_t length;            /* bytes to underline, at least 1 */
 };
@@ -70,6 +70,9 @@ bool error_at(struct error *err, enum error_code code, struct span span, const c
  * (ENOSPC, EDQUOT: ERR_FIT, told apart in words; EEXIST stays ERR_IO: the caller knows better). */
 bool error_sys(struct error *err, int sys_errno, struct span span, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Signal `number` asks us to stop: ERR_TERMINATED for SIGTERM, else ERR_INTERRUPTED. Returns false. */
+bool error_stopped(struct error *err, int number);
 
 /* Put "what: " before the message of an error that is there: the caller knows which object it was about. */
 void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -140,6 +140,39 @@ void text_add_json_string(struct text *t, const char *chars)
     text_add(t, "\"");
 }
 
+void text_add_lines(struct text *t, const char *prefix, const char *lines)
+{
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+
+        text_add(t, prefix);
+        text_add_bytes(t, lines, length);
+        text_add(t, "\n");
+        lines += length + (lines[length] == '\n');
+    }
+}
+
+void text_add_json_lines(struct text *t, const char *lines)
+{
+    const char *comma = "";
+    struct text line;
+
+    text_init(&line, strlen(lines));
+    text_add(t, "[");
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+
+        text_clear(&line);
+        text_add_bytes(&line, lines, length);
+        text_add(t, comma);
+        text_add_json_string(t, line.chars);
+        comma = ", ";
+        lines += length + (lines[length] == '\n');
+    }
+    text_add(t, "]");
+    text_release(&line);
+}
+
 static const char *const unit_names[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 
 struct size_text size_text(uint64_t bytes)
@@ -191,6 +224,14 @@ struct size_text count_text(uint64_t count)
         out.chars[at++] = digits[i];
     }
     out.chars[at] = '\0';
+    return out;
+}
+
+struct counted_text counted_text(uint64_t count, const char *noun)
+{
+    struct counted_text out;
+
+    snprintf(out.chars, sizeof out.chars, "%s %s%s", COUNT_TEXT(count), noun, count == 1 ? "" : "s");
     return out;
 }
 

@@ -28,6 +28,9 @@ void text_add_bytes(struct text *t, const char *chars, size_t length);
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void text_add_json_string(struct text *t, const char *chars);
+/* Warnings are collected one per line. Each line of `lines` with `prefix` before it; and as a JSON list of strings. */
+void text_add_lines(struct text *t, const char *prefix, const char *lines);
+void text_add_json_lines(struct text *t, const char *lines);
 
 /* "64MiB", "1.5GiB", "703KiB": exact where one digit after the point is, else rounded to three digits. A struct, so
  * that the macros below can stand in an argument list. */
@@ -38,12 +41,16 @@ struct size_text size_text(uint64_t bytes);
 struct size_text size_text_up(uint64_t bytes);
 /* "1,234,567" */
 struct size_text count_text(uint64_t count);
+/* "1 file", "1,234 files": `noun` is short, and takes an s. */
+struct counted_text { char chars[2 * SIZE_TEXT_BYTES]; };
+struct counted_text counted_text(uint64_t count, const char *noun);
 /* "3.6 s", "12 min 05 s", "2 h 03 min" */
 struct size_text seconds_text(double seconds);
 
 #define SIZE_TEXT(bytes) (size_text(bytes).chars)
 #define SIZE_TEXT_UP(bytes) (size_text_up(bytes).chars)
 #define COUNT_TEXT(count) (count_text(count).chars)
+#define COUNTED_TEXT(count, noun) (counted_text(count, noun).chars)
 #define SECONDS_TEXT(seconds) (seconds_text(seconds).chars)
 
 /* Of `count` words, the one most like `word`, the first of equals; NULL if none is: letters missing, added, other or

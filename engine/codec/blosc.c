@@ -162,10 +162,10 @@ static void blosc_encoder_close(void *state)
 }
 
 static bool blosc_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                         uint64_t *to_bytes, struct error *err)
+                         uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
     (void)c;
-    return blosc_writer_write(state, from, from_bytes, to, to_bytes, err);
+    return blosc_writer_write(state, from, from_bytes, to, to_bytes, stop, err);
 }
 
 /* ---- text ---- */

@@ -328,7 +328,10 @@ struct draft {
     uint64_t end, limit;            /* written so far, and what there is room for */
     uint32_t block_bytes, block_count;
     bool splits;
+    const volatile int *stop;       /* NULL: nobody stops it */
 };
+
+static bool is_stopped(const struct draft *d) { return d->stop && *d->stop; }
 
 /* c-blosc writes shuffle into the flags even where there is nothing to shuffle. */
 static unsigned flags_of(const struct blosc_writer *w, const struct draft *d)
@@ -402,7 +405,7 @@ static bool write_block(struct blosc_writer *w, struct draft *d, const char *fro
     return true;
 }
 
-/* False: the frame would be longer than the bytes it holds. */
+/* False: the frame would be longer than the bytes it holds, or nobody wants it any more. */
 static bool write_blocks(struct blosc_writer *w, struct draft *d, const char *from, uint64_t from_bytes)
 {
     d->end = BLOSC_HEAD_BYTES + 4 * (uint64_t)d->block_count;
@@ -411,6 +414,8 @@ static bool write_blocks(struct blosc_writer *w, struct draft *d, const char *fr
     for (uint32_t i = 0; i < d->block_count; i++) {
         uint64_t at = (uint64_t)i * d->block_bytes;
 
+        if (is_stopped(d))
+            return false;
         store_u32(d->bytes + BLOSC_HEAD_BYTES + 4 * (uint64_t)i, (uint32_t)d->end);
         if (!write_block(w, d, from + at, (uint32_t)size_min(d->block_bytes, from_bytes - at)))
             return false;
@@ -433,9 +438,9 @@ static bool write_blosclz(struct blosc_writer *w, const char *from, uint64_t fro
 }
 
 bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes,
-                        struct error *err)
+                        const volatile int *stop, struct error *err)
 {
-    struct draft d = { .bytes = to, .limit = blosc_frame_bytes_max(from_bytes) };
+    struct draft d = { .bytes = to, .limit = blosc_frame_bytes_max(from_bytes), .stop = stop };
     unsigned flags;
 
     if (is_blosclz(w->inner))
@@ -445,6 +450,8 @@ bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_
     d.splits = splits(w->inner, w->typesize, d.block_bytes);
     flags = flags_of(w, &d);
     if (!write_blocks(w, &d, from, from_bytes)) {
+        if (is_stopped(&d))
+            return error_stopped(err, *stop);
         flags |= BLOSC_FLAG_MEMCPYED;
         memcpy(to + BLOSC_HEAD_BYTES, from, from_bytes);
         d.end = d.limit;

@@ -36,8 +36,8 @@ struct blosc_writer;
 bool blosc_writer_open(struct blosc_writer **w, const struct codec *c, uint64_t raw_bytes, char *work,
                        struct error *err);
 void blosc_writer_close(struct blosc_writer *w);        /* NULL is fine */
-/* Write one frame; `to` has room for blosc_frame_bytes_max. */
+/* Write one frame; `to` has room for blosc_frame_bytes_max. `stop`: as for encoder_stop_when; NULL is fine. */
 bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes,
-                        struct error *err);
+                        const volatile int *stop, struct error *err);
 
 #endif

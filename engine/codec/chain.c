@@ -1,4 +1,4 @@
-/* Chains: the table of codecs, bounds, the text grammar, equality. */
+/* Chains: the table of codecs, bounds, the text grammar. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,49 +151,5 @@ bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t it
     }
     memcpy(c->codecs, codecs, count * sizeof *codecs);
     c->count = count;
-    return true;
-}
-
-/* ---- equality ---- */
-
-static bool codec_equal(const struct codec *a, const struct codec *b)
-{
-    if (a->kind != b->kind)
-        return false;
-    switch (a->kind) {
-    case CODEC_BLOSC:
-        return a->level == b->level && a->shuffle == b->shuffle && strcmp(a->cname, b->cname) == 0 &&
-               a->typesize == b->typesize && a->blocksize == b->blocksize;
-    case CODEC_ZSTD:
-        return a->level == b->level && a->checksum == b->checksum;
-    case CODEC_CRC32C:
-        return true;
-    default:
-        return a->level == b->level;
-    }
-}
-
-/* Is the order told apart from C order by anything? */
-static bool is_transposed(unsigned rank, const struct codec_chain *c)
-{
-    for (unsigned i = 0; c->transposed && i < rank; i++)
-        if (c->order[i] != i)
-            return true;
-    return false;
-}
-
-bool codec_chain_equal(unsigned rank, struct dtype dtype, const struct codec_chain *a, const struct codec_chain *b)
-{
-    bool transposed = is_transposed(rank, a);
-
-    if (transposed != is_transposed(rank, b) || (transposed && memcmp(a->order, b->order, rank) != 0))
-        return false;
-    if (dtype_swap_bytes(dtype) > 1 && a->big_endian != b->big_endian)
-        return false;
-    if (a->count != b->count)
-        return false;
-    for (unsigned i = 0; i < a->count; i++)
-        if (!codec_equal(&a->codecs[i], &b->codecs[i]))
-            return false;
     return true;
 }

@@ -63,8 +63,6 @@ void codec_chain_text(const struct codec_chain *c, struct text *out);
  * What is left out: blosc lz4, level 5, shuffle (bitshuffle for items of one byte); zstd 3; gzip and zlib 5; lz4 1.
  * `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span; the chain is as it was then. */
 bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t item_bytes, struct error *err);
-/* Same encoded bytes for the same elements? */
-bool codec_chain_equal(unsigned rank, struct dtype dtype, const struct codec_chain *a, const struct codec_chain *b);
 
 /* What one worker needs for one direction. All are upper bounds; library bytes come from malloc inside the codec
  * libraries, scratch from the pool. */
@@ -107,6 +105,8 @@ struct encoder;
 bool encoder_new(struct encoder **e, const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
                  void *scratch, uint64_t scratch_bytes, struct error *err);
 void encoder_free(struct encoder *e);
+/* Slow encoders give up soon after *stop is set (to the number of a signal), with error_stopped. */
+void encoder_stop_when(struct encoder *e, const volatile int *stop);
 /* Encode a chunk already in stored axis order. `raw` may be changed (bytes are swapped in place for big-endian
  * chains). `encoded` has room for encoded_bytes_max; for a
  * raw chain it may be `raw` itself. */

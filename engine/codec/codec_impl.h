@@ -75,9 +75,10 @@ struct codec_class {
     bool (*strip)(const char *from, uint64_t *from_bytes, struct error *err);
     void (*append)(char *bytes, uint64_t *byte_count);
 
-    /* `to` has room for encoded_bytes_max. */
+    /* `to` has room for encoded_bytes_max. What can take seconds looks at *stop (if stop is not NULL) now and then, and
+     * ends with error_stopped when it is set. */
     bool (*encode)(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                   uint64_t *to_bytes, struct error *err);
+                   uint64_t *to_bytes, const volatile int *stop, struct error *err);
 
     /* The text grammar beyond NAME[:LEVEL]. `words`: what stands after the name, split at ':'. NULL: no more. */
     void (*text)(const struct codec *c, struct text *out);

@@ -117,16 +117,18 @@ static bool zlib_decode(void *state, const struct decode_job *job, uint64_t *to_
 }
 
 static bool gzip_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                        uint64_t *to_bytes, struct error *err)
+                        uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
+    (void)stop;
     *to_bytes = libdeflate_gzip_compress(state, from, from_bytes, to, gzip_encoded_bytes_max(c, from_bytes));
     return *to_bytes > 0 || error_at(err, ERR_FIT, SPAN_NONE, "gzip: could not encode %llu bytes",
                                      (unsigned long long)from_bytes);
 }
 
 static bool zlib_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                        uint64_t *to_bytes, struct error *err)
+                        uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
+    (void)stop;
     *to_bytes = libdeflate_zlib_compress(state, from, from_bytes, to, zlib_encoded_bytes_max(c, from_bytes));
     return *to_bytes > 0 || error_at(err, ERR_FIT, SPAN_NONE, "zlib: could not encode %llu bytes",
                                      (unsigned long long)from_bytes);

@@ -11,6 +11,7 @@ struct encoder {
     uint64_t raw_bytes;
     uint32_t swap_bytes;
     char *scratch;
+    const volatile int *stop;       /* NULL: nobody stops it */
 };
 
 /* Does codec `index` write to another buffer than it reads from? A checksum on the raw bytes does: there is no
@@ -131,6 +132,11 @@ void encoder_free(struct encoder *e)
     free(e);
 }
 
+void encoder_stop_when(struct encoder *e, const volatile int *stop)
+{
+    e->stop = stop;
+}
+
 bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err)
 {
     unsigned moves_left = move_count(&e->chain);
@@ -153,7 +159,7 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
 
             if (class->append)
                 memcpy(to, at, bytes);
-            else if (!class->encode(e->states[i], &e->chain.codecs[i], at, bytes, to, &bytes, err))
+            else if (!class->encode(e->states[i], &e->chain.codecs[i], at, bytes, to, &bytes, e->stop, err))
                 return false;
             at = to;
             moves_left--;

@@ -39,11 +39,12 @@ static bool lz4_decode(void *state, const struct decode_job *job, uint64_t *to_b
 }
 
 static bool lz4_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                       uint64_t *to_bytes, struct error *err)
+                       uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
     int got = LZ4_compress_fast(from, to + PREFIX_BYTES, (int)from_bytes, LZ4_compressBound((int)from_bytes),
                                 c->level);
 
+    (void)stop;
     (void)state;
     if (got <= 0)
         return error_at(err, ERR_FIT, SPAN_NONE, "lz4: could not encode %llu bytes", (unsigned long long)from_bytes);

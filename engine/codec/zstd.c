@@ -12,6 +12,7 @@
 
 /* What malloc adds to a library's own figures. */
 #define MALLOC_SLACK_BYTES (16 * KIB)
+#define ENCODE_STEP_BYTES MIB
 
 static int level_of(const struct codec *c)
 {
@@ -74,6 +75,8 @@ static bool zstd_encoder_open(void **state, const struct codec *c, uint64_t raw_
         return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder");
     ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level_of(c));
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, c->checksum);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_stableInBuffer, 1);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_stableOutBuffer, 1);
     *state = context;
     return true;
 }
@@ -83,15 +86,27 @@ static void zstd_encoder_close(void *state)
     ZSTD_freeCCtx(state);
 }
 
+/* The whole input at the highest level can take a minute, so it is shown to zstd bit by bit. With stable buffers that
+ * costs no memory and gives the very bytes of one call. */
 static bool zstd_encode(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
-                        uint64_t *to_bytes, struct error *err)
+                        uint64_t *to_bytes, const volatile int *stop, struct error *err)
 {
-    size_t got = ZSTD_compress2(state, to, zstd_encoded_bytes_max(c, from_bytes), from, from_bytes);
+    ZSTD_outBuffer out = { to, zstd_encoded_bytes_max(c, from_bytes), 0 };
+    ZSTD_inBuffer in = { from, 0, 0 };
+    size_t got;
 
-    if (ZSTD_isError(got))
+    ZSTD_CCtx_reset(state, ZSTD_reset_session_only);
+    ZSTD_CCtx_setPledgedSrcSize(state, from_bytes);
+    do {
+        if (stop && *stop)
+            return error_stopped(err, *stop);
+        in.size += size_min(ENCODE_STEP_BYTES, from_bytes - in.size);
+        got = ZSTD_compressStream2(state, &out, &in, in.size == from_bytes ? ZSTD_e_end : ZSTD_e_continue);
+    } while (!ZSTD_isError(got) && in.size < from_bytes);
+    if (ZSTD_isError(got) || got != 0)
         return error_at(err, ERR_FIT, SPAN_NONE, "zstd: could not encode %llu bytes at level %d: %s",
                         (unsigned long long)from_bytes, level_of(c), ZSTD_getErrorName(got));
-    *to_bytes = got;
+    *to_bytes = out.pos;
     return true;
 }
 

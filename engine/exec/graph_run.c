@@ -87,6 +87,7 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
         return false;
     if (!array_meta_write(g->target, target_store, err))
         goto out;
+    report_add(report, COUNT_TARGET_OBJECTS, store_objects_made(target_store));
     if (!pool_open(&pool, g->pool_bytes, err))
         goto out;
     if (g->scratch.memory_bytes)

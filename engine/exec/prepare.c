@@ -71,6 +71,8 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, struct error
         !encoder_new(&w->encoder, &run->target->codecs, run->target->dtype, array_chunk_bytes(run->target),
                      w->encode_scratch, m->encode_scratch_bytes, err))
         return false;
+    if (w->encoder)
+        encoder_stop_when(w->encoder, run->stop);
     return true;
 }
 

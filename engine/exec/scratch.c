@@ -185,7 +185,7 @@ void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
     from = size_align_up(size_max(from, s->layout.memory_bytes), IO_ALIGN);
     to = size_align_down(to, IO_ALIGN);
     if (from < to)
-        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* only gives space back: where it fails nothing is lost */
+        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* where it fails nothing is lost */
 }
 
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

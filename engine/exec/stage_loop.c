@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -521,8 +520,7 @@ static void check_stop(struct stage_run *run)
 
     if (signal_number == 0)
         return;
-    error_at(&err, signal_number == SIGTERM ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "stopped by %s",
-             signal_number == SIGTERM ? "SIGTERM" : "an interrupt");
+    error_stopped(&err, signal_number);
     fail_unlocked(run, &err);
 }
 

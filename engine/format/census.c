@@ -6,6 +6,7 @@
 #include "engine/format/census.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -77,24 +78,65 @@ static bool sample(const struct array_meta *m, struct store *s, double until, st
 
 /* ---- counting ---- */
 
+/* The directory of the chunk last looked at, since the next one is mostly in the same. */
+struct parent {
+    char path[KEY_BYTES_MAX];
+    int fd;                         /* -errno where it could not be opened */
+    bool opened;                    /* `path` and `fd` say something */
+};
+
+static void parent_close(struct parent *p)
+{
+    if (p->opened && p->fd >= 0)
+        os_close(p->fd);
+    p->opened = false;
+}
+
+/* Look at a chunk without opening it, and without following a link on the way, which stat would do. 0 or -errno. */
+static int stat_chunk(const struct store *s, const char *key, struct parent *p, struct stat *st)
+{
+    const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+    size_t length = slash ? (size_t)(slash - key) : 0;
+
+    if (!slash)
+        return os_fstatat(store_root_fd(s), key, st, AT_SYMLINK_NOFOLLOW);
+    if (!p->opened || strncmp(p->path, key, length) != 0 || p->path[length]) {
+        parent_close(p);
+        memcpy(p->path, key, length);
+        p->path[length] = '\0';
+        p->fd = os_open_beneath(store_root_fd(s), p->path, O_RDONLY | O_DIRECTORY, 0);
+        p->opened = true;
+    }
+    return p->fd < 0 ? p->fd : os_fstatat(p->fd, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
 static bool count_by_stat(const struct array_meta *m, struct store *s, double until, struct chunk_census *out,
                           struct error *err)
 {
+    struct parent parent = { 0 };
     struct sizes sizes = { 0 };
+    bool ok = false;
 
     for (uint64_t i = 0; i < out->chunks; i++) {
         struct chunk_place place;
         struct object o;
         struct stat st;
+        int result;
 
-        if (i % ENTRIES_PER_CLOCK == ENTRIES_PER_CLOCK - 1 && os_now() >= until)
-            return true;
+        if (i % ENTRIES_PER_CLOCK == ENTRIES_PER_CLOCK - 1 && os_now() >= until) {
+            ok = true;
+            goto out;
+        }
         chunk_key(m, i, &place);
-        if (os_fstatat(store_root_fd(s), place.key, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        result = stat_chunk(s, place.key, &parent, &st);
+        if (result == -ENOENT)
             continue;
-        if (!S_ISREG(st.st_mode)) {     /* opening it says what is wrong */
+        if (result < 0 || !S_ISREG(st.st_mode)) {       /* opening it says what is wrong */
             if (!store_object_open(s, place.key, &o, err))
-                return false;
+                goto out;
+            if (o.fd < 0)
+                continue;
+            st.st_size = (off_t)o.bytes;
             store_object_close(&o);
         }
         sizes_add(&sizes, (uint64_t)st.st_size);
@@ -103,7 +145,10 @@ static bool count_by_stat(const struct array_meta *m, struct store *s, double un
     out->counted = true;
     out->encoded_bytes_mean = sizes.present ? sizes.bytes / sizes.present : 0;
     out->encoded_bytes_max = sizes.bytes_max;
-    return true;
+    ok = true;
+out:
+    parent_close(&parent);
+    return ok;
 }
 
 /* Where a walk of the directories is. */

@@ -22,7 +22,6 @@
 
 enum format_kind { FORMAT_ZARR2, FORMAT_ZARR3 };
 const char *format_name(enum format_kind f);    /* "zarr2", "zarr3" */
-bool format_from_name(enum format_kind *f, const char *name);
 
 /* How chunk keys are written: "c/1/2" (v3 default) or "1.2" (v2). */
 struct key_style {
@@ -65,6 +64,8 @@ bool array_meta_writable(const struct array_meta *m, struct error *err);
 /* Write the metadata of m->format into a staged store. Consolidated metadata is a group's business. Fails as
  * array_meta_writable does. */
 bool array_meta_write(const struct array_meta *m, struct store *s, struct error *err);
+/* How many files that makes. */
+unsigned array_meta_files(const struct array_meta *m);
 
 /* The fill value as its format writes it, for info. */
 void array_fill_text(const struct array_meta *m, struct text *out);

@@ -16,14 +16,6 @@ const char *format_name(enum format_kind f)
     return f == FORMAT_ZARR2 ? "zarr2" : "zarr3";
 }
 
-bool format_from_name(enum format_kind *f, const char *name)
-{
-    if (strcmp(name, "zarr2") && strcmp(name, "zarr3"))
-        return false;
-    *f = name[4] == '2' ? FORMAT_ZARR2 : FORMAT_ZARR3;
-    return true;
-}
-
 struct key_style key_style_default(enum format_kind f)
 {
     return f == FORMAT_ZARR2 ? (struct key_style){ .separator = '.' } :
@@ -333,6 +325,18 @@ bool array_meta_write(const struct array_meta *m, struct store *s, struct error 
         return false;
     zarr2_array_text(m, &text);
     return put_text(s, ".zarray", &text, err);
+}
+
+unsigned array_meta_files(const struct array_meta *m)
+{
+    struct text attributes;     /* none of it is kept */
+    unsigned files = 1;
+
+    text_init(&attributes, 0);
+    if (m->format == FORMAT_ZARR2 && zarr2_attributes_text(m, &attributes))
+        files++;
+    text_release(&attributes);
+    return files;
 }
 
 /* ---- chunks ---- */

@@ -241,11 +241,6 @@ int os_syncfs(int fd)
     return (int)CALL(OS_SYNC, syncfs(fd));
 }
 
-int os_fdatasync(int fd)
-{
-    return (int)CALL(OS_SYNC, fdatasync(fd));
-}
-
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)
 {
     struct statvfs space;

@@ -47,7 +47,6 @@ int os_rename_new(int dir_fd, const char *from, const char *to);
 /* Both exist and change places. Atomic, but for file systems that lack it: there, `b` is missing for a moment. */
 int os_rename_exchange(int dir_fd, const char *a, const char *b);
 int os_syncfs(int fd);
-int os_fdatasync(int fd);
 /* Bytes that an unprivileged user may still write, and free inodes, on the file system of `fd`. */
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files);
 /* Seconds of a clock that only goes forward. */

@@ -17,7 +17,6 @@ struct pool {
     uint64_t bytes;
     uint64_t kept_bytes;        /* carved for good */
     uint64_t carved_bytes;
-    uint64_t carved_bytes_max;
 };
 
 /* `bytes` at a multiple of HUGE_PAGE_BYTES, and nothing else mapped. The mapping ends where the pool ends: the kernel
@@ -84,7 +83,6 @@ void *pool_carve(struct pool *p, const char *owner, uint64_t bytes)
         abort();
     }
     p->carved_bytes += size_align_up(bytes, IO_ALIGN);
-    p->carved_bytes_max = size_max(p->carved_bytes_max, p->carved_bytes);
     return area;
 }
 
@@ -104,9 +102,4 @@ void pool_reset(struct pool *p)
 uint64_t pool_bytes(const struct pool *p)
 {
     return p->bytes;
-}
-
-uint64_t pool_bytes_carved_max(const struct pool *p)
-{
-    return p->carved_bytes_max;
 }

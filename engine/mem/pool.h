@@ -32,7 +32,5 @@ void *pool_carve_for_good(struct pool *p, const char *owner, uint64_t bytes);
 void pool_reset(struct pool *p);
 
 uint64_t pool_bytes(const struct pool *p);
-/* The most that was carved between two resets: what the run really needed. */
-uint64_t pool_bytes_carved_max(const struct pool *p);
 
 #endif

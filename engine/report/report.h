@@ -28,7 +28,7 @@ enum report_counter {
     COUNT_SPILL_KEPT_BYTES,     /* of segments that stayed in memory */
     COUNT_SPILL_RAW_BYTES,      /* what all segments held before encoding */
     COUNT_TARGET_WRITE_BYTES,   /* bytes of target objects */
-    COUNT_TARGET_OBJECTS,       /* files made */
+    COUNT_TARGET_OBJECTS,       /* files made, those of the metadata too */
     COUNT_TARGET_EMPTY,         /* chunks not written because they equal the fill value */
     COUNT_WORK_BYTES,           /* raw bytes through the current plan's stages: what progress is measured in */
     COUNT_COUNTERS

@@ -271,8 +271,10 @@ bool store_paths_overlap(const struct store *input, const char *output_path)
     struct stat root, output;
     bool overlap = false;
 
-    if (!path || os_fstat(input->root_fd, &root) < 0)
-        goto out;
+    if (!path || os_fstat(input->root_fd, &root) < 0) {
+        free(path);
+        return true;                    /* not known: better refused than overwritten */
+    }
     while (length > 1 && output_path[length - 1] == '/')
         length--;
     for (int staging = 0; staging < 2 && !overlap; staging++) {
@@ -282,7 +284,18 @@ bool store_paths_overlap(const struct store *input, const char *output_path)
             overlap = lies_at_or_below(os_openat(input->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), &output);
         overlap = overlap || lies_at_or_below(open_existing_ancestor(path), &root);
     }
-out:
     free(path);
     return overlap;
+}
+
+bool store_holds_directory(const struct store *input, const char *path)
+{
+    int fd = os_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    struct stat root;
+
+    if (fd >= 0 && os_fstat(input->root_fd, &root) >= 0)
+        return lies_at_or_below(fd, &root);
+    if (fd >= 0)
+        os_close(fd);
+    return true;
 }

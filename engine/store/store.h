@@ -51,6 +51,8 @@ void store_object_close(struct object *o);
  * the staging directory as the output's: an input in there would be removed. What cannot be looked at does not
  * overlap. */
 bool store_paths_overlap(const struct store *input, const char *output_path);
+/* Is the directory `path`, which exists, the input's root or below it? Fails closed. */
+bool store_holds_directory(const struct store *input, const char *path);
 
 /* ---- writing ---- */
 

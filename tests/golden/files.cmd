@@ -9,3 +9,9 @@ check empty.yaml
 check absent.yaml
 check in.zarr
 check -
+check bom.yaml
+check bom-good.yaml
+check crlf.yaml
+check cr.yaml
+check crlf-good.yaml --emit
+check utf16.yaml

@@ -17,8 +17,14 @@ rechunk in.zarr out.zarr --chunks 'time=all, lat=3'
 rechunk in.zarr out.zarr --chunks =3
 rechunk in.zarr out.zarr --chunks time=
 rechunk in.zarr out.zarr --chunks 32,32,
+rechunk in.zarr out.zarr --chunks 'time=all,'
+rechunk in.zarr out.zarr --chunks 'time = all , lat = x'
 rechunk in.zarr out.zarr --chunks 32,32,0
+rechunk in.zarr out.zarr --chunks 99999999999999999999,1,1
 rechunk in.zarr out.zarr --codec lzma
+rechunk in.zarr out.zarr --codec deflate
+rechunk in.zarr out.zarr --codec deflate:5
+rechunk in.zarr out.zarr --scratch s3://bucket/scratch
 rechunk in.zarr out.zarr --format zarr4
 rechunk in.zarr out.zarr --shards 32
 rechunk in.zarr out.zarr --arrays a,b
@@ -32,3 +38,5 @@ frobnicate
 rnu a.yaml
 pipeline.yaml
 help nothing-like-it
+help --progres
+help recunk

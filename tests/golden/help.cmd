@@ -8,4 +8,7 @@ help output.chunks
 help compressor
 help --memory
 help shards
+help --progress
+help --shards
+help --set
 run --help

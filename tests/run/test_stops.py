@@ -47,10 +47,28 @@ def stopped_by(number, status, plan):
         _, err = process.communicate(timeout=60)
         seconds = time.monotonic() - begun
         check(process.returncode == status, f"exit {process.returncode}, not {status}\n{err.decode()}")
+        check(err.decode().count("stopping...") == 1, f"does not say that it stops\n{err.decode()}")
         check(seconds < STOP_SECONDS, f"stopped only after {seconds:.1f} s")
         check_left_alone(directory, "in.zarr")
     test.__name__ = f"test_stop__{number.name.lower()}_in_{plan}_leaves_nothing"
     return test
+
+
+def test_stop__a_second_signal_stops_at_once_and_says_what_is_left(directory):
+    source = inputs.big(directory / "in.zarr")
+    process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", *SLOW)
+    wait_until_working(process, directory)
+    process.send_signal(signal.SIGINT)
+    said = b""
+    while b"stopping..." not in said and (more := os.read(process.stderr.fileno(), 4096)):
+        said += more
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=60)[1]
+    check(process.returncode == 130, f"exit {process.returncode}\n{said.decode()}")
+    left = [p.name for p in directory.iterdir() if p.name != "in.zarr"]
+    check(not left or b"stopped at once" in said, f"{left} is left, unsaid\n{said.decode()}")
+    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", "--memory", "96MiB").expect(0)
+    check_left_alone(directory, "in.zarr", "out.zarr")
 
 
 def test_stop__after_kill_the_same_command_works(directory):

@@ -3,6 +3,7 @@
 #define SLUICE_TESTS_DIRECTORY_H
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

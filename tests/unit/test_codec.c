@@ -89,29 +89,6 @@ static void test_codec__refuses_text_and_says_what_there_is(void)
     check_refused("lz4+lz4+lz4+lz4+lz4+lz4+lz4+lz4+lz4", "at most 8 codecs", "");
 }
 
-static void test_codec__chains_are_equal_when_their_bytes_are(void)
-{
-    struct codec_chain a = chain_of("blosc:lz4:5", 4), b = a;
-    struct dtype u1 = { DTYPE_UINT, 1 };
-
-    CHECK(codec_chain_equal(2, dtype_i4, &a, &b));
-    b.codecs[0].level = 6;
-    CHECK(!codec_chain_equal(2, dtype_i4, &a, &b));
-    b = a;
-    b.big_endian = true;
-    CHECK(!codec_chain_equal(2, dtype_i4, &a, &b));
-    CHECK(codec_chain_equal(2, u1, &a, &b));            /* one byte has no order */
-    b = a;
-    b.transposed = true;
-    b.order[0] = 1;
-    CHECK(!codec_chain_equal(2, dtype_i4, &a, &b));
-    b.order[0] = 0;
-    b.order[1] = 1;
-    CHECK(codec_chain_equal(2, dtype_i4, &a, &b));      /* transposed in name only */
-    b = chain_of("blosc:lz4:5+crc32c", 4);
-    CHECK(!codec_chain_equal(2, dtype_i4, &a, &b));
-}
-
 /* ---- what others wrote ---- */
 
 static unsigned from_hex(char *out, const char *hex)
@@ -670,7 +647,6 @@ int main(void)
     RUN(test_codec__reads_and_writes_its_text);
     RUN(test_codec__text_fills_in_what_blosc_needs);
     RUN(test_codec__refuses_text_and_says_what_there_is);
-    RUN(test_codec__chains_are_equal_when_their_bytes_are);
     RUN(test_codec__reads_what_numcodecs_wrote);
     RUN(test_codec__crc32c_is_the_standard_one);
     RUN(test_codec__reads_zstd_frames_in_a_row_and_without_sizes);

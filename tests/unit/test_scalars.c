@@ -167,8 +167,25 @@ static void test_scalars__a_codec_map_is_the_text_written_out(void)
                  "blosc:zstd:5:bitshuffle") == 0);
     CHECK(strcmp(codec_of("{zstd: {level: 7}}", &arena, &err), "zstd:7") == 0);
     CHECK(strcmp(codec_of("{gzip: {level: 1}}", &arena, &err), "gzip:1") == 0);
+    CHECK(strcmp(codec_of("{zstd: {level: 7, checksum: true}}", &arena, &err), "zstd:7:checksum") == 0);
+    CHECK(strcmp(codec_of("{zstd: {checksum: true}}", &arena, &err), "zstd:3:checksum") == 0);
+    CHECK(strcmp(codec_of("{zstd: {checksum: false}}", &arena, &err), "zstd") == 0);
+    CHECK(strcmp(codec_of("{lz4: {acceleration: 2}}", &arena, &err), "lz4:2") == 0);
+    /* What is not said is not said in the text either: bitshuffle is what items of one byte get. */
+    CHECK(strcmp(codec_of("{blosc: {}}", &arena, &err), "blosc") == 0);
+    CHECK(strcmp(codec_of("{blosc: {cname: zstd}}", &arena, &err), "blosc:zstd") == 0);
+    CHECK(strcmp(codec_of("{blosc: {clevel: 9}}", &arena, &err), "blosc:lz4:9") == 0);
+    CHECK(strcmp(codec_of("{blosc: {shuffle: noshuffle, blocksize: 4096}}", &arena, &err),
+                 "blosc:lz4:5:noshuffle:4096") == 0);
+    CHECK(err.code == ERR_NONE);
     CHECK(codec_of("{zstd: 3}", &arena, &err)[0] == '\0' && strstr(err.help, "zstd:3"));
     CHECK(codec_of("{blosc: {cname: zstd, speed: 5}}", &arena, &err)[0] == '\0');
+    err = (struct error){ 0 };
+    CHECK(codec_of("{blosc: {clevel: 5, level: 9}}", &arena, &err)[0] == '\0' && strstr(err.message, "say the same"));
+    err = (struct error){ 0 };
+    CHECK(codec_of("{blosc: {blocksize: 4096}}", &arena, &err)[0] == '\0' && strstr(err.help, "shuffle"));
+    err = (struct error){ 0 };
+    CHECK(codec_of("{zstd: {level: 3+crc32c}}", &arena, &err)[0] == '\0' && strstr(err.message, "no value"));
     CHECK(codec_of("[zstd, gzip]", &arena, &err)[0] == '\0');
     CHECK(codec_of("zstd:99", &arena, &err)[0] == '\0' && err.span.source);
     arena_release(&arena);

@@ -215,6 +215,31 @@ static void test_size__does_not_overflow(void)
     CHECK(size_align_up(UINT64_MAX - 5, 4096) == UINT64_MAX);
 }
 
+static void test_text__nouns_follow_their_number(void)
+{
+    CHECK_TEXT(COUNTED_TEXT(0, "file"), "0 files");
+    CHECK_TEXT(COUNTED_TEXT(1, "file"), "1 file");
+    CHECK_TEXT(COUNTED_TEXT(UINT64_MAX, "chunk"), "18,446,744,073,709,551,615 chunks");
+}
+
+static void test_text__lines_come_with_a_prefix_and_as_json(void)
+{
+    struct text t;
+
+    text_init(&t, 1000);
+    text_add_lines(&t, "warning: ", "one\ntwo \"2\"\nthree");
+    CHECK_TEXT(t.chars, "warning: one\nwarning: two \"2\"\nwarning: three\n");
+    text_clear(&t);
+    text_add_lines(&t, "warning: ", "");
+    CHECK_TEXT(t.chars, "");
+    text_add_json_lines(&t, "one\ntwo \"2\"\n");
+    CHECK_TEXT(t.chars, "[\"one\", \"two \\\"2\\\"\"]");
+    text_clear(&t);
+    text_add_json_lines(&t, "");
+    CHECK_TEXT(t.chars, "[]");
+    text_release(&t);
+}
+
 int main(void)
 {
     RUN(test_text__grows_and_is_always_terminated);
@@ -225,6 +250,8 @@ int main(void)
     RUN(test_text__sizes_are_written_as_people_read_them);
     RUN(test_text__a_size_to_type_back_is_never_less);
     RUN(test_text__counts_and_times);
+    RUN(test_text__nouns_follow_their_number);
+    RUN(test_text__lines_come_with_a_prefix_and_as_json);
     RUN(test_text__the_nearest_word_is_near);
     RUN(test_size__does_not_overflow);
     return test_summary();

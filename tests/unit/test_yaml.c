@@ -115,8 +115,8 @@ static void test_yaml__what_is_not_taken_is_refused_at_its_place(void)
     CHECK(is_refused("a: 1\nb: 2\na: 3\n", 3, 1));
     CHECK(is_refused("a: 1\n[b]: 2\n", 2, 1));
     CHECK(is_refused("a: \"x\\0y\"\n", 1, 4));
-    CHECK(is_refused("", 1, 1));
-    CHECK(is_refused("# only words\n", 1, 1));
+    CHECK(is_refused("", 0, 0));
+    CHECK(is_refused("# only words\n", 0, 0));
 }
 
 static void test_yaml__a_nul_byte_is_refused_at_its_place(void)

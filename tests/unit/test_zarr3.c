@@ -368,6 +368,43 @@ static void test_census__lists_the_directories_of_a_large_grid(void)
     directory_remove(&d);
 }
 
+static void test_census__follows_no_link_on_the_way_to_a_chunk(void)
+{
+    struct directory d = directory_new(), other = directory_new();
+    struct array_meta m = counted_meta(100, key_style_default(FORMAT_ZARR3));
+    struct chunk_census census = { 0 };
+    struct error err = { 0 };
+    struct store *s;
+
+    m.chunks.cell[1] = 2;           /* so that two chunks share a directory */
+    directory_make(&d, "c");
+    directory_make(&d, "c/3");
+    directory_put(&d, "c/3/0", "1");
+    directory_put(&d, "c/3/1", "123");
+    census = census_of(&d, &m, 10);
+    CHECK(census.counted && census.present == 2 && census.encoded_bytes_mean == 2);
+    directory_put(&other, "0", "1234");
+    CHECK_EQUAL(symlink(other.path, directory_path(&d, "c/2")), 0);     /* of no sampled chunk */
+    CHECK(store_open(&s, d.path, SPAN_NONE, &err));
+    CHECK(!array_census(&m, s, 10, &census, &err) && strstr(err.message, "c/2/0"));
+    store_close(s);
+    directory_remove(&d);
+    directory_remove(&other);
+}
+
+static void test_metadata__says_how_many_files_it_is(void)
+{
+    struct array_meta m = counted_meta(4, key_style_default(FORMAT_ZARR2));
+
+    CHECK_EQUAL(array_meta_files(&m), 1);
+    m.format = FORMAT_ZARR2;
+    CHECK_EQUAL(array_meta_files(&m), 1);
+    m.attributes = "{\"units\": \"K\"}";
+    CHECK_EQUAL(array_meta_files(&m), 2);
+    m.format = FORMAT_ZARR3;
+    CHECK_EQUAL(array_meta_files(&m), 1);
+}
+
 static void test_census__takes_no_time_for_1e9_chunks(void)
 {
     struct directory d = directory_new();
@@ -416,6 +453,8 @@ int main(void)
     RUN(test_zarr3__names_paths_that_are_something_else);
     RUN(test_census__looks_at_each_chunk_of_a_small_grid);
     RUN(test_census__lists_the_directories_of_a_large_grid);
+    RUN(test_census__follows_no_link_on_the_way_to_a_chunk);
+    RUN(test_metadata__says_how_many_files_it_is);
     RUN(test_census__takes_no_time_for_1e9_chunks);
     RUN(test_census__refuses_a_directory_under_a_chunks_key);
     return test_summary();
