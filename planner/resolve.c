@@ -230,7 +230,7 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
         if (store_holds_directory(p->source_store, job->scratch_path)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
                      job->scratch_path);
-            error_key(err, "scratch");
+            error_key(err, "scratch.path");
             return false;
         }
         snprintf(directory, sizeof directory, "%s", job->scratch_path);
