@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dsl/answer.h"
+#include "dsl/report_file.h"
 #include "dsl/scalars.h"
 #include "dsl/session.h"
 
@@ -64,14 +65,17 @@ bool session_from_line(struct session *s, const struct invocation *v, bool plan_
     bool ok;
 
     *s = (struct session){ .pipeline = &v->pipeline };
-    if (!progress_from_line(&options.progress, v->line, err) ||
-        (flag && !report_file_open(&report, flag->words, flag->span, err)))
-        return false;
-    if (!plan_only)
-        options.stop = heed_stop(v);
-    ok = session_run(s, &v->pipeline, &options, err);
-    outcome = *err;
-    return (!flag || report_file_write(&report, s, &outcome, err)) && ok;
+    ok = progress_from_line(&options.progress, v->line, err) &&
+         (!flag || report_file_open(&report, flag->words, flag->span, &v->pipeline, err));
+    if (ok) {
+        if (!plan_only)
+            options.stop = heed_stop(v);
+        ok = session_run(s, &v->pipeline, &options, err);
+        outcome = *err;
+        ok = (!flag || report_file_write(&report, s, &outcome, err)) && ok;
+    }
+    report_file_release(&report);
+    return ok;
 }
 
 bool print_pipeline(const struct pipeline *p, bool json, struct error *err)

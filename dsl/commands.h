@@ -69,7 +69,7 @@ bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct 
 bool wants_json(const struct command_line *line);
 /* --progress. */
 bool progress_from_line(enum report_progress *progress, const struct command_line *line, struct error *err);
-/* Plan, or plan and run, with --progress and --report, whose file is opened before anything is done. Standard error
+/* Plan, or plan and run, with --progress and --report, whose file is tried before anything is done. Standard error
  * is told unless `plan_only`. The session is filled as far as it went, also on failure; release it always. */
 bool session_from_line(struct session *s, const struct invocation *v, bool plan_only, struct error *err);
 /* --emit */
