@@ -198,7 +198,7 @@ int cmd_check(struct invocation *v, struct error *err)
     }
     if (chunks)
         return command_line_excludes(line, "--chunks IN", "--scratch --overwrite --set --emit --report", err)
-            ? check_array(line, chunks, v->stop, err) : 2;
+            ? check_array(line, chunks, heed_stop(v), err) : 2;
     if (!line->positional_count) {
         error_at(err, ERR_USAGE, (struct span){ &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 },
                  "give a pipeline file, or --chunks IN");

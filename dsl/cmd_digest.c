@@ -63,7 +63,7 @@ int cmd_digest(struct invocation *v, struct error *err)
     host_look(&host, NULL);
     text_init(&out, ANSWER_BYTES_MAX);
     if (array_file_open(&a, &v->line->positionals[0], 1, err) && scan_limits_read(&limits, v->line, &host, err) &&
-        scan_whole(&a, &limits, &sum, v->stop, err)) {
+        scan_whole(&a, &limits, &sum, heed_stop(v), err)) {
         add_digest(&a, &sum, wants_json(v->line), &out);
         answer_print(&out, err);
     }

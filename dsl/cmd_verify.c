@@ -202,7 +202,7 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
 
 int cmd_verify(struct invocation *v, struct error *err)
 {
-    struct comparison c = { .stop = v->stop };
+    struct comparison c = { .stop = heed_stop(v) };
     struct text reason, out;
     struct host host;
     bool ok;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dsl/answer.h"
+#include "dsl/report_file.h"
 #include "dsl/scalars.h"
 #include "dsl/session.h"
 
@@ -33,6 +34,12 @@ void usage(FILE *to)
             "  sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB\n");
 }
 
+const volatile int *heed_stop(const struct invocation *v)
+{
+    v->stop->is_heeded = 1;
+    return &v->stop->signal;
+}
+
 bool wants_json(const struct command_line *line)
 {
     return command_line_flag(line, "--json") != NULL;
@@ -52,18 +59,23 @@ bool progress_from_line(enum report_progress *progress, const struct command_lin
 bool session_from_line(struct session *s, const struct invocation *v, bool plan_only, struct error *err)
 {
     const struct flag *flag = command_line_flag(v->line, "--report");
-    struct session_options options = { .to = stderr, .stop = v->stop, .plan_only = plan_only };
+    struct session_options options = { .to = stderr, .plan_only = plan_only };
     struct report_file report = { 0 };
     struct error outcome;
     bool ok;
 
     *s = (struct session){ .pipeline = &v->pipeline };
-    if (!progress_from_line(&options.progress, v->line, err) ||
-        (flag && !report_file_open(&report, flag->words, flag->span, err)))
-        return false;
-    ok = session_run(s, &v->pipeline, &options, err);
-    outcome = *err;
-    return (!flag || report_file_write(&report, s, &outcome, err)) && ok;
+    ok = progress_from_line(&options.progress, v->line, err) &&
+         (!flag || report_file_open(&report, flag->words, flag->span, &v->pipeline, err));
+    if (ok) {
+        if (!plan_only)
+            options.stop = heed_stop(v);
+        ok = session_run(s, &v->pipeline, &options, err);
+        outcome = *err;
+        ok = (!flag || report_file_write(&report, s, &outcome, err)) && ok;
+    }
+    report_file_release(&report);
+    return ok;
 }
 
 bool print_pipeline(const struct pipeline *p, bool json, struct error *err)
@@ -186,7 +198,7 @@ static void refuse(const struct error *err, bool json)
     text_release(&document);
 }
 
-int command_main(int argc, char **argv, const volatile int *stop)
+int command_main(int argc, char **argv, struct stop_request *stop)
 {
     struct command_line line;
     struct invocation invocation = { .line = &line, .stop = stop };

@@ -1,7 +1,6 @@
 /* commands.h - what the program can be told to do, one row and one cmd_*.c each.
  *
  * A command answers with the exit status, or fills `err` (then its status does not count: error_exit_status says it).
- * `stop` in the invocation is set to a signal's number by the signal handler.
  */
 #ifndef SLUICE_DSL_COMMANDS_H
 #define SLUICE_DSL_COMMANDS_H
@@ -17,13 +16,23 @@
 
 struct session;
 
+/* What the signal handler and the commands share. Until a command says that it looks at it, a signal ends the program
+ * at once: nothing is begun then, and who reads a pipeline from a pipe may wait for ever. */
+struct stop_request {
+    volatile int signal;        /* the number of the signal that asked for a stop; 0: none did */
+    volatile int is_heeded;
+};
+
 /* What a command works on. The pipeline is empty at first; it is here, not in the command, because the error that
  * comes back points into it. */
 struct invocation {
     const struct command_line *line;
     struct pipeline pipeline;
-    const volatile int *stop;
+    struct stop_request *stop;
 };
+
+/* From here on the command looks at `signal`, which is what comes back, and stops in order. */
+const volatile int *heed_stop(const struct invocation *v);
 
 struct command {
     const char *name;
@@ -49,7 +58,7 @@ int cmd_help(struct invocation *v, struct error *err);
 
 /* The whole program but for signals and malloc: find the command, run it, say what went wrong. Returns the exit
  * status. */
-int command_main(int argc, char **argv, const volatile int *stop);
+int command_main(int argc, char **argv, struct stop_request *stop);
 
 void usage(FILE *to);
 
@@ -60,7 +69,7 @@ bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct 
 bool wants_json(const struct command_line *line);
 /* --progress. */
 bool progress_from_line(enum report_progress *progress, const struct command_line *line, struct error *err);
-/* Plan, or plan and run, with --progress and --report, whose file is opened before anything is done. Standard error
+/* Plan, or plan and run, with --progress and --report, whose file is tried before anything is done. Standard error
  * is told unless `plan_only`. The session is filled as far as it went, also on failure; release it always. */
 bool session_from_line(struct session *s, const struct invocation *v, bool plan_only, struct error *err);
 /* --emit */

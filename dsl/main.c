@@ -8,8 +8,8 @@
 
 #include "dsl/commands.h"
 
-/* The number of the signal that asks for a stop. Handlers can reach only what is global. */
-static volatile int stop_signal;
+/* Handlers can reach only what is global. */
+static struct stop_request stop;
 
 /* In a signal handler: nothing but write(2). A progress line may stand there, so a new one is begun. */
 static void say(const char *words, size_t length)
@@ -19,7 +19,7 @@ static void say(const char *words, size_t length)
     (void)ignored;
 }
 
-/* The first asks, the second insists. */
+/* Before anything is begun, one is enough. Then the first asks, and the second insists. */
 static void on_signal(int number)
 {
     static const char stopping[] = "\nstopping...\n";
@@ -27,7 +27,9 @@ static void on_signal(int number)
                                   "beside the output; the same command removes it\n";
     int saved_errno = errno;
 
-    if (__atomic_exchange_n(&stop_signal, number, __ATOMIC_RELAXED)) {
+    if (!stop.is_heeded)
+        _exit(128 + number);
+    if (__atomic_exchange_n(&stop.signal, number, __ATOMIC_RELAXED)) {
         say(stopped, sizeof stopped - 1);
         _exit(128 + number);
     }
@@ -77,5 +79,5 @@ int main(int argc, char **argv)
     set_malloc();
     raise_file_limit();
     set_signals();
-    return command_main(argc, argv, &stop_signal);
+    return command_main(argc, argv, &stop);
 }

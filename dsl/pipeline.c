@@ -381,6 +381,7 @@ bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, 
 
     if (fd < 0)
         return cannot_read(path, -fd, span, err);
+    os_fstat(fd, &p->file);
     text = arena_take(&p->arena, YAML_FILE_BYTES_MAX + 2);
     directory = arena_text(&p->arena, path, slash ? (size_t)(slash - path) + (slash == path) : 0);
     sys_errno = text && directory ? read_all(fd, text, &bytes) : ENOMEM;

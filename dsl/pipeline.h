@@ -12,6 +12,7 @@
 #define SLUICE_DSL_PIPELINE_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "dsl/arena.h"
 #include "dsl/keys.h"
@@ -25,6 +26,7 @@ struct pipeline {
     struct job job;
     struct arena arena;
     struct source source;       /* the file; text NULL: there is none */
+    struct stat file;           /* of what it was read from; zeroes: no file */
     struct setting *settings;   /* of --set, in the order given */
     const char *directory;      /* of the file, "" for the current one */
     const char *input_name;     /* what `from:` may say */

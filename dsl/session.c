@@ -1,7 +1,5 @@
 #include "dsl/session.h"
 
-#include <errno.h>
-
 #include "dsl/answer.h"
 #include "dsl/commands.h"
 #include "engine/base/size.h"
@@ -225,31 +223,4 @@ void session_json(const struct session *s, const struct error *err, struct text 
     add_without_newline(out, &part);
     text_add(out, "}\n");
     text_release(&part);
-}
-
-bool report_file_open(struct report_file *r, const char *path, struct span span, struct error *err)
-{
-    int sys_errno;
-
-    *r = (struct report_file){ fopen(path, "we"), path, span };
-    if (r->file)
-        return true;
-    sys_errno = errno;
-    error_sys(err, sys_errno, span, "cannot write the report to '%s'", path);
-    if (sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == EISDIR)
-        err->code = ERR_USAGE;
-    return false;
-}
-
-bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome, struct error *err)
-{
-    struct text document;
-    bool ok;
-
-    text_init(&document, ANSWER_BYTES_MAX);
-    session_json(s, outcome, &document);
-    ok = !document.cut && fwrite(document.chars, 1, document.length, r->file) == document.length;
-    ok = fclose(r->file) == 0 && ok;
-    text_release(&document);
-    return ok || error_sys(err, errno, r->span, "cannot write the report to '%s'", r->path);
 }

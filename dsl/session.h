@@ -41,15 +41,4 @@ void session_summary(const struct session *s, struct text *out);
 /* {"schema": 1, "request": ..., "plan": {...}, "run": {...}, "error": ...}: whatever there is of it. */
 void session_json(const struct session *s, const struct error *err, struct text *out);
 
-/* The same into a file. It is opened before the run: a path that cannot be written is said before anything is done.
- * Writing closes it. */
-struct report_file {
-    FILE *file;
-    const char *path;
-    struct span span;
-};
-bool report_file_open(struct report_file *r, const char *path, struct span span, struct error *err);
-bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome,
-                       struct error *err);
-
 #endif

@@ -54,6 +54,36 @@ def stopped_by(number, status, plan):
     return test
 
 
+def waiting_for_its_pipeline(directory):
+    """Ways to wait for a pipeline that does not come: words, and who could write it."""
+    fifo = directory / "fifo"
+    os.mkfifo(fifo)
+    yield "an open pipe", "-", subprocess.PIPE, None
+    yield "a FIFO nobody writes to", fifo, subprocess.DEVNULL, None
+    yield "a FIFO that stays open", fifo, subprocess.DEVNULL, os.O_RDWR
+
+
+def test_stop__one_signal_ends_a_run_that_waits_for_its_pipeline(directory):
+    for how, path, stdin, writer in waiting_for_its_pipeline(directory):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            end = os.open(path, writer) if writer is not None else None
+            process = subprocess.Popen(command("run", path), env=ENVIRONMENT, stdin=stdin, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+            try:
+                time.sleep(2 if SANITIZER else 0.4)
+                check(process.poll() is None, f"{how}: does not wait")
+                process.send_signal(number)
+                process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(f"{how}: {number.name} does not end it") from None
+            finally:
+                process.kill()
+                process.communicate()
+                if end is not None:
+                    os.close(end)
+            check(process.returncode == status, f"{how}: exit {process.returncode}, not {status}")
+
+
 def test_stop__a_second_signal_stops_at_once_and_says_what_is_left(directory):
     source = inputs.big(directory / "in.zarr")
     process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", *SLOW)

@@ -177,7 +177,7 @@ static char said[1 << 16];      /* on standard error, by the last run_words */
 static int run_words(char **words)
 {
     int saved[2] = { dup(1), dup(2) }, nowhere = open("/dev/null", O_WRONLY), count = 0, status;
-    volatile int stop = 0;
+    struct stop_request stop = { 0 };
     FILE *errors = tmpfile();
     size_t length;
 
