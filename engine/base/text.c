@@ -102,12 +102,16 @@ void text_addf(struct text *t, const char *format, ...)
     free(big);
 }
 
-/* Length of the well-formed UTF-8 sequence at `at`, 0 if there is none. */
-static size_t utf8_length(const unsigned char *at)
+size_t text_utf8_length(const char *chars, size_t left)
 {
-    size_t length = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 :
-                    at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+    const unsigned char *at = (const unsigned char *)chars;
+    size_t length;
 
+    if (left == 0)
+        return 0;
+    length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
+    if (length > left)
+        return 0;
     for (size_t i = 1; i < length; i++)
         if ((at[i] & 0xc0) != 0x80)
             return 0;
@@ -123,7 +127,7 @@ void text_add_json_string(struct text *t, const char *chars)
 
     text_add(t, "\"");
     while (*at) {
-        size_t length = utf8_length(at);
+        size_t length = text_utf8_length((const char *)at, 4);   /* the NUL ends it earlier */
 
         if (*at == '"' || *at == '\\')
             text_addf(t, "\\%c", *at);

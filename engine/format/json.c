@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/text.h"
+
 /* Nodes and strings are carved from blocks that are freed together. */
 struct block {
     struct block *next;
@@ -101,22 +103,6 @@ static bool accept(struct parser *p, const char *word)
 
 /* ---- strings ---- */
 
-/* Length of the well-formed UTF-8 sequence at `at`, 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *at, size_t left)
-{
-    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
-
-    if (length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static char *put_utf8(char *to, uint32_t c)
 {
     if (c < 0x80) {
@@ -209,7 +195,7 @@ static bool parse_string(struct parser *p, const char **chars, uint32_t *length)
         return false;
     p->at++;
     while (p->at < close) {
-        size_t sequence = utf8_sequence((const unsigned char *)p->at, (size_t)(close - p->at));
+        size_t sequence = text_utf8_length(p->at, (size_t)(close - p->at));
 
         if (p->skipping)
             to = one;
