@@ -182,7 +182,13 @@ static void give_back(struct stage_run *run, unsigned step)
     }
 }
 
+static void all_decoded(struct stage_run *run)
+{
+    if (run->to != &to_segments)    /* then the file holds what comes next, too */
+        scratch_discard(run->scratch);
+}
+
 const struct stage_from from_segments = {
     .enter_task = enter_task, .claimed = claimed, .locate = locate, .decode = decode, .leave_task = leave_task,
-    .give_back = give_back,
+    .give_back = give_back, .all_decoded = all_decoded,
 };

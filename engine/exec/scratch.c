@@ -83,14 +83,20 @@ uint64_t scratch_remove_leftover(const char *path)
     return size_max(1, (uint64_t)st.st_blocks * STAT_BLOCK_BYTES);
 }
 
+void scratch_discard(struct scratch *s)
+{
+    if (s->fd < 0)
+        return;
+    os_close(s->fd);
+    s->fd = -1;
+    os_unlinkat(AT_FDCWD, s->layout.path, 0);
+}
+
 void scratch_close(struct scratch *s)
 {
     if (!s)
         return;
-    if (s->fd >= 0) {
-        os_close(s->fd);
-        os_unlinkat(AT_FDCWD, s->layout.path, 0);
-    }
+    scratch_discard(s);
     pthread_mutex_destroy(&s->lock);
     free(s->segments);
     free(s);

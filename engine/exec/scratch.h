@@ -64,7 +64,10 @@ bool scratch_open(struct scratch **s, const struct scratch_layout *layout, char 
  * touched). Returns the bytes it held; 0: there was none. */
 #define SCRATCH_SUFFIX ".sluice-scratch"
 uint64_t scratch_remove_leftover(const char *path);
-/* Close and remove the file. NULL is fine. */
+/* Remove the file now: nothing of it will be read again. A large file takes a while to remove, so it is worth doing
+ * while others still work. Nothing to do the second time. */
+void scratch_discard(struct scratch *s);
+/* The same, and the rest. NULL is fine. */
 void scratch_close(struct scratch *s);
 
 /* What is in memory is at scratch_at(); NULL: it is in the file, at scratch_file_offset() of scratch_fd(). */

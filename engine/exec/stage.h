@@ -97,8 +97,10 @@ struct stage_from {
     bool (*decode)(struct worker *w, struct read *read, struct error *err);
     /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
     void (*leave_task)(struct stage_run *run);
-    /* No lock, one worker at a time. What leave_task asked for by give_back_step. NULL: nothing. */
+    /* No lock, on the thread that waits for the workers. What leave_task asked for by give_back_step. NULL: nothing. */
     void (*give_back)(struct stage_run *run, unsigned step);
+    /* The same: the last piece is decoded, nothing of the source is needed any more. May be called again. NULL: nothing. */
+    void (*all_decoded)(struct stage_run *run);
 };
 
 struct stage_to {
@@ -181,7 +183,6 @@ struct stage_run {
     uint64_t window_count, window_bytes;
     struct grid segment_parts;      /* FROM_SEGMENTS: what its index counts: this stage's tasks */
     unsigned give_back_step;        /* FROM_SEGMENTS, lock: space may be given back up to this step; 0: not now */
-    bool giving_back;               /* lock */
     /* a scan */
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);

@@ -9,7 +9,7 @@
 
 #include "engine/base/size.h"
 
-enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4, STOP_CHECK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
+enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4, LOOK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
 /* ---- shared by sources and sinks ---- */
 
@@ -452,26 +452,6 @@ static bool finished(struct worker *w)
     return over;
 }
 
-/* Do what the source put off until the lock was free. */
-static void give_back(struct stage_run *run)
-{
-    unsigned step = 0;
-
-    pthread_mutex_lock(&run->lock);
-    if (!run->giving_back && !run->failed) {
-        step = run->give_back_step;
-        run->give_back_step = 0;
-        run->giving_back = step > 0;
-    }
-    pthread_mutex_unlock(&run->lock);
-    if (step == 0)
-        return;
-    run->from->give_back(run, step);
-    pthread_mutex_lock(&run->lock);
-    run->giving_back = false;
-    pthread_mutex_unlock(&run->lock);
-}
-
 static void work(struct worker *w)
 {
     struct stage_run *run = w->run;
@@ -491,7 +471,6 @@ static void work(struct worker *w)
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
         started = start_reads(w, &err);
-        give_back(run);
         idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
 }
@@ -524,15 +503,34 @@ static void check_stop(struct stage_run *run)
     fail_unlocked(run, &err);
 }
 
-/* Wait for a worker, and watch for a signal meanwhile: workers may all be asleep. */
+/* What takes long and needs no worker: giving scratch space back, and all of it once the last piece is decoded. */
+static void tidy_source(struct stage_run *run)
+{
+    unsigned step;
+    bool all_decoded;
+
+    pthread_mutex_lock(&run->lock);
+    step = run->give_back_step;
+    run->give_back_step = 0;
+    all_decoded = run->phase == PHASE_DONE || (run->phase == PHASE_DRAIN && run->task + 1 == run->tasks);
+    all_decoded = all_decoded && !run->failed;
+    pthread_mutex_unlock(&run->lock);
+    if (step > 0 && run->from->give_back)
+        run->from->give_back(run, step);
+    if (all_decoded && run->from->all_decoded)
+        run->from->all_decoded(run);
+}
+
+/* Wait for a worker. Meanwhile watch for a signal (workers may all be asleep) and do what nobody should wait for. */
 static void join(struct stage_run *run, pthread_t thread)
 {
     struct timespec until;
 
     do {
         check_stop(run);
+        tidy_source(run);
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += STOP_CHECK_NS;
+        until.tv_nsec += LOOK_NS;
         if (until.tv_nsec >= SECOND_NS) {
             until.tv_nsec -= SECOND_NS;
             until.tv_sec++;
