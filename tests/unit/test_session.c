@@ -247,6 +247,49 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     directory_remove(&d);
 }
 
+/* A plan that reads chunks several times has nothing better than the census. */
+static void test_summary__counts_the_chunks_that_the_run_met(void)
+{
+    static const struct { const char *cut; enum plan_wanted plan; bool exact; } cases[] = {
+        { "4,2048", PLAN_SPLIT, true }, { "2,4096", PLAN_DIRECT, true }, { "3,4096", PLAN_DIRECT, false },
+    };
+    struct directory d = directory_new();
+    struct session_options o = { .progress = PROGRESS_NONE };
+    volatile int stop = 0;
+
+    o.stop = &stop;
+    directory_make(&d, "in.zarr");
+    directory_put(&d, "in.zarr/.zarray", "{\"zarr_format\": 2, \"shape\": [400, 4096], \"chunks\": [2, 4096], "
+                  "\"dtype\": \"|u1\", \"fill_value\": 0, \"order\": \"C\", \"filters\": null, "
+                  "\"compressor\": {\"id\": \"zlib\", \"level\": 1}}");
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *in = directory_path(&d, "in.zarr"), *out = directory_path(&d, "out.zarr");
+        struct error err = { 0 };
+        struct session session;
+        struct pipeline p;
+        struct text lines;
+
+        text_init(&lines, 4096);
+        make_pipeline(&p, in, out);
+        CHECK(pipeline_flag(&p, key_of_option("--chunks"), cases[i].cut, SPAN_NONE, &err));
+        CHECK(pipeline_flag(&p, key_of_option("--overwrite"), NULL, SPAN_NONE, &err));
+        p.job.plan = cases[i].plan;
+        p.job.memory.bytes = 64 * MIB;
+        p.job.memory.bytes = minimum_bytes(&p.job);
+        CHECK(session_run(&session, &p, &o, &err));
+        if (err.code)
+            error_print(&err, stderr);
+        session.plan.census.present = 7;        /* as if chunks had gone since it was taken */
+        if (!err.code)
+            session_summary(&session, &lines);
+        CHECK(strstr(lines.chars, cases[i].exact ? " 0 of 200 chunks present" : " 7 of 200 chunks present"));
+        session_release(&session);
+        pipeline_release(&p);
+        text_release(&lines);
+    }
+    directory_remove(&d);
+}
+
 static void test_check__warnings_say_what_they_are(void)
 {
     struct directory d = directory_new();
@@ -289,6 +332,7 @@ int main(void)
     RUN(test_session__plans_again_with_what_it_has_seen);
     RUN(test_scan__is_planned_again_with_what_it_has_seen);
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
+    RUN(test_summary__counts_the_chunks_that_the_run_met);
     RUN(test_check__warnings_say_what_they_are);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
