@@ -305,6 +305,30 @@ static void test_check__warnings_say_what_they_are(void)
     directory_remove(&d);
 }
 
+/* As it would be typed: no word of an example has blanks in it. */
+static void test_help__every_command_has_an_example_that_is_taken(void)
+{
+    for (unsigned i = 0; i < command_count; i++) {
+        const struct command *c = &command_table[i];
+        char *words[32], *example = c->example ? strdup(c->example) : NULL, *rest = example;
+        struct command_line line;
+        struct error err = { 0 };
+        int count = 0;
+
+        CHECK(example || strcmp(c->name, "doctor") == 0);
+        while (rest)
+            words[count++] = strsep(&rest, " ");
+        if (count) {
+            command_line_init(&line, count, words);
+            CHECK(count > 1 && strcmp(words[0], "sluice") == 0 && strcmp(words[1], c->name) == 0);
+            CHECK(command_line_read(&line, count, words, c->bit, &err));
+            CHECK(line.positional_count >= c->words_min && line.positional_count <= c->words_max);
+            command_line_release(&line);
+        }
+        free(example);
+    }
+}
+
 static void test_scan__a_budget_above_the_cgroup_is_refused(void)
 {
     struct host host = { .available_bytes = 512 * MIB, .cgroup_limit_bytes = 512 * MIB, .threads = 1 };
@@ -334,6 +358,7 @@ int main(void)
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
     RUN(test_summary__counts_the_chunks_that_the_run_met);
     RUN(test_check__warnings_say_what_they_are);
+    RUN(test_help__every_command_has_an_example_that_is_taken);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
 }
