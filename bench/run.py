@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """run.py - sluice and its peers on the same work, in one run, as a table.
 
-    bench/run.py [--work W2,W1] [--tools sluice,zarrs,tensorstore,rechunker,dask] [--rounds 3] [--dir build/bench/data]
+    bench/run.py [--work W2,W1] [--tools sluice,zarrs,tensorstore,rechunker,dask] [--rounds 3] [--confine MIB]
 
 Tools take turns (round by round, so that a noisy hour hits all alike), each in a fresh directory, with a cold page
 cache where we may drop it. Wall time is that of the whole process; nothing waits for the disk afterwards, on either
 side. CPU is user + system, memory is peak RSS, both from wait4. Every result of the first round is checked: chunk
 shape from the metadata and values of random boxes by zarr-python, sluice's also whole by `sluice verify`. Outputs are
 removed only at the end: ext4 makes new files slowly for a while after a mass delete.
+
+With --confine MIB every process runs in a memory cgroup: only then does a limit bind what a tool reads and writes
+through the page cache, too.
 
 Peers that are not installed are left out aloud; bench/README.md says how to get them.
 """
@@ -21,6 +24,9 @@ import statistics
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "tools"))
+from cgroup import Group  # noqa: E402
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
 BUILD = TREE / "build"
@@ -87,12 +93,16 @@ def drop_caches():
         return False
 
 
-def run(command, log):
+def run(command, log, limit_bytes):
     """Seconds, CPU seconds, peak RSS in bytes. This interpreter stays small: a child's peak begins with its parent's."""
+    group = Group(limit_bytes) if limit_bytes else None
     start = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(group.command(command) if group else command, stdin=subprocess.DEVNULL, stdout=log,
+                               stderr=subprocess.STDOUT)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - start
+    if group:
+        group.remove()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"exit {process.returncode}: {shlex.join(command)[:300]}; see {log.name}")
@@ -143,7 +153,7 @@ def bench(name, options, tools):
             cold = drop_caches()
             with open(out / f"{tool}-{turn}.log", "w") as log:
                 try:
-                    steps = [run(c, log) for c in tools.commands(tool, work, source, target, scratch)]
+                    steps = [run(c, log, options.confine << 20) for c in tools.commands(tool, work, source, target, scratch)]
                 except RuntimeError as problem:
                     print(f"{name} {tool}: {problem}", file=sys.stderr)
                     continue
@@ -185,6 +195,8 @@ def main():
     parser.add_argument("--tools", default="sluice,zarrs,tensorstore,rechunker,dask")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--confine", type=int, default=0, metavar="MIB",
+                        help="run every tool in a memory cgroup of this size, page cache included (root)")
     parser.add_argument("--dir", type=pathlib.Path, default=BUILD / "bench" / "data")
     parser.add_argument("--peers", type=pathlib.Path, default=BUILD / "peers")
     options = parser.parse_args()

@@ -54,7 +54,7 @@ static bool refuse_name(const struct axis_names *n, unsigned rank, const struct 
     for (unsigned i = 0; i < rank && length < sizeof names; i++)
         length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", n->name[i]);
     error_at(err, ERR_USAGE, axis->name_span, "'%s' is not a dimension of '%s'", axis->name, what);
-    error_key(err, "chunks");
+    error_key(err, "output.chunks");
     if (rank == 0)
         error_note(err, "it has no dimensions");
     else if (n->unnamed == rank)
@@ -66,15 +66,37 @@ static bool refuse_name(const struct axis_names *n, unsigned rank, const struct 
     return false;
 }
 
+/* Several dimensions of the same name (a covariance: x, x) can only be told apart by position. */
+static bool refuse_ambiguous(const struct axis_names *n, unsigned rank, const struct axis_request *axis,
+                             const char *what, struct error *err)
+{
+    char positions[NAMES_TEXT_BYTES] = "";
+    size_t length = 0;
+
+    for (unsigned i = 0; i < rank && length < sizeof positions; i++)
+        if (strcmp(n->name[i], axis->name) == 0)
+            length += (size_t)snprintf(positions + length, sizeof positions - length, "%s%u", length ? ", " : "", i);
+    error_at(err, ERR_USAGE, axis->name_span, "'%s' names more than one dimension of '%s': positions %s", axis->name,
+             what, positions);
+    error_key(err, "output.chunks");
+    error_help(err, "give the chunks by position, %u of them, as in [%s]", rank,
+               rank == 2 ? "64, 64" : "64, 64, ...");
+    return false;
+}
+
 static bool find_axis(const struct axis_names *n, unsigned rank, const struct axis_request *axis, const char *what,
                       unsigned *found, struct error *err)
 {
-    for (unsigned i = 0; i < rank; i++)
+    unsigned count = 0;
+
+    for (unsigned i = rank; i-- > 0; )
         if (strcmp(n->name[i], axis->name) == 0) {
             *found = i;
-            return true;
+            count++;
         }
-    return refuse_name(n, rank, axis, what, err);
+    if (count > 1)
+        return refuse_ambiguous(n, rank, axis, what, err);
+    return count == 1 || refuse_name(n, rank, axis, what, err);
 }
 
 /* ---- bytes ---- */
@@ -178,7 +200,7 @@ static bool set_axis(const struct axis_request *r, const struct array_meta *m, u
         if (said->grow_bytes && said->grow_bytes != r->value) {
             error_at(err, ERR_USAGE, r->span, "axes that grow to a size grow to one size, not %s and %s",
                      SIZE_TEXT(said->grow_bytes), SIZE_TEXT(r->value));
-            error_key(err, "chunks");
+            error_key(err, "output.chunks");
             return false;
         }
         said->grow_bytes = r->value;
@@ -186,7 +208,7 @@ static bool set_axis(const struct axis_request *r, const struct array_meta *m, u
         return true;
     }
     error_at(err, ERR_USAGE, r->span, "a chunk has at least one element on each axis");
-    error_key(err, "chunks");
+    error_key(err, "output.chunks");
     return false;
 }
 
@@ -204,7 +226,7 @@ static bool set_axes(const struct chunk_request *request, const struct array_met
             return false;
         if (said->said[axis]) {
             error_at(err, ERR_USAGE, r->name_span, "'%s' is given twice", names.name[axis]);
-            error_key(err, "chunks");
+            error_key(err, "output.chunks");
             return false;
         }
         said->said[axis] = true;
@@ -224,7 +246,7 @@ static bool check_count(const struct chunk_request *request, const struct array_
     axis_names_init(&names, m);
     error_at(err, ERR_USAGE, request->span, "%u chunk lengths, and '%s' has %u dimension%s", request->count, what,
              m->chunks.rank, m->chunks.rank == 1 ? "" : "s");
-    error_key(err, "chunks");
+    error_key(err, "output.chunks");
     for (unsigned i = 0; i < m->chunks.rank && i < 8; i++)
         error_note(err, "%-16s %12" PRIu64 " elements in chunks of %" PRIu64, names.name[i], m->chunks.shape[i],
                    m->chunks.cell[i]);

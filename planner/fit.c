@@ -19,7 +19,7 @@
 static const uint64_t block_bytes_offered[] = { 512 * KIB, 128 * KIB, 64 * KIB };
 /* Memory above the minimum is offered to segments in quarters. */
 enum { KEPT_STEPS = 4 };
-#define KEPT_RELUCTANCE 1.08
+#define KEPT_RELUCTANCE 1.06
 enum { BLOCKS_OFFERED = sizeof block_bytes_offered / sizeof block_bytes_offered[0] };
 
 static unsigned blocks_offered(enum plan_kind kind) { return kind == KIND_SPLIT ? BLOCKS_OFFERED : 1; }

@@ -81,6 +81,15 @@ static uint64_t useful_scratch(const struct basis *b, const struct codec_needs *
                                                   IO_ALIGN));
 }
 
+/* All of the next box, still encoded. */
+static uint64_t useful_reads(const struct basis *b, const struct stage *s)
+{
+    double ratio = s->source == FROM_SEGMENTS ? b->spill_ratio : b->source_ratio;
+    uint64_t box_bytes = (uint64_t)((double)size_min(s->memory.tile_bytes, b->array_bytes) / ratio);
+
+    return size_align_up(size_add_sat(box_bytes, s->memory.piece_bytes_max), IO_ALIGN);
+}
+
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
                 const struct arrangement *least)
 {
@@ -90,6 +99,7 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
     memset(t, 0, sizeof *t);
     line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
     line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
+    line_add(t, "metadata, read and passed on", one(b->metadata_bytes), one(b->metadata_bytes), 0);
     line_add(t, "workers: stack and ring", outside(b, s), outside(b, l),
              outside(b, s).bytes / s->workers * b->threads);
     line_add(t, n->library, (struct held){ s->memory.library_bytes, s->workers },
@@ -97,7 +107,7 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
              size_mul_sat(b->threads, s->memory.library_bytes / s->workers));
     line_add(t, n->tile, one(s->memory.tile_bytes), one(l->memory.tile_bytes),
              size_max(b->array_bytes, l->memory.tile_bytes));
-    line_add(t, n->reads, reads(s), reads(l), 0);
+    line_add(t, n->reads, reads(s), reads(l), useful_reads(b, s));
     line_add(t, n->decode, each(s->workers, s->memory.decode_scratch_bytes),
              each(l->workers, l->memory.decode_scratch_bytes),
              s->source == FROM_CHUNKS ? useful_scratch(b, &b->decode) : 0);

@@ -28,8 +28,6 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
-    p->census.codec.blosc_block_bytes_max = (uint32_t)size_max(p->census.codec.blosc_block_bytes_max,
-                                                               job->seen.blosc_block_bytes_max);
     return plan_from_metas(p, job, &room, err);
 }
 

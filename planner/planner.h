@@ -25,6 +25,7 @@
 struct basis {
     const struct array_meta *source, *target;
     const struct chunk_census *census;
+    struct codec_sample sample;     /* what the census saw, and what an earlier try met */
     unsigned threads;
     enum io_backend backend;
     enum spill_encoding spill;
@@ -34,6 +35,7 @@ struct basis {
     uint64_t source_chunks, target_chunks;
     uint64_t target_chunks_written; /* at most: those that are all fill value stay away */
     uint64_t source_chunk_bytes, target_chunk_bytes;
+    uint64_t metadata_bytes;        /* in memory */
     bool source_raw, target_raw;    /* no codec */
     struct codec_needs decode, encode;
     double source_ratio;            /* raw / encoded as sampled, at least 1 where nothing is known */
@@ -91,6 +93,8 @@ enum plan_kind { KIND_DIRECT, KIND_SPLIT };
 /* What the process is before any plan, and what each worker adds outside the pool. */
 uint64_t program_bytes(void);
 uint64_t table_bytes(void);
+/* What an array's metadata takes to be read, and passed on; 0 where it is too short to matter. */
+uint64_t metadata_bytes(const struct array_meta *m);
 uint64_t worker_outside_bytes(enum io_backend backend, unsigned reads_in_flight);
 unsigned reads_in_flight_for(enum comfort comfort, enum io_backend backend);
 

@@ -90,7 +90,7 @@ static bool resolve_codecs(struct array_meta *target, const struct array_meta *s
     if (job->output.codec) {
         if (!codec_chain_from_text(c, job->output.codec, target->dtype.item_bytes, err)) {
             error_locate(err, job->output.codec_span);
-            error_key(err, "codec");
+            error_key(err, "output.codec");
             return false;
         }
         return true;
@@ -114,7 +114,7 @@ static bool check_chunk_bytes(const struct array_meta *target, const struct job 
             continue;
         error_at(err, ERR_USAGE, job->output.chunks.span, "a chunk of %s is more than %s can take (%s)",
                  SIZE_TEXT(bytes), kind == CODEC_BLOSC ? "blosc" : "lz4", SIZE_TEXT(bytes_max));
-        error_key(err, "chunks");
+        error_key(err, "output.chunks");
         error_help(err, "make the chunks smaller, or choose another codec (zstd:3)");
         return false;
     }
@@ -159,14 +159,21 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
 {
     struct stat st;
 
+    if (has_suffix(job->output.path, ".sluice-partial") || has_suffix(job->output.path, ".sluice-scratch")) {
+        error_at(err, ERR_USAGE, job->output.span, "'%s' is named like an unfinished output", job->output.path);
+        error_help(err, "give it another name: what ends so is removed when a run starts over");
+        return false;
+    }
     if (store_paths_overlap(source, job->output.path)) {
         error_at(err, ERR_USAGE, job->output.span, "the output '%s' is, holds, or lies in the input '%s'",
                  job->output.path, job->input.path);
+        error_key(err, "output.path");
         error_help(err, "write beside it, check the result, and then rename");
         return false;
     }
     if (!job->output.overwrite && os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         error_at(err, ERR_EXISTS, job->output.span, "'%s' is already there", job->output.path);
+        error_key(err, "output.path");
         error_help(err, "remove it, or say overwrite: true (--overwrite)");
         return false;
     }
@@ -217,13 +224,13 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
         status = os_fstatat(AT_FDCWD, job->scratch_path, &st, 0);
         if (status < 0 || !S_ISDIR(st.st_mode)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' is not a directory", job->scratch_path);
-            error_key(err, "scratch");
+            error_key(err, "scratch.path");
             return false;
         }
         if (store_holds_directory(p->source_store, job->scratch_path)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
                      job->scratch_path);
-            error_key(err, "scratch");
+            error_key(err, "scratch.path");
             return false;
         }
         snprintf(directory, sizeof directory, "%s", job->scratch_path);

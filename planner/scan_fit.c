@@ -12,19 +12,24 @@ enum { PIECES_AHEAD = 4 };
 /* Reads beyond this do not make a scan faster. */
 #define SCAN_READS_BYTES_MAX (256 * MIB)
 
-/* The sums of each worker, and the total. */
+/* The sums of each worker, and the totals of two arrays that are compared. */
 static uint64_t digest_bytes(unsigned workers)
 {
-    return (uint64_t)(workers + 1) * DIGEST_BOXES_MAX * sizeof(struct digest_sum);
+    return (uint64_t)(workers + 2) * DIGEST_BOXES_MAX * sizeof(struct digest_sum);
+}
+
+/* What is there whatever the chunks are like. */
+static uint64_t outside_bytes(const struct scan *scan)
+{
+    return program_bytes() + table_bytes() + metadata_bytes(scan->array) + digest_bytes(scan->workers) +
+           scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight);
 }
 
 static uint64_t total_bytes(const struct scan *scan)
 {
     struct stage s = { .workers = scan->workers, .memory = scan->memory };
 
-    return size_add_sat(size_add_sat(stage_pool_bytes(&s), scan->memory.library_bytes),
-                        program_bytes() + table_bytes() + digest_bytes(scan->workers) +
-                        scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight));
+    return size_add_sat(size_add_sat(stage_pool_bytes(&s), scan->memory.library_bytes), outside_bytes(scan));
 }
 
 /* Fills in a setting; with the most room for reads that `memory_bytes` leaves. False: it does not fit. */
@@ -77,8 +82,9 @@ bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const
              SIZE_TEXT(memory_bytes), SIZE_TEXT_UP(need_bytes));
     error_key(err, "memory");
     error_bytes(err, need_bytes, memory_bytes);
-    error_note(err, "longest encoded chunk %s, decoder %s", SIZE_TEXT(scan->memory.piece_bytes_max),
-               SIZE_TEXT(scan->memory.decode_scratch_bytes + scan->memory.library_bytes));
+    error_note(err, "program, tables, sums and one worker %s", SIZE_TEXT(outside_bytes(scan)));
+    error_note(err, "longest encoded chunk %s", SIZE_TEXT(scan->memory.reads_bytes));
+    error_note(err, "decoder %s", SIZE_TEXT(scan->memory.decode_scratch_bytes + scan->memory.library_bytes));
     error_help(err, "raise memory to %s", SIZE_TEXT_UP(need_bytes));
     return false;
 }

@@ -48,22 +48,15 @@ static void why_not(struct plan_candidate *c, const char *format, ...)
     va_end(args);
 }
 
-static uint64_t scratch_limit_bytes(const struct job *job, const struct room *room)
+static uint64_t scratch_limit_bytes(const struct job *job)
 {
-    const struct size_request *r = &job->scratch_limit;
-
-    if (!r->set)
-        return UINT64_MAX;
-    if (r->share > 0)
-        return room->scratch_free_bytes == UINT64_MAX ? UINT64_MAX
-                                                      : (uint64_t)(r->share * (double)room->scratch_free_bytes);
-    return r->bytes ? r->bytes : UINT64_MAX;
+    return job->scratch_limit.set && job->scratch_limit.bytes ? job->scratch_limit.bytes : UINT64_MAX;
 }
 
 static void scratch_check(const struct plan *p, const struct job *job, const struct room *room, struct weighed *w,
                           struct plan_candidate *c)
 {
-    uint64_t need = w->best.cost.scratch_bytes, limit = scratch_limit_bytes(job, room);
+    uint64_t need = w->best.cost.scratch_bytes, limit = scratch_limit_bytes(job);
 
     if (w->best.stage_count < 2 || !c->fits)
         return;
@@ -97,7 +90,7 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
         .memory_bytes = p->memory_bytes, .least_bytes = c->need_bytes,
         /* A file in a tmpfs is memory too: nothing is gained by making one. */
         .scratch_bytes = room->scratch_is_memory
-                             ? 0 : size_min(scratch_limit_bytes(job, room), room->scratch_free_bytes),
+                             ? 0 : size_min(scratch_limit_bytes(job), room->scratch_free_bytes),
     };
     c->fits = c->need_bytes <= p->memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
     if (!c->fits && c->need_bytes <= p->memory_bytes) {     /* scratch_check says by how much */
@@ -159,14 +152,17 @@ static unsigned hungriest(const struct arrangement *a)
 static bool refuse_memory(const struct plan *p, const struct job *job, const struct basis *b,
                           const struct arrangement *least, struct error *err)
 {
-    struct span span = job->memory.set ? job->memory.span : job->output.span;
     struct memory_table table;
 
     if (p->minimum_bytes == UINT64_MAX)
         return error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
                         SIZE_TEXT(b->target_chunk_bytes));
-    error_at(err, ERR_FIT, span, "%s cannot hold this pipeline, which needs at least %s",
-             SIZE_TEXT(p->memory_bytes), SIZE_TEXT_UP(p->minimum_bytes));
+    if (job->memory.set)
+        error_at(err, ERR_FIT, job->memory.span, "%s cannot hold this pipeline, which needs at least %s",
+                 SIZE_TEXT(p->memory_bytes), SIZE_TEXT_UP(p->minimum_bytes));
+    else                            /* nobody typed it: say who did */
+        error_at(err, ERR_FIT, SPAN_NONE, "%s, %s, cannot hold this pipeline, which needs at least %s",
+                 SIZE_TEXT(p->memory_bytes), p->memory_from, SIZE_TEXT_UP(p->minimum_bytes));
     error_key(err, "memory");
     error_bytes(err, p->minimum_bytes, p->memory_bytes);
     table_fill(&table, b, least, hungriest(least), least);
@@ -187,7 +183,8 @@ static bool refuse_scratch(const struct plan *p, const struct job *job, const st
                        : job->scratch_path ? job->scratch_span : job->output.span;
 
     error_at(err, ERR_FIT, span, "%s", c->why_not + strlen(scratch_prefix));
-    error_key(err, "scratch");
+    error_key(err, job->scratch_limit.set && w->scratch_need_bytes > job->scratch_limit.bytes ? "scratch.limit"
+                                                                                             : "scratch.path");
     error_bytes(err, w->scratch_need_bytes, w->scratch_have_bytes);
     if (direct->need_bytes != UINT64_MAX && direct->need_bytes > p->memory_bytes)
         error_note(err, "without scratch (the direct plan) this takes at least %s of memory",
@@ -216,7 +213,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
                        const struct arrangement *a)
 {
     struct graph *g = &p->graph;
-    uint64_t limit = scratch_limit_bytes(job, room);
+    uint64_t limit = scratch_limit_bytes(job);
 
     g->source = &p->source;
     g->source_store = p->source_store;
@@ -225,6 +222,9 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->overwrite = job->output.overwrite;
     g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
     g->refuse_missing_chunks = job->input.refuse_missing;
+    /* A direct plan may meet a missing chunk more than once. */
+    g->missing_chunks_max = !p->census.counted || (a->stage_count == 1 && p->census.present < p->census.chunks)
+                                ? UINT64_MAX : p->census.chunks - p->census.present;
     g->source_span = job->input.span;
     g->target_span = job->output.span;
     g->stage_count = a->stage_count;
@@ -247,11 +247,27 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }
 
+/* What a run would stop at, said before it begins. */
+static bool check_missing(const struct plan *p, const struct job *job, struct error *err)
+{
+    const struct chunk_census *c = &p->census;
+
+    if (!job->input.refuse_missing || !c->counted || c->present >= c->chunks)
+        return true;
+    error_at(err, ERR_INPUT, job->input.span, "%s of the %s chunks of '%s' are missing", COUNT_TEXT(c->chunks - c->present),
+             COUNT_TEXT(c->chunks), job->input.path);
+    error_key(err, "input.missing");
+    error_help(err, "'missing: refuse' is set on this input; without it missing chunks read as the fill value");
+    return false;
+}
+
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
     struct weighed weighed[KINDS];
     struct basis b;
 
+    if (!check_missing(p, job, err))
+        return false;
     basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job);
     for (unsigned i = 0; i < KINDS; i++)
         weigh_one(p, job, room, &b, i, &weighed[i]);

@@ -1,6 +1,6 @@
 /* graph.h - what to run: a handful of stages, never a list of tasks.
  *
- * The planner fills this in, exec.c runs it, and a test may make one by hand. A graph for 10^9 chunks is as small as
+ * The planner fills this in, graph_run.c runs it, and a test may make one by hand. A graph for 10^9 chunks is as small as
  * one for ten: every stage is a few grids and a few numbers.
  *
  * There is one kind of stage. A stage walks boxes of an array (its tasks) one after another; all workers share the
@@ -87,6 +87,9 @@ struct graph {
     bool overwrite;
     bool write_empty_chunks;
     bool refuse_missing_chunks;
+    /* So many chunks were not there when the run was planned; one more is an input that changes under us. UINT64_MAX: not
+     * known. */
+    uint64_t missing_chunks_max;
     /* Raised when a chunk is framed in larger blocks than was planned for (the run then fails with ERR_FIT): plan again
      * with it. NULL: nobody asks. */
     struct codec_sample *seen;

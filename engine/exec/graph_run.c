@@ -1,5 +1,7 @@
 /* graph_run.c - a graph from its first stage to the rename that publishes the target. */
-#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
@@ -23,6 +25,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .store = g->source_store,
         .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
+        .missing_max = g->missing_chunks_max,
         .seen = g->seen,
         .target = stage->sink == TO_CHUNKS ? g->target : NULL,
         .target_store = target_store,
@@ -63,15 +66,29 @@ static uint64_t graph_segments(const struct graph *g)
     return segments;
 }
 
-/* What a run that died left behind is gone now: say so. */
-static void note_leftovers(const struct graph *g, const struct store *target_store, const struct scratch *scratch,
-                           struct report *report)
+/* What a run that died left behind: its staging directory is gone already, its scratch file goes now. */
+static void remove_leftovers(const struct graph *g, const struct store *target_store, struct report *report)
 {
-    if (store_leftover_removed(target_store))
-        report_note(report, "an earlier run of '%s' had stopped half-way; this one started over", g->target_path);
-    if (scratch && scratch_leftover_bytes(scratch))
-        report_note(report, "its scratch file '%s' (%s) was removed", g->scratch.path,
-                    SIZE_TEXT(scratch_leftover_bytes(scratch)));
+    const char *scratch_path = store_leftover_note(target_store);
+    uint64_t scratch_bytes;
+
+    if (!scratch_path)
+        return;
+    report_note(report, "an earlier run of '%s' had stopped half-way; this one started over", g->target_path);
+    scratch_bytes = scratch_remove_leftover(scratch_path);
+    if (scratch_bytes)
+        report_note(report, "its scratch file '%s' (%s) was removed", scratch_path, SIZE_TEXT(scratch_bytes));
+}
+
+/* Where the scratch file will be, for whoever finds the staging directory after a death. */
+static void scratch_note(const struct graph *g, char *note, size_t note_bytes)
+{
+    char here[PATH_MAX] = "";
+    const char *path = g->scratch.path ? g->scratch.path : "";
+
+    if (path[0] && path[0] != '/' && !getcwd(here, sizeof here))
+        path = "";
+    snprintf(note, note_bytes, "%s%s%s", here, here[0] ? "/" : "", path);
 }
 
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err)
@@ -80,11 +97,13 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
     struct store *target_store = NULL;
     struct scratch *scratch = NULL;
     struct pool *pool = NULL;
-    char *segment_memory = NULL;
+    char *segment_memory = NULL, note[2 * PATH_MAX];
     bool ok = false;
 
-    if (!store_stage(&target_store, g->target_path, g->overwrite, g->target_span, err))
+    scratch_note(g, note, sizeof note);
+    if (!store_stage(&target_store, g->target_path, g->overwrite, note, g->target_span, err))
         return false;
+    remove_leftovers(g, target_store, report);
     if (!array_meta_write(g->target, target_store, err))
         goto out;
     report_add(report, COUNT_TARGET_OBJECTS, store_objects_made(target_store));
@@ -94,10 +113,11 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
         segment_memory = pool_carve_for_good(pool, "segments in memory", g->scratch.memory_bytes);
     if (segments > 0 && !scratch_open(&scratch, &g->scratch, segment_memory, segments, err))
         goto out;
-    note_leftovers(g, target_store, scratch, report);
     for (unsigned i = 0; i < g->stage_count; i++)
         if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))
             goto out;
+    scratch_close(scratch);         /* first: after a death in between nobody would know of the file */
+    scratch = NULL;
     ok = store_publish(target_store, err);
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));

@@ -23,7 +23,7 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
     };
     struct stage_run run = {
         .stage = &stage, .report = report, .stop = stop, .backend = s->backend, .from = &from_chunks,
-        .array = s->array, .store = s->store, .source_span = s->span, .seen = s->seen,
+        .array = s->array, .store = s->store, .source_span = s->span, .seen = s->seen, .missing_max = UINT64_MAX,
         .item_bytes = s->array->dtype.item_bytes,
         .cells = s->array->chunks, .subs = 1, .within = within, .tasks = within ? 1 : grid_cells(&s->tasks),
         .damaged = s->damaged, .damaged_context = s->context,

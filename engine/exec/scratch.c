@@ -20,7 +20,6 @@ struct scratch {
     uint64_t taken_bytes;           /* lock */
     uint64_t grown_bytes;           /* lock: of the file, fallocated; UINT64_MAX: the file system has no fallocate */
     struct segment *segments;
-    uint64_t leftover_bytes;
 };
 
 enum { GROWTH_STEPS = 8, STAT_BLOCK_BYTES = 512 };
@@ -44,6 +43,11 @@ static bool make_file(struct scratch *s, struct error *err)
         os_unlinkat(AT_FDCWD, path, 0);     /* some file systems make the file before they refuse the flag */
         fd = os_open(path, flags, 0600);
     }
+    if (fd == -EEXIST) {
+        error_at(err, ERR_EXISTS, s->layout.span, "the scratch file '%s' is there already", path);
+        error_help(err, "if no other run uses it, remove it; or name another directory with 'scratch'");
+        return false;
+    }
     if (fd < 0)
         return error_sys(err, -fd, s->layout.span, "cannot make the scratch file '%s'", path);
     s->fd = fd;
@@ -54,8 +58,6 @@ bool scratch_open(struct scratch **out, const struct scratch_layout *layout, cha
                   struct error *err)
 {
     struct scratch *s = calloc(1, sizeof *s);
-    struct stat leftover;
-    int result;
 
     if (!s || !(s->segments = calloc(segments ? segments : 1, sizeof *s->segments))) {
         free(s);
@@ -64,19 +66,21 @@ bool scratch_open(struct scratch **out, const struct scratch_layout *layout, cha
     s->layout = *layout;
     s->memory = memory;
     s->fd = -1;
-    if (os_fstatat(AT_FDCWD, layout->path, &leftover, AT_SYMLINK_NOFOLLOW) == 0)
-        s->leftover_bytes = (uint64_t)leftover.st_blocks * STAT_BLOCK_BYTES;
-    result = os_unlinkat(AT_FDCWD, layout->path, 0);
-    if (result < 0 && result != -ENOENT) {
-        error_sys(err, -result, layout->span, "cannot remove the scratch file '%s' that an earlier run left",
-                  layout->path);
-        free(s->segments);
-        free(s);
-        return false;
-    }
     pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return true;
+}
+
+uint64_t scratch_remove_leftover(const char *path)
+{
+    size_t length = strlen(path), suffix_length = strlen(SCRATCH_SUFFIX);
+    struct stat st;
+
+    if (length <= suffix_length || strcmp(path + length - suffix_length, SCRATCH_SUFFIX) != 0 ||
+        os_fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+        os_unlinkat(AT_FDCWD, path, 0) < 0)
+        return 0;
+    return size_max(1, (uint64_t)st.st_blocks * STAT_BLOCK_BYTES);
 }
 
 void scratch_close(struct scratch *s)
@@ -92,7 +96,6 @@ void scratch_close(struct scratch *s)
     free(s);
 }
 
-uint64_t scratch_leftover_bytes(const struct scratch *s) { return s->leftover_bytes; }
 int scratch_fd(const struct scratch *s) { return s->fd; }
 const struct scratch_layout *scratch_layout(const struct scratch *s) { return &s->layout; }
 struct segment *scratch_segment(struct scratch *s, uint64_t i) { return &s->segments[i]; }

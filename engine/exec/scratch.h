@@ -57,15 +57,16 @@ static inline uint64_t segment_step_tasks(uint64_t tasks) { return tasks / SEGME
 
 struct scratch;
 
-/* Room for `segments`. `memory` has layout->memory_bytes (NULL: none) and outlives the scratch. A file that a dead run
- * left is removed. */
+/* Room for `segments`. `memory` has layout->memory_bytes (NULL: none) and outlives the scratch. */
 bool scratch_open(struct scratch **s, const struct scratch_layout *layout, char *memory, uint64_t segments,
                   struct error *err);
+/* Remove the scratch file that a dead run left at `path` (as it noted: what does not end in SCRATCH_SUFFIX is not
+ * touched). Returns the bytes it held; 0: there was none. */
+#define SCRATCH_SUFFIX ".sluice-scratch"
+uint64_t scratch_remove_leftover(const char *path);
 /* Close and remove the file. NULL is fine. */
 void scratch_close(struct scratch *s);
 
-/* What an earlier run left under that name and was removed; 0: nothing. */
-uint64_t scratch_leftover_bytes(const struct scratch *s);
 /* What is in memory is at scratch_at(); NULL: it is in the file, at scratch_file_offset() of scratch_fd(). */
 char *scratch_at(const struct scratch *s, uint64_t offset);
 uint64_t scratch_file_offset(const struct scratch *s, uint64_t offset);

@@ -23,6 +23,7 @@
 #define SLUICE_EXEC_STAGE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -163,6 +164,8 @@ struct stage_run {
     uint64_t subs;                  /* runs in a cell, at most */
     struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
+    uint64_t missing_max;           /* the graph's missing_chunks_max */
+    atomic_uint_fast64_t missing;   /* chunks found missing, each once if the plan reads each once */
     struct codec_sample *seen;      /* lock; NULL: nobody asks */
     /* the target */
     const struct array_meta *target;

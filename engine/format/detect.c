@@ -167,7 +167,7 @@ static bool is_zarr3_array(const struct listing *l, const char *path)
     if ((size_t)snprintf(key, sizeof key, "%s/zarr.json", path) >= sizeof key ||
         !store_get(l->store, key, METADATA_BYTES_MAX, &text, &bytes, &ignored) || !text)
         return false;
-    if (json_parse(&doc, text, bytes, why, sizeof why)) {
+    if (json_parse(&doc, text, bytes, meta_unread, why, sizeof why)) {
         is_array = !json_is(json_get(json_root(doc), "node_type"), "group");
         json_free(doc);
     }

@@ -41,6 +41,7 @@ struct array_meta {
     struct key_style keys;
     char *dimension_names[RANK_MAX];    /* owned; NULL: unnamed. From dimension_names or _ARRAY_DIMENSIONS */
     char *attributes;           /* owned; a JSON object as text without _ARRAY_DIMENSIONS, NULL: none */
+    uint64_t file_bytes;        /* of the metadata it was read from */
 };
 
 void array_meta_release(struct array_meta *m);

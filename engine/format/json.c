@@ -20,7 +20,9 @@ struct json_doc {
 struct parser {
     struct json_doc *doc;
     const char *begin, *at, *end;
+    const char *const *unread;
     unsigned depth;
+    bool skipping;              /* an unread value: nothing is kept */
     const char *why;            /* NULL: all is well */
 };
 
@@ -34,9 +36,13 @@ static void *carve(struct parser *p, size_t bytes)
     if (!block || block->size - block->used < bytes) {
         size_t size = bytes > 64 * 1024 ? bytes : 64 * 1024;
 
-        block = size > JSON_TREE_BYTES_MAX - doc->blocks_bytes ? NULL : malloc(sizeof *block + size);
+        if (size > JSON_TREE_BYTES_MAX - doc->blocks_bytes) {
+            p->why = "what must be understood of it takes more than the 1MiB it may have in memory";
+            return NULL;
+        }
+        block = malloc(sizeof *block + size);
         if (!block) {
-            p->why = "it holds more than there is memory for";
+            p->why = "no memory";
             return NULL;
         }
         *block = (struct block){ .next = doc->blocks, .size = size };
@@ -46,6 +52,22 @@ static void *carve(struct parser *p, size_t bytes)
     found = block->bytes + block->used;
     block->used += bytes;
     return found;
+}
+
+_Static_assert(JSON_TREE_BYTES_MAX == 1 << 20, "what the complaint says");
+
+/* Forget everything but one block. */
+static void clear(struct json_doc *doc)
+{
+    while (doc->blocks && doc->blocks->next) {
+        struct block *next = doc->blocks->next;
+
+        doc->blocks_bytes -= doc->blocks->size;
+        free(doc->blocks);
+        doc->blocks = next;
+    }
+    if (doc->blocks)
+        doc->blocks->used = 0;
 }
 
 static void *complain(struct parser *p, const char *why)
@@ -176,19 +198,21 @@ static bool escape(struct parser *p, char **to)
 static bool parse_string(struct parser *p, const char **chars, uint32_t *length)
 {
     const char *close = p->at + 1;
-    char *to, *start;
+    char *to, *start, one[8];
 
     while (close < p->end && *close != '"')
         close += *close == '\\' && p->end - close > 1 ? 2 : 1;
     if (close >= p->end)
         return complain(p, "a string does not end");
-    start = to = carve(p, (size_t)(close - p->at));
+    start = to = p->skipping ? one : carve(p, (size_t)(close - p->at));
     if (!start)
         return false;
     p->at++;
     while (p->at < close) {
         size_t sequence = utf8_sequence((const unsigned char *)p->at, (size_t)(close - p->at));
 
+        if (p->skipping)
+            to = one;
         if ((unsigned char)*p->at < 0x20)
             return complain(p, "a string holds a control character");
         if (!sequence)
@@ -206,6 +230,8 @@ static bool parse_string(struct parser *p, const char **chars, uint32_t *length)
     if (p->at != close)
         return complain(p, "a string ends inside an escape");
     p->at++;
+    if (p->skipping)
+        return true;
     *to = '\0';
     *chars = start;
     *length = (uint32_t)(to - start);
@@ -216,6 +242,7 @@ static bool parse_string(struct parser *p, const char **chars, uint32_t *length)
 
 /* `key` (NULL: none) was read before and is taken over into the node. */
 static struct json *parse_value(struct parser *p, const struct json *key);
+static bool skip_value(struct parser *p);
 
 static bool digits(struct parser *p)
 {
@@ -243,6 +270,9 @@ static bool parse_number(struct parser *p, struct json *node)
         if (!digits(p))
             return complain(p, "a number has no digits in its exponent");
     }
+    node->kind = JSON_NUMBER;
+    if (p->skipping)
+        return true;
     node->length = (uint32_t)(p->at - start);
     chars = carve(p, node->length + 1u);
     if (!chars)
@@ -250,13 +280,12 @@ static bool parse_number(struct parser *p, struct json *node)
     memcpy(chars, start, node->length);
     chars[node->length] = '\0';
     node->chars = chars;
-    node->kind = JSON_NUMBER;
     return true;
 }
 
 static bool parse_key(struct parser *p, struct json *key)
 {
-    uint32_t length;
+    uint32_t length = 0;
 
     skip_space(p);
     if (peek(p) != '"')
@@ -282,16 +311,22 @@ static bool parse_members(struct parser *p, struct json *node, const char *close
         return true;
     }
     do {
-        struct json key = { 0 }, *member;
+        struct json key = { 0 };
 
         if (node->kind == JSON_OBJECT && !parse_key(p, &key))
             return false;
-        member = parse_value(p, &key);
-        if (!member)
-            return false;
-        *link = member;
-        link = &member->next;
         node->count++;
+        if (p->skipping) {
+            if (!skip_value(p))
+                return false;
+        } else {
+            struct json *member = parse_value(p, &key);
+
+            if (!member)
+                return false;
+            *link = member;
+            link = &member->next;
+        }
         skip_space(p);
     } while (accept(p, ","));
     if (!accept(p, close))
@@ -334,24 +369,46 @@ static bool parse_into(struct parser *p, struct json *node)
     return parse_number(p, node);
 }
 
+static bool skip_value(struct parser *p)
+{
+    struct json node = { 0 };
+
+    skip_space(p);
+    return parse_into(p, &node);
+}
+
+static bool is_unread(const struct parser *p, const char *key)
+{
+    if (p->depth != 1 || !key)
+        return false;
+    for (const char *const *at = p->unread; at && *at; at++)
+        if (!strcmp(*at, key))
+            return true;
+    return false;
+}
+
 static struct json *parse_value(struct parser *p, const struct json *key)
 {
     struct json *node = carve(p, sizeof *node);
+    bool ok;
 
     if (!node)
         return NULL;
     *node = key ? *key : (struct json){ 0 };
     skip_space(p);
     node->source = p->at;
-    if (!parse_into(p, node))
+    node->unread = p->skipping = p->skipping || is_unread(p, node->key);
+    ok = parse_into(p, node);
+    p->skipping = false;
+    if (!ok)
         return NULL;
     node->source_length = (uint32_t)(p->at - node->source);
     return node;
 }
 
-bool json_parse(struct json_doc **out, const char *text, uint64_t text_bytes, char *why, size_t why_bytes)
+static bool parse(struct json_doc **out, struct parser p, char *why, size_t why_bytes)
 {
-    struct parser p = { .begin = text, .at = text, .end = text + text_bytes };
+    uint64_t text_bytes = (uint64_t)(p.end - p.begin);
     unsigned line = 1;
 
     *out = p.doc = calloc(1, sizeof *p.doc);
@@ -395,6 +452,65 @@ const struct json *json_root(const struct json_doc *doc)
     return doc->root;
 }
 
+bool json_parse(struct json_doc **doc, const char *text, uint64_t text_bytes, const char *const *unread, char *why,
+                size_t why_bytes)
+{
+    return parse(doc, (struct parser){ .begin = text, .at = text, .end = text + text_bytes, .unread = unread }, why,
+                 why_bytes);
+}
+
+bool json_parse_unread(struct json_doc **doc, const char *text, uint64_t text_bytes, char *why, size_t why_bytes)
+{
+    return parse(doc, (struct parser){ .begin = text, .at = text, .end = text + text_bytes, .skipping = true }, why,
+                 why_bytes);
+}
+
+/* ---- members of what was checked before ---- */
+
+/* At an object's '{'. `doc` is for keys, one after the other. */
+static struct parser members_begin(struct json_doc *doc, const struct json *object)
+{
+    return (struct parser){ .doc = doc, .begin = object->source, .at = object->source + 1,
+                            .end = object->source + object->source_length };
+}
+
+/* The next member's key, and its value's source alone. False: there is none, or no memory for its key. */
+static bool members_next(struct parser *p, struct json *member)
+{
+    *member = (struct json){ 0 };
+    clear(p->doc);
+    skip_space(p);
+    accept(p, ",");
+    skip_space(p);
+    if (peek(p) != '"' || !parse_key(p, member))
+        return false;
+    skip_space(p);
+    member->source = p->at;
+    p->skipping = true;
+    if (!skip_value(p))
+        return false;
+    p->skipping = false;
+    member->source_length = (uint32_t)(p->at - member->source);
+    return true;
+}
+
+struct json_doc *json_parse_member(const struct json *object, const char *key)
+{
+    struct json_doc keys = { 0 }, *found = NULL;
+    struct parser p = members_begin(&keys, object);
+    struct json member, last = { 0 };
+    char why[64];
+
+    while (object->kind == JSON_OBJECT && members_next(&p, &member))
+        if (!strcmp(member.key, key))
+            last = member;
+    clear(&keys);
+    free(keys.blocks);
+    if (last.source && json_parse(&found, last.source, last.source_length, NULL, why, sizeof why))
+        return found;
+    return NULL;
+}
+
 /* ---- looking at values ---- */
 
 const struct json *json_get(const struct json *object, const char *key)
@@ -411,7 +527,9 @@ const struct json *json_get(const struct json *object, const char *key)
 
 const char *json_string(const struct json *value)
 {
-    return value && value->kind == JSON_STRING && strlen(value->chars) == value->length ? value->chars : NULL;
+    bool has_chars = value && value->kind == JSON_STRING && !value->unread;
+
+    return has_chars && strlen(value->chars) == value->length ? value->chars : NULL;
 }
 
 bool json_is(const struct json *value, const char *chars)
@@ -426,7 +544,7 @@ bool json_uint(const struct json *value, uint64_t *out)
     unsigned long long number;
     char *end;
 
-    if (!value || value->kind != JSON_NUMBER || value->chars[0] == '-')
+    if (!value || value->kind != JSON_NUMBER || value->unread || value->chars[0] == '-')
         return false;
     errno = 0;
     number = strtoull(value->chars, &end, 10);
@@ -441,7 +559,7 @@ bool json_int(const struct json *value, int64_t *out)
     long long number;
     char *end;
 
-    if (!value || value->kind != JSON_NUMBER)
+    if (!value || value->kind != JSON_NUMBER || value->unread)
         return false;
     errno = 0;
     number = strtoll(value->chars, &end, 10);
@@ -453,30 +571,53 @@ bool json_int(const struct json *value, int64_t *out)
 
 /* ---- writing ---- */
 
+/* What was checked before needs no grammar: what is not in a string is copied, spaced anew. */
+static void write_source(const char *at, const char *end, struct text *out)
+{
+    while (at < end) {
+        size_t length = 1;
+
+        if (*at == '"') {
+            while (at[length] != '"')
+                length += at[length] == '\\' ? 2 : 1;
+            text_add_bytes(out, at, ++length);
+        } else if (*at == ',' || *at == ':') {
+            text_add(out, *at == ',' ? ", " : ": ");
+        } else if (*at == 'N' || *at == 'I' || (*at == '-' && at[1] == 'I')) {
+            length = *at == 'N' ? strlen("NaN") : *at == 'I' ? strlen("Infinity") : strlen("-Infinity");
+            text_addf(out, "\"%.*s\"", (int)length, at);
+        } else if (*at != ' ' && *at != '\t' && *at != '\n' && *at != '\r') {
+            while (at + length < end && !strchr("\",: \t\n\rNI-", at[length]))
+                length++;
+            text_add_bytes(out, at, length);
+        }
+        at += length;
+    }
+}
+
 void json_write(const struct json *value, const char *without, struct text *out)
 {
+    struct json_doc keys = { 0 };
+    struct parser p = members_begin(&keys, value);
+    struct json member;
     bool first = true;
 
-    if (value->kind == JSON_TOKEN) {
-        text_addf(out, "\"%s\"", value->chars);
+    if (!without || value->kind != JSON_OBJECT) {
+        write_source(value->source, value->source + value->source_length, out);
         return;
     }
-    if (value->kind != JSON_ARRAY && value->kind != JSON_OBJECT) {
-        text_add_bytes(out, value->source, value->source_length);
-        return;
-    }
-    text_add(out, value->kind == JSON_ARRAY ? "[" : "{");
-    for (const struct json *member = value->first; member; member = member->next) {
-        if (member->key && without && !strcmp(member->key, without))
+    text_add(out, "{");
+    while (members_next(&p, &member)) {
+        if (!strcmp(member.key, without))
             continue;
         if (!first)
             text_add(out, ", ");
         first = false;
-        if (member->key) {
-            text_add_bytes(out, member->key_source, member->key_source_length);
-            text_add(out, ": ");
-        }
-        json_write(member, NULL, out);
+        text_add_bytes(out, member.key_source, member.key_source_length);
+        text_add(out, ": ");
+        write_source(member.source, member.source + member.source_length, out);
     }
-    text_add(out, value->kind == JSON_ARRAY ? "]" : "}");
+    text_add(out, "}");
+    clear(&keys);
+    free(keys.blocks);
 }

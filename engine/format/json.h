@@ -2,7 +2,8 @@
  *
  * Why not a library: the ones at hand clamp or refuse integers beyond 64 bits, lose the text of numbers, or refuse
  * the bare NaN that is found in the wild. Here a number stays the text it was, and whoever knows the wanted type
- * parses it; what is passed on (attributes) is passed on letter by letter.
+ * parses it; what is passed on (attributes) is passed on letter by letter. A tree is many times as large as its text:
+ * what is only passed on can be left unread, and costs nothing but its text.
  *
  * Accepted: RFC 8259, and the bare tokens NaN, Infinity, -Infinity. Refused: anything after the value, invalid
  * UTF-8, nesting deeper than JSON_DEPTH_MAX, and trees of more than JSON_TREE_BYTES_MAX.
@@ -20,7 +21,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 
-enum { JSON_DEPTH_MAX = 128, JSON_TREE_BYTES_MAX = 64 << 20 };
+enum { JSON_DEPTH_MAX = 128, JSON_TREE_BYTES_MAX = 1 << 20 };
 
 enum json_kind {
     JSON_NULL,
@@ -35,6 +36,7 @@ enum json_kind {
 struct json {
     enum json_kind kind;
     bool truth;                 /* of a bool */
+    bool unread;                /* checked, but first and chars are not there */
     uint32_t count;             /* of an array's elements or an object's members */
     const char *key;            /* of an object's member; NULL elsewhere */
     const char *chars;          /* string: decoded; number and token: as written. NUL-terminated */
@@ -48,8 +50,15 @@ struct json {
 
 struct json_doc;
 
-/* `why` (may be cut) says what is wrong and where: "line 3: expected ':'". */
-bool json_parse(struct json_doc **doc, const char *text, uint64_t text_bytes, char *why, size_t why_bytes);
+/* `why` (may be cut) says what is wrong and where: "line 3: expected ':'". `unread` (NULL: none): members of the root
+ * that are left unread, a list that ends with NULL. */
+bool json_parse(struct json_doc **doc, const char *text, uint64_t text_bytes, const char *const *unread, char *why,
+                size_t why_bytes);
+/* The root itself is left unread. */
+bool json_parse_unread(struct json_doc **doc, const char *text, uint64_t text_bytes, char *why, size_t why_bytes);
+/* A member of an object, read or not, as a document of its own; of several with the same key the last. NULL if there
+ * is none, or no memory for it. */
+struct json_doc *json_parse_member(const struct json *object, const char *key);
 void json_free(struct json_doc *doc);           /* NULL is fine */
 const struct json *json_root(const struct json_doc *doc);
 
@@ -64,7 +73,7 @@ bool json_uint(const struct json *value, uint64_t *out);
 bool json_int(const struct json *value, int64_t *out);
 
 /* On one line; numbers and strings as they were written, bare tokens as strings, which JSON allows. Of an object,
- * members called `without` are left out (NULL: none; only at the top). */
+ * members called `without` are left out (NULL: none; only at the top). Needs no tree: unread values are as good. */
 void json_write(const struct json *value, const char *without, struct text *out);
 
 #endif

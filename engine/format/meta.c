@@ -48,17 +48,23 @@ void meta_warn(const struct reading *r, const char *format, ...)
 
 /* ---- documents ---- */
 
-bool meta_get(const struct reading *r, struct meta_doc *doc)
+const char *const meta_unread[] = { "attributes", "consolidated_metadata", NULL };
+
+bool meta_get(const struct reading *r, bool unread, struct meta_doc *doc)
 {
     char why[128];
     uint64_t bytes;
+    bool ok;
 
     *doc = (struct meta_doc){ 0 };
     if (!store_get(r->store, r->key, METADATA_BYTES_MAX, &doc->text, &bytes, r->err))
         return false;
     if (!doc->text)
         return true;
-    if (json_parse(&doc->doc, doc->text, bytes, why, sizeof why)) {
+    ok = unread ? json_parse_unread(&doc->doc, doc->text, bytes, why, sizeof why)
+                : json_parse(&doc->doc, doc->text, bytes, meta_unread, why, sizeof why);
+    r->m->file_bytes += bytes;
+    if (ok) {
         if (json_root(doc->doc)->kind == JSON_OBJECT)
             return true;
         snprintf(why, sizeof why, "it should be an object");
@@ -166,23 +172,24 @@ static char *written(const struct reading *r, const struct json *value, const ch
 bool meta_attributes(const struct reading *r, const struct json *attributes)
 {
     static const char dimensions_key[] = "_ARRAY_DIMENSIONS";
-    const struct json *dimensions;
+    struct json_doc *dimensions;
     bool named = false, stripped = false;
 
     if (!attributes || attributes->kind == JSON_NULL)
         return true;
     if (attributes->kind != JSON_OBJECT)
         return meta_fail(r, "attributes should be an object");
-    dimensions = json_get(attributes, dimensions_key);
+    dimensions = json_parse_member(attributes, dimensions_key);
     for (unsigned i = 0; i < RANK_MAX; i++)
         named = named || r->m->dimension_names[i];
     if (dimensions && !named)
-        stripped = meta_dimension_names(r, dimensions, false);
+        stripped = meta_dimension_names(r, json_root(dimensions), false);
     if (dimensions && !named && !stripped)
         meta_warn(r, "attribute '%s' is not one name for each of the %u dimensions, and is kept as it is",
                   dimensions_key, r->m->chunks.rank);
     /* v3 names won: the attribute says the same, or is wrong. */
     stripped = stripped || (dimensions && named);
+    json_free(dimensions);
     if (attributes->count == (stripped ? 1u : 0u))
         return true;
     r->m->attributes = written(r, attributes, stripped ? dimensions_key : NULL);
@@ -265,7 +272,7 @@ bool array_meta_read(struct array_meta *m, const struct store *s, struct text *w
     bool ok = false;
 
     *m = (struct array_meta){ 0 };
-    if (!meta_get(&v3, &root) || (!root.doc && !meta_get(&v2, &zarray)))
+    if (!meta_get(&v3, false, &root) || (!root.doc && !meta_get(&v2, false, &zarray)))
         goto out;
     if (root.doc && json_is(json_get(json_root(root.doc), "node_type"), "group")) {
         not_an_array(s, err);

@@ -23,12 +23,15 @@ struct reading {
 bool meta_fail(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void meta_warn(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A metadata object as JSON. Not there: true with *doc NULL. *text is what doc points into; free both. */
+/* What is in a metadata document but is only passed on, or not used: it may be long. */
+extern const char *const meta_unread[];
+/* A metadata object as JSON; *text is what doc points into. */
 struct meta_doc {
     struct json_doc *doc;
     char *text;
 };
-bool meta_get(const struct reading *r, struct meta_doc *doc);
+/* `unread`: only checked, where a file holds attributes alone. Not there: true with doc->doc NULL. */
+bool meta_get(const struct reading *r, bool unread, struct meta_doc *doc);
 void meta_doc_release(struct meta_doc *doc);
 
 /* m->chunks and its checks: rank, no chunk of length 0, sizes that fit 64 bits. Needs m->dtype. */

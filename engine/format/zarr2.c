@@ -150,7 +150,7 @@ bool zarr2_read(const struct reading *r, const struct json *zarray)
         !read_separator(r, json_get(zarray, "dimension_separator")))
         return false;
     attributes.key = ".zattrs";
-    if (!meta_get(&attributes, &doc))
+    if (!meta_get(&attributes, true, &doc))
         return false;
     ok = !doc.doc || meta_attributes(&attributes, json_root(doc.doc));
     meta_doc_release(&doc);
@@ -222,7 +222,8 @@ bool zarr2_attributes_text(const struct array_meta *m, struct text *out)
     if (!named && !m->attributes)
         return false;
     if (!named) {
-        text_addf(out, "%s\n", m->attributes);
+        text_add(out, m->attributes);
+        text_add(out, "\n");
         return true;
     }
     text_add(out, "{\"_ARRAY_DIMENSIONS\": [");
@@ -231,9 +232,12 @@ bool zarr2_attributes_text(const struct array_meta *m, struct text *out)
         text_add_json_string(out, m->dimension_names[i]);
     }
     text_add(out, "]");
-    if (m->attributes && strcmp(m->attributes, "{}"))
-        text_addf(out, ", %s\n", m->attributes + 1);
-    else
+    if (m->attributes && strcmp(m->attributes, "{}")) {
+        text_add(out, ", ");
+        text_add(out, m->attributes + 1);
+        text_add(out, "\n");
+    } else {
         text_add(out, "}\n");
+    }
     return true;
 }

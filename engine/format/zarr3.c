@@ -31,9 +31,11 @@ static bool read_extension(const struct reading *r, const struct json *value, co
 /* May a key that is not known here be passed over? */
 static bool may_be_ignored(const struct json *value)
 {
-    const struct json *must = json_get(value, "must_understand");
+    struct json_doc *must = json_parse_member(value, "must_understand");
+    bool ignored = must && json_root(must)->kind == JSON_BOOL && !json_root(must)->truth;
 
-    return must && must->kind == JSON_BOOL && !must->truth;
+    json_free(must);
+    return ignored;
 }
 
 static bool check_keys(const struct reading *r, const struct json *root)
@@ -313,5 +315,7 @@ void zarr3_text(const struct array_meta *m, struct text *out)
     text_add(out, ",\n  \"codecs\": ");
     codecs_text(m, out);
     names_text(m, out);
-    text_addf(out, ",\n  \"attributes\": %s\n}\n", m->attributes ? m->attributes : "{}");
+    text_add(out, ",\n  \"attributes\": ");
+    text_add(out, m->attributes ? m->attributes : "{}");
+    text_add(out, "\n}\n");
 }

@@ -23,7 +23,9 @@
 #include "engine/store/store_impl.h"
 
 /* Names and inodes that are dirty are charged to our cgroup, and the kernel cannot take them back there. */
-enum { OBJECTS_PER_SYNC = 8192 };
+enum { OBJECTS_PER_SYNC = 8192, NOTE_BYTES_MAX = 4096 };
+
+static const char note_name[] = ".sluice-note";
 
 /* mkdir -p: `path` below `dir_fd`. Tries the deepest first, which is nearly always all there is to do. */
 static int make_directories(int dir_fd, char *path)
@@ -148,6 +150,22 @@ static bool busy(const struct store *s, struct error *err)
     return false;
 }
 
+/* The note in a directory that we may have left. NULL: it is not ours. An empty directory is ours too: we died before
+ * the note was written. */
+static char *read_note(int fd)
+{
+    char *note = calloc(1, NOTE_BYTES_MAX + 1);
+    int note_fd = os_openat(fd, note_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    int64_t got = note_fd < 0 ? note_fd : note ? os_pread(note_fd, note, NOTE_BYTES_MAX, 0) : -ENOMEM;
+
+    if (note_fd >= 0)
+        os_close(note_fd);
+    if (got >= 0 || (got == -ENOENT && directory_is_empty(fd, ".")))
+        return note;
+    free(note);
+    return NULL;
+}
+
 /* Remove what a dead run left. */
 static bool remove_leftover(struct store *s, struct error *err)
 {
@@ -160,16 +178,32 @@ static bool remove_leftover(struct store *s, struct error *err)
         os_close(fd);
         return busy(s, err);
     }
+    s->leftover_note = fd < 0 ? NULL : read_note(fd);
+    if (!s->leftover_note) {
+        if (fd >= 0)
+            os_close(fd);
+        error_at(err, ERR_EXISTS, s->span, "'%s.sluice-partial' is in the way, and no run of ours made it", s->path);
+        error_help(err, "move it away: the output is made under that name before it is published");
+        return false;
+    }
     got = os_remove_tree(s->parent_fd, s->staging_name);
-    if (fd >= 0)
-        os_close(fd);
+    os_close(fd);
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot remove '%s.sluice-partial', left by an earlier run", s->path);
-    s->leftover_removed = true;
     return true;
 }
 
-static bool make_staging(struct store *s, struct error *err)
+static bool write_note(const struct store *s, const char *note, struct error *err)
+{
+    int fd = os_openat(s->root_fd, note_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int got = fd < 0 ? fd : os_pwrite_all(fd, note, strlen(note), 0);
+
+    if (fd >= 0)
+        os_close(fd);
+    return got >= 0 || error_sys(err, -got, s->span, "cannot write into '%s.sluice-partial'", s->path);
+}
+
+static bool make_staging(struct store *s, const char *note, struct error *err)
 {
     struct stat named, opened;
     int got = os_mkdirat(s->parent_fd, s->staging_name, 0777);
@@ -179,17 +213,21 @@ static bool make_staging(struct store *s, struct error *err)
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot make the directory '%s.sluice-partial'", s->path);
     got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    if (got < 0)
+    if (got < 0) {
+        os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
         return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);
+    }
     s->root_fd = got;
     /* Between mkdir and lock another run may have taken it for a leftover. */
     if (!lock_directory(s->root_fd) || os_fstat(s->root_fd, &opened) < 0 ||
-        os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino)
+        os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+        named.st_dev != opened.st_dev || named.st_ino != opened.st_ino)
         return busy(s, err);
-    return true;
+    return write_note(s, note, err);
 }
 
-bool store_stage(struct store **out, const char *path, bool overwrite, struct span span, struct error *err)
+bool store_stage(struct store **out, const char *path, bool overwrite, const char *note, struct span span,
+                 struct error *err)
 {
     struct store *s;
     bool there;
@@ -201,7 +239,7 @@ bool store_stage(struct store **out, const char *path, bool overwrite, struct sp
     if (!s)
         return false;
     s->overwrite = overwrite;
-    if (!open_parent(s, err) || !check_target(s, &there, err) || !remove_leftover(s, err) || !make_staging(s, err)) {
+    if (!open_parent(s, err) || !check_target(s, &there, err) || !remove_leftover(s, err) || !make_staging(s, note, err)) {
         store_close(s);
         return false;
     }
@@ -209,9 +247,9 @@ bool store_stage(struct store **out, const char *path, bool overwrite, struct sp
     return true;
 }
 
-bool store_leftover_removed(const struct store *s)
+const char *store_leftover_note(const struct store *s)
 {
-    return s->leftover_removed;
+    return s->leftover_note;
 }
 
 /* Make and open a new file, and the directories on its way if they are not there. */
@@ -321,6 +359,13 @@ bool store_put(struct store *s, const char *key, const char *data, uint64_t byte
     return store_object_finish(s, &o, NULL, bytes, err);
 }
 
+/* The note goes last: without it a directory that a death left half-published would be nobody's. */
+static void publish_end(struct store *s)
+{
+    s->published = true;
+    os_unlinkat(s->root_fd, note_name, 0);
+}
+
 /* Change places with what is there, then remove that. */
 static bool replace_target(struct store *s, struct error *err)
 {
@@ -328,7 +373,7 @@ static bool replace_target(struct store *s, struct error *err)
 
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot put the new '%s' in the place of the old", s->path);
-    s->published = true;
+    publish_end(s);
     got = os_remove_tree(s->parent_fd, s->staging_name);
     if (got < 0) {
         error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
@@ -352,7 +397,7 @@ bool store_publish(struct store *s, struct error *err)
         return error_at(err, ERR_EXISTS, s->span, "'%s' was made by somebody else in the meantime", s->path);
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot give '%s' its name", s->path);
-    s->published = true;
+    publish_end(s);
     return true;
 }
 

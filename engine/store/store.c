@@ -65,6 +65,7 @@ void store_close(struct store *s)
     if (s->parent_fd >= 0)
         os_close(s->parent_fd);
     free(s->staging_name);
+    free(s->leftover_note);
     free(s->path);
     free(s);
 }

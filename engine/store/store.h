@@ -58,10 +58,13 @@ bool store_holds_directory(const struct store *input, const char *path);
 
 /* Begin a target at `path`: makes the staging directory beside it (a leftover of a dead run is removed first).
  * `path` exists: ERR_EXISTS, unless `overwrite` and it is a directory that holds Zarr metadata or nothing at all:
- * other people's directories are not removed. Parent directories are made. */
-bool store_stage(struct store **s, const char *path, bool overwrite, struct span span, struct error *err);
-/* Was there a leftover of a dead run? */
-bool store_leftover_removed(const struct store *s);
+ * other people's directories are not removed. Parent directories are made.
+ * `note` is kept in the staging directory for whoever finds it after a death (not published): it also marks the
+ * directory as ours, and one without it is nobody's leftover and is not touched. */
+bool store_stage(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
+                 struct error *err);
+/* The note of the leftover of a dead run that was removed; NULL: there was none. */
+const char *store_leftover_note(const struct store *s);
 
 /* A new object, for writing by parts; missing directories of the key are made. Uses O_DIRECT where the file system
  * has it. */

@@ -17,7 +17,7 @@ struct store {
     const char *name;               /* of the target in its parent; points into path */
     char *staging_name;             /* owned */
     bool overwrite;
-    bool leftover_removed;
+    char *leftover_note;            /* owned; NULL: there was no leftover */
     bool published;
     atomic_uint_fast64_t objects_made;
 };

@@ -3,6 +3,7 @@
 minimum, where nothing is left over to hide what a codec library takes.
 """
 import itertools
+import json
 import pathlib
 import sys
 
@@ -72,6 +73,19 @@ def test_budget__holds_for_zstd_19(directory):
 
 def test_budget__holds_for_uncompressed(directory):
     stays_within(directory, "none")
+
+
+def test_budget__holds_with_megabytes_of_attributes(directory):
+    if SANITIZER:
+        raise Skip("a sanitizer's memory is not ours")
+    source = inputs.generate(directory / "in.zarr", "8,64,64", "1,64,64")
+    (source / ".zattrs").write_text(json.dumps({f"k{i}": [1, 2, {"a": "b"}] for i in range(150_000)}, indent=1))
+    for version in ("zarr2", "zarr3"):
+        flags = ["--chunks", "8,16,16", "--format", version]
+        least = minimum_bytes(source, directory / "none.zarr", *flags)
+        run = rechunk(source, directory / version, *flags, "--memory", least, "--json").expect(0)
+        peak = find_key(run.json(), "rss_peak_bytes")
+        check(peak <= least, f"{peak} over {least}")
 
 
 def test_budget__holds_when_segments_stay_in_memory(directory):

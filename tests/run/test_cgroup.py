@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""The memory promise, kept by the kernel: inside a cgroup of the budget + 8 MiB + what `plan` calls "kernel, outside
-RSS" the run is not killed, and its peak RSS (VmHWM) is within the budget.
+"""The memory promise, kept by the kernel: inside a cgroup of the budget + what `plan` calls "kernel, outside RSS"
+the run is not killed, and its peak RSS (VmHWM) is within the budget.
 """
 import contextlib
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
 import time
@@ -15,49 +14,16 @@ from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, command, find_k
                      sluice)
 
 import inputs  # noqa: E402
-
-V1 = pathlib.Path("/sys/fs/cgroup/memory")
-V2 = pathlib.Path("/sys/fs/cgroup")
-SPARE_BYTES = 8 << 20
+from cgroup import Group  # noqa: E402
 
 
-class Group:
-    """A memory cgroup of our own, of either version."""
-
-    def __init__(self, limit_bytes):
-        if SANITIZER:
-            raise Skip("a sanitizer's memory is not ours")
-        self.old = (V1 / "memory.limit_in_bytes").exists()
-        self.path = (V1 if self.old else V2) / f"sluice-test-{os.getpid()}-{time.monotonic_ns()}"
-        try:
-            if not self.old and "memory" not in (V2 / "cgroup.subtree_control").read_text().split():
-                raise Skip("no memory controller to hand out")
-            self.path.mkdir()
-            (self.path / ("memory.limit_in_bytes" if self.old else "memory.max")).write_text(str(limit_bytes))
-        except OSError as problem:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
-            raise Skip(f"memory cgroups cannot be made here: {problem}") from None
-        with contextlib.suppress(OSError):      # there is no such file where swap is not counted
-            (self.path / ("memory.memsw.limit_in_bytes" if self.old else "memory.swap.max")).write_text(
-                str(limit_bytes) if self.old else "0")
-
-    def kills(self):
-        text = (self.path / ("memory.oom_control" if self.old else "memory.events")).read_text()
-        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
-
-    def peak_bytes(self):
-        with contextlib.suppress(OSError):
-            return int((self.path / ("memory.max_usage_in_bytes" if self.old else "memory.peak")).read_text())
-        return 0
-
-    def remove(self):
-        for _ in range(100):
-            try:
-                self.path.rmdir()
-                return
-            except OSError:
-                time.sleep(0.05)
+def group_of(limit_bytes):
+    if SANITIZER:
+        raise Skip("a sanitizer's memory is not ours")
+    try:
+        return Group(limit_bytes)
+    except OSError as problem:
+        raise Skip(f"memory cgroups cannot be made here: {problem}") from None
 
 
 def high_water_bytes(pid):
@@ -70,8 +36,7 @@ def high_water_bytes(pid):
 def run_in_group(group, arguments):
     """The exit status, what was said, and the highest VmHWM seen of the program itself."""
     argv = command(*arguments)
-    script = f"echo $$ > {shlex.quote(str(group.path / 'cgroup.procs'))} && exec {shlex.join(argv)}"
-    process = subprocess.Popen(["/bin/sh", "-c", script], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(group.command(argv), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0
     for _ in range(30_000):
@@ -93,14 +58,14 @@ def survives(directory, source, budget, *flags):
     plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
     kernel = find_key(plan, "kernel_bytes")
     check(isinstance(kernel, int), "the plan has no kernel_bytes")
-    group = Group(budget + SPARE_BYTES + kernel)
+    group = group_of(budget + kernel)
     try:
         status, err, peak = run_in_group(group, ["rechunk", source, target, *flags])
         used, kills = group.peak_bytes(), group.kills()
     finally:
         group.remove()
     print(f"  budget {budget >> 10} KiB: peak RSS {peak >> 10} KiB, cgroup {used >> 10} KiB of "
-          f"{(budget + SPARE_BYTES + kernel) >> 10} KiB")
+          f"{(budget + kernel) >> 10} KiB")
     check(status == 0 and kills == 0, f"exit {status}, {kills} killed for memory, budget {budget}\n{err}")
     check(0 < peak <= budget, f"peak RSS {peak} over the budget {budget}")
     sluice("verify", source, target, timeout=120).expect(0)

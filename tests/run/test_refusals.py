@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -180,9 +181,16 @@ def test_pipeline__is_read_from_standard_input(directory):
 
 def test_scratch__limit_that_is_too_small_exits_3(directory):
     inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
-    (directory / "p.yaml").write_text(
-        "memory: 32MiB\nscratch: {path: ., limit: 1MiB}\ninput: in.zarr\noutput: {path: out.zarr, chunks: [40, 8, 8]}\n")
-    sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(3, "scratch")
+    least = minimum_bytes(directory / "in.zarr", directory / "out.zarr", "--chunks", "40,8,8", "--plan", "split",
+                          "--threads", 1)
+    text = "memory: {}\nscratch: {{path: ., limit: 1MiB}}\ninput: in.zarr\noutput: {{path: out.zarr, chunks: [40, 8, 8]}}\n"
+    (directory / "p.yaml").write_text(text.format(least + (1 << 20)))
+    sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(3, "scratch", "limit is 1MiB")
+    # In more memory it stays there.
+    (directory / "p.yaml").write_text(text.format("32MiB"))
+    sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(0)
+    sluice("verify", directory / "in.zarr", directory / "out.zarr").expect(0)
+    shutil.rmtree(directory / "out.zarr")
     check_left_alone(directory, "in.zarr", "p.yaml")
 
 

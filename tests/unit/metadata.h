@@ -67,7 +67,7 @@ static inline char *metadata_written(const struct array_meta *m, const char *key
     uint64_t bytes;
     char *chars = NULL;
 
-    if (!store_stage(&s, directory_path(&d, "out"), false, SPAN_NONE, &err) || !array_meta_write(m, s, &err) ||
+    if (!store_stage(&s, directory_path(&d, "out"), false, "", SPAN_NONE, &err) || !array_meta_write(m, s, &err) ||
         !store_get(s, key, 1 << 20, &chars, &bytes, &err)) {
         error_print(&err, stderr);
         test_failures_here++;
@@ -86,7 +86,7 @@ static inline struct array_meta metadata_again(const struct array_meta *m)
     struct store *s;
 
     snprintf(out.path, sizeof out.path, "%.200s/out", d.path);
-    if (!store_stage(&s, out.path, false, SPAN_NONE, &err) || !array_meta_write(m, s, &err) ||
+    if (!store_stage(&s, out.path, false, "", SPAN_NONE, &err) || !array_meta_write(m, s, &err) ||
         !store_publish(s, &err) || !metadata_read(&out, &again, NULL, &err)) {
         error_print(&err, stderr);
         test_failures_here++;

@@ -60,6 +60,26 @@ static void test_chunks__what_is_not_named_is_kept(void)
     check_cell(cell, 1, 721, 1440);
 }
 
+static void test_chunks__a_name_of_two_dimensions_is_refused(void)
+{
+    struct chunk_request r = { .form = CHUNKS_NAMED, .count = 1 };
+    struct array_meta m;
+    uint64_t cell[RANK_MAX];
+    struct error err = { 0 };
+
+    array_make(&m, true);
+    m.dimension_names[2] = name_latitude;
+    r.axes[0] = axis("latitude", AXIS_COUNT, 4);
+    CHECK(!chunks_resolve(&r, &m, "t2m", cell, &err));
+    CHECK(err.code == ERR_USAGE && strcmp(err.key, "output.chunks") == 0);
+    CHECK(strstr(err.message, "positions 1, 2") != NULL && strstr(err.help, "by position") != NULL);
+
+    /* The others can still be named. */
+    r.axes[0] = axis("time", AXIS_COUNT, 4);
+    CHECK(chunks_resolve(&r, &m, "t2m", cell, &(struct error){ 0 }));
+    check_cell(cell, 4, 721, 1440);
+}
+
 static void test_chunks__a_list_goes_by_position(void)
 {
     struct chunk_request r = { .form = CHUNKS_LISTED, .count = 3 };
@@ -170,6 +190,7 @@ static void test_chunks__auto_is_16_to_32_mib_on_old_borders(void)
 int main(void)
 {
     RUN(test_chunks__what_is_not_named_is_kept);
+    RUN(test_chunks__a_name_of_two_dimensions_is_refused);
     RUN(test_chunks__a_list_goes_by_position);
     RUN(test_chunks__an_unknown_name_is_refused_with_the_nearest);
     RUN(test_chunks__unnamed_dimensions_go_by_position);

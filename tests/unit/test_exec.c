@@ -77,7 +77,7 @@ static void write_source(const char *path, const struct array_meta *m, uint64_t 
     codec_encode_needs(&m->codecs, m->dtype, raw_bytes, &needs);
     encoded = malloc(needs.encoded_bytes_max);
     scratch = aligned_alloc(IO_ALIGN, size_align_up(needs.scratch_bytes_useful + 1, IO_ALIGN));
-    CHECK(store_stage(&store, path, false, SPAN_NONE, &err));
+    CHECK(store_stage(&store, path, false, "", SPAN_NONE, &err));
     CHECK(array_meta_write(m, store, &err));
     CHECK(encoder_new(&encoder, &m->codecs, m->dtype, raw_bytes, scratch, needs.scratch_bytes_useful, &err));
     for (uint64_t i = 0; i < chunks; i++) {
@@ -240,6 +240,7 @@ struct case_options {
     const char *codec_from, *codec_to;
     bool fortran_from, fortran_to, split, give_back;
     uint64_t memory_bytes;          /* for segments */
+    uint64_t missing_max;
     enum io_backend backend;
     unsigned workers;
     uint64_t skip_chunk;
@@ -268,6 +269,7 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     write_source(source_path, &from, o->skip_chunk);
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
     g.target_path = target_path;
+    g.missing_chunks_max = o->missing_max;
     g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path,
                                           .give_back = o->give_back, .memory_bytes = o->memory_bytes };
     buckets = from.chunks;
@@ -347,8 +349,21 @@ static void test_graph__follows_the_stored_axis_order_on_both_sides(void)
 
 static void test_graph__reads_a_missing_chunk_as_fill(void)
 {
-    run_all((struct case_options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .workers = 2, .skip_chunk = 4 });
-    run_all((struct case_options){ .codec_from = "none", .codec_to = "zstd:1", .workers = 2, .skip_chunk = 4 });
+    run_all((struct case_options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .workers = 2, .skip_chunk = 4,
+                                   .missing_max = 1000 });
+    run_all((struct case_options){ .codec_from = "none", .codec_to = "zstd:1", .workers = 2, .skip_chunk = 4,
+                                   .missing_max = 1000 });
+}
+
+static void test_graph__notices_a_chunk_that_has_gone(void)
+{
+    struct case_options o = { .codec_from = "blosc:lz4:5", .codec_to = "none", .workers = 2, .backend = IO_THREADS,
+                              .skip_chunk = 4, .missing_max = 0 };
+    struct error err = { 0 };
+
+    CHECK(!run_case(&o, NULL, &err));
+    CHECK_EQUAL(err.code, ERR_INPUT);
+    CHECK(strstr(err.message, "not there any more"));
 }
 
 static void test_graph__runs_with_many_workers(void)
@@ -419,6 +434,7 @@ int main(void)
     RUN(test_graph__rechunks_raw_chunks_by_ranges);
     RUN(test_graph__follows_the_stored_axis_order_on_both_sides);
     RUN(test_graph__reads_a_missing_chunk_as_fill);
+    RUN(test_graph__notices_a_chunk_that_has_gone);
     RUN(test_graph__runs_with_many_workers);
     RUN(test_graph__gives_back_only_what_no_later_bucket_needs);
     RUN(test_graph__keeps_segments_in_memory_while_they_fit);

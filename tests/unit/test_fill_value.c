@@ -18,7 +18,7 @@ static bool parsed(const char *json, struct dtype dtype, enum fill_dialect diale
     bool ok;
 
     memset(item, 0xa5, ITEM_BYTES_MAX);
-    if (!json_parse(&doc, json, strlen(json), why, sizeof why)) {
+    if (!json_parse(&doc, json, strlen(json), NULL, why, sizeof why)) {
         fprintf(stderr, "%s: %s\n", json, why);
         return false;
     }

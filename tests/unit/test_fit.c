@@ -189,6 +189,7 @@ static void test_fit__a_scan_needs_one_chunk_and_says_how_much(void)
     struct array_meta m = { .dtype = { DTYPE_FLOAT, 4 } };
     struct chunk_census census = { .chunks = 720, .encoded_bytes_max = 1 << 20, .encoded_bytes_mean = 1 << 20 };
     struct scan scan = { .array = &m, .backend = IO_URING };
+    double sum = 0;
     struct error err = { 0 };
 
     m.chunks = GRID(3, L(720, 721, 1440), L(1, 721, 1440));
@@ -198,6 +199,15 @@ static void test_fit__a_scan_needs_one_chunk_and_says_how_much(void)
     CHECK(!plan_scan(&scan, 4 * MIB, 2, &census, SPAN_NONE, &err));
     CHECK_EQUAL(err.code, ERR_FIT);
     CHECK(err.need_bytes > 4 * MIB);
+    CHECK_EQUAL(err.note_count, 3);
+    for (unsigned i = 0; i < err.note_count; i++) {
+        double size;
+        char unit[8];
+
+        CHECK(sscanf(strpbrk(err.notes[i], "0123456789"), "%lf%7[A-Za-z]", &size, unit) == 2);
+        sum += size * (strcmp(unit, "MiB") == 0 ? (double)MIB : (double)KIB);
+    }
+    CHECK(fabs(sum - (double)err.need_bytes) < 0.01 * (double)err.need_bytes);
     CHECK(plan_scan(&scan, err.need_bytes, 2, &census, SPAN_NONE, &(struct error){ 0 }));
     CHECK_EQUAL(scan.workers, 1);
     CHECK(!plan_scan(&scan, err.need_bytes - 1, 2, &census, SPAN_NONE, &(struct error){ 0 }));

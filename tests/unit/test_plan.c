@@ -89,7 +89,7 @@ static uint64_t held_bytes(const struct plan *p)
 
         pool = size_max(pool, stage_pool_bytes(s));
         library = size_max(library, s->memory.library_bytes);
-        outside = size_max(outside, program_bytes() + table_bytes()
+        outside = size_max(outside, program_bytes() + table_bytes() + metadata_bytes(&p->source)
                            + s->workers * worker_outside_bytes(p->graph.backend, s->reads_in_flight));
     }
     return pool + p->graph.scratch.memory_bytes + library + outside;
@@ -209,6 +209,37 @@ static void test_plan__some_segments_stay_in_memory(void)
     CHECK(b.plan.graph.scratch.memory_bytes >= cost->kept_bytes);
     CHECK(cost->scratch_bytes + b.plan.graph.scratch.memory_bytes >= cost->segment_bytes / 5 * 6);
     bench_release(&b);
+}
+
+static double seconds_with(const char *codec, double ratio)
+{
+    struct bench b;
+    double seconds;
+
+    w2_init(&b, 720, codec, ratio, 256 * MIB);
+    CHECK(bench_plan(&b));
+    seconds = b.plan.candidates[1].cost.seconds;
+    bench_release(&b);
+    return seconds;
+}
+
+/* 3 GB on two cores at the rates that were measured of each codec and level. */
+static void test_plan__strong_levels_take_longer(void)
+{
+    static const char *const weak_to_strong[][3] = {
+        { "blosc:zstd:1:shuffle", "blosc:zstd:5:shuffle", "blosc:zstd:9:shuffle" },
+        { "blosc:lz4hc:1:shuffle", "blosc:lz4hc:5:shuffle", "blosc:lz4hc:9:shuffle" },
+        { "zstd:3", "zstd:9", "zstd:19" }, { "gzip:1", "gzip:6", "gzip:9" },
+    };
+
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned j = 0; j + 1 < 3; j++)
+            CHECK(seconds_with(weak_to_strong[i][j], 3) * 1.2 < seconds_with(weak_to_strong[i][j + 1], 3));
+    /* c-blosc's 9 is zstd's 22. */
+    CHECK(seconds_with("blosc:zstd:9:shuffle", 3) > 100);
+    CHECK(seconds_with("gzip:9", 3) > 60 && seconds_with("gzip:9", 3) < 130);
+    CHECK(seconds_with("zstd:19", 30) < seconds_with("zstd:19", 3) / 4);
+    CHECK(seconds_with("zstd:22", 3) == seconds_with("zstd:19", 3));
 }
 
 static void test_plan__seconds_grow_with_bytes(void)
@@ -349,6 +380,42 @@ static void test_plan__a_refusal_adds_up(void)
     bench_release(&b);
 }
 
+/* A budget that nobody typed says whose it is, and points at no word. */
+static void test_plan__a_budget_that_was_not_set_says_where_it_came_from(void)
+{
+    static const struct source file = { .name = "p.yaml" };
+    struct bench b;
+
+    w2_init(&b, 720, "none", 1, 4 * MIB);
+    b.job.output.span = (struct span){ .source = &file, .line = 7, .column = 3 };
+    b.job.memory.span = (struct span){ .source = &file, .line = 2, .column = 9 };
+    snprintf(b.plan.memory_from, sizeof b.plan.memory_from, "half of MemAvailable (8MiB)");
+    CHECK(!bench_plan(&b));
+    CHECK(strstr(b.err.message, "4MiB, half of MemAvailable (8MiB), cannot hold") != NULL);
+    CHECK(b.err.span.source == NULL);
+    b.job.memory.set = true;
+    CHECK(!bench_plan(&b));
+    CHECK(strncmp(b.err.message, "4MiB cannot hold", 16) == 0);
+    CHECK(b.err.span.line == 2);
+    bench_release(&b);
+}
+
+static void test_plan__missing_chunks_are_refused_before_the_run(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    b.job.input.refuse_missing = true;
+    CHECK(bench_plan(&b));
+    b.plan.census.present = 700;
+    CHECK(!bench_plan(&b));
+    CHECK(b.err.code == ERR_INPUT && strcmp(b.err.key, "input.missing") == 0);
+    CHECK(strstr(b.err.message, "20 of the 720 chunks of 'in.zarr' are missing") != NULL);
+    b.plan.census.counted = false;
+    CHECK(bench_plan(&b));
+    bench_release(&b);
+}
+
 static void test_plan__scratch_that_does_not_fit_is_refused(void)
 {
     struct bench b;
@@ -360,13 +427,14 @@ static void test_plan__scratch_that_does_not_fit_is_refused(void)
     CHECK_EQUAL(b.err.code, ERR_FIT);
     CHECK_EQUAL(b.err.have_bytes, 100 * MIB);
     CHECK(b.err.need_bytes > 800 * MIB && b.err.need_bytes < 1200 * MIB);
-    CHECK(strcmp(b.err.key, "scratch") == 0);
+    CHECK(strcmp(b.err.key, "scratch.path") == 0);
     b.room.scratch_free_bytes = b.err.need_bytes;
     CHECK(bench_plan(&b));
     b.job.scratch_limit.set = true;
     b.job.scratch_limit.bytes = 500 * MIB;
     CHECK(!bench_plan(&b));
     CHECK_EQUAL(b.err.have_bytes, 500 * MIB);
+    CHECK(strcmp(b.err.key, "scratch.limit") == 0);
     bench_release(&b);
 }
 
@@ -539,6 +607,65 @@ static void test_plan__many_files_are_said_aloud_with_the_shards(void)
     bench_release(&b);
 }
 
+/* What is useful is more than what a small budget gives. */
+static void test_plan__reads_say_how_much_would_be_useful(void)
+{
+    struct bench b;
+    const struct memory_table *t = &b.plan.memory[0];
+    bool found = false;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 40 * MIB);
+    CHECK(bench_plan(&b));
+    for (unsigned i = 0; i < t->count; i++)
+        if (strcmp(t->lines[i].what, "split: chunks read ahead") == 0) {
+            found = true;
+            CHECK(t->lines[i].useful_bytes > t->lines[i].chosen_bytes);
+        }
+    CHECK(found);
+    bench_release(&b);
+}
+
+/* Planned again after a block that no sample had shown, there is room for it. */
+static void test_plan__blocks_met_before_are_counted(void)
+{
+    struct bench b;
+    uint64_t need_bytes, scratch_bytes;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, 256 * MIB);
+    CHECK(bench_plan(&b));
+    need_bytes = b.plan.minimum_bytes;
+    scratch_bytes = b.plan.graph.stages[0].memory.decode_scratch_bytes;
+    b.job.seen.blosc_block_bytes_max = 4 * 1024 * 1024;
+    CHECK(bench_plan(&b));
+    CHECK(b.plan.minimum_bytes > need_bytes);
+    CHECK(b.plan.graph.stages[0].memory.decode_scratch_bytes > scratch_bytes + 3 * MIB);
+    b.job.seen.blosc_block_bytes_max = 1024;
+    CHECK(bench_plan(&b));
+    CHECK_EQUAL(b.plan.minimum_bytes, need_bytes);
+    bench_release(&b);
+}
+
+/* Attributes are text, but there can be megabytes of it. */
+static void test_plan__long_attributes_are_counted(void)
+{
+    struct bench b;
+    uint64_t without_bytes;
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.4, MIB);
+    CHECK(!bench_plan(&b));
+    without_bytes = b.err.need_bytes;
+    b.plan.source.attributes = malloc(4 * MIB);
+    memset(b.plan.source.attributes, ' ', 4 * MIB - 1);
+    b.plan.source.attributes[4 * MIB - 1] = '\0';
+    CHECK(!bench_plan(&b));
+    CHECK(b.err.need_bytes > without_bytes + 12 * MIB && b.err.need_bytes < without_bytes + 17 * MIB);
+    b.plan.memory_bytes = b.err.need_bytes;
+    CHECK(bench_plan(&b));
+    check_sound(&b.plan);
+    CHECK(strcmp(b.plan.memory[0].lines[2].what, "metadata, read and passed on") == 0);
+    bench_release(&b);
+}
+
 /* What a cgroup is charged for: the files read and the files made. */
 static void test_plan__kernel_memory_counts_files_both_ways(void)
 {
@@ -580,6 +707,7 @@ int main(void)
     RUN(test_plan__maps_to_series_is_split_and_merged);
     RUN(test_plan__segments_stay_in_memory_where_they_fit);
     RUN(test_plan__some_segments_stay_in_memory);
+    RUN(test_plan__strong_levels_take_longer);
     RUN(test_plan__seconds_grow_with_bytes);
     RUN(test_plan__everything_in_one_box_when_it_fits);
     RUN(test_plan__direct_where_grids_agree);
@@ -588,6 +716,8 @@ int main(void)
     RUN(test_plan__every_budget_above_the_minimum_is_sound);
     RUN(test_plan__refuses_with_the_exact_minimum);
     RUN(test_plan__a_refusal_adds_up);
+    RUN(test_plan__a_budget_that_was_not_set_says_where_it_came_from);
+    RUN(test_plan__missing_chunks_are_refused_before_the_run);
     RUN(test_plan__scratch_that_does_not_fit_is_refused);
     RUN(test_plan__without_scratch_the_direct_plan_is_taken);
     RUN(test_plan__tmpfs_scratch_counts_as_memory);
@@ -598,6 +728,9 @@ int main(void)
     RUN(test_plan__chunks_longer_than_the_axis_plan);
     RUN(test_plan__huge_grids_plan_quickly);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
+    RUN(test_plan__reads_say_how_much_would_be_useful);
+    RUN(test_plan__blocks_met_before_are_counted);
+    RUN(test_plan__long_attributes_are_counted);
     RUN(test_plan__kernel_memory_counts_files_both_ways);
     RUN(test_plan__explains_itself);
     return test_summary();

@@ -53,7 +53,7 @@ static void make_array(const char *path)
 
     m.codecs.order[1] = 1;
     CHECK(codec_chain_from_text(&m.codecs, "blosc:lz4:5:noshuffle", 1, &err));
-    CHECK(store_stage(&s, path, false, SPAN_NONE, &err) && array_meta_write(&m, s, &err));
+    CHECK(store_stage(&s, path, false, "", SPAN_NONE, &err) && array_meta_write(&m, s, &err));
     for (uint64_t i = 0; i < CHUNKS; i++)
         put_chunk(s, &m, i, i == BIG_CHUNK ? "blosc:lz4:5:noshuffle:262144" : "blosc:lz4:5:noshuffle:16384");
     CHECK(store_publish(s, &err));

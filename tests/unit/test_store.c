@@ -20,7 +20,7 @@ static struct store *staged(const char *path, bool overwrite)
     struct error err = { 0 };
     struct store *s;
 
-    CHECK(store_stage(&s, path, overwrite, SPAN_NONE, &err));
+    CHECK(store_stage(&s, path, overwrite, "", SPAN_NONE, &err));
     if (err.code)
         error_print(&err, stderr);
     return s;
@@ -191,7 +191,7 @@ static void test_store__refuses_a_target_that_is_there(void)
     struct store *s;
 
     directory_make(&d, "out");
-    CHECK(!store_stage(&s, directory_path(&d, "out"), false, SPAN_NONE, &err));
+    CHECK(!store_stage(&s, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
     CHECK_EQUAL(err.code, ERR_EXISTS);
     CHECK(strstr(err.help, "--overwrite") && strstr(err.help, "overwrite: true"));
     CHECK(!directory_has(&d, "out.sluice-partial"));
@@ -236,7 +236,7 @@ static void test_store__does_not_overwrite_what_is_no_store(void)
     for (size_t i = 0; i < 3; i++) {
         struct error err = { 0 };
 
-        CHECK(!store_stage(&s, directory_path(&d, names[i]), true, SPAN_NONE, &err));
+        CHECK(!store_stage(&s, directory_path(&d, names[i]), true, "", SPAN_NONE, &err));
         CHECK_EQUAL(err.code, ERR_EXISTS);
         CHECK(directory_has(&d, names[i]));
     }
@@ -255,19 +255,34 @@ static void test_store__removes_a_leftover_but_not_a_living_run(void)
 
     directory_make(&d, "out.sluice-partial");
     directory_put(&d, "out.sluice-partial/0", "left");
+    directory_put(&d, "out.sluice-partial/.sluice-note", "what it was doing");
     first = staged(directory_path(&d, "out"), false);
-    CHECK(store_leftover_removed(first));
+    CHECK(store_leftover_note(first) && !strcmp(store_leftover_note(first), "what it was doing"));
     CHECK(!directory_has(&d, "out.sluice-partial/0"));
     put(first, "0", "mine");
-    CHECK(!store_stage(&second, directory_path(&d, "out"), false, SPAN_NONE, &err));
+    CHECK(!store_stage(&second, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
     CHECK_EQUAL(err.code, ERR_EXISTS);
     CHECK(strstr(err.message, "another run"));
     CHECK(directory_has(&d, "out.sluice-partial/0"));
     store_close(first);
     second = staged(directory_path(&d, "out"), false);
-    CHECK(store_leftover_removed(second));
+    CHECK(store_leftover_note(second) != NULL);
     store_abandon(second);
     store_close(second);
+    directory_remove(&d);
+}
+
+static void test_store__does_not_touch_a_directory_that_no_run_made(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out.sluice-partial");
+    directory_put(&d, "out.sluice-partial/thesis.tex", "ten years");
+    CHECK(!store_stage(&s, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
+    CHECK_EQUAL(err.code, ERR_EXISTS);
+    CHECK(directory_has(&d, "out.sluice-partial/thesis.tex"));
     directory_remove(&d);
 }
 
@@ -279,7 +294,7 @@ static void test_store__refuses_outputs_without_a_name(void)
         struct error err = { 0 };
         struct store *s;
 
-        CHECK(!store_stage(&s, paths[i], true, SPAN_NONE, &err));
+        CHECK(!store_stage(&s, paths[i], true, "", SPAN_NONE, &err));
         CHECK_EQUAL(err.code, ERR_USAGE);
     }
 }
@@ -385,6 +400,7 @@ int main(void)
     RUN(test_store__overwrites_a_store_by_exchange);
     RUN(test_store__does_not_overwrite_what_is_no_store);
     RUN(test_store__removes_a_leftover_but_not_a_living_run);
+    RUN(test_store__does_not_touch_a_directory_that_no_run_made);
     RUN(test_store__refuses_outputs_without_a_name);
     RUN(test_store__takes_paths_relative_to_the_current_directory);
     RUN(test_store__makes_the_same_directories_from_many_threads);
