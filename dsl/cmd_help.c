@@ -1,4 +1,4 @@
-/* help: of a command, of a key, or the list of both. */
+/* help: of a command, of a key, or the list of either. */
 #include <string.h>
 
 #include "dsl/commands.h"
@@ -10,7 +10,9 @@ static bool help_command(const char *name)
 
         if (strcmp(c->name, name) != 0)
             continue;
-        printf("sluice %s %s\n  %s\n", c->name, c->arguments, c->help);
+        printf("sluice %s%s%s\n  %s\n", c->name, c->arguments[0] ? " " : "", c->arguments, c->help);
+        if (c->example)
+            printf("  for example: %s\n", c->example);
         if (c->bit != FOR_HELP) {
             printf("\n");
             options_help(c->bit, stdout);
@@ -20,11 +22,24 @@ static bool help_command(const char *name)
     return false;
 }
 
+static void help_keys(void)
+{
+    printf("A pipeline file:\n\n"
+           "  memory: 1GiB\n"
+           "  input: IN.zarr\n"
+           "  output:\n"
+           "    path: OUT.zarr\n"
+           "    chunks: {time: all, lat: 32, lon: 32}\n"
+           "\nIts keys ('sluice help KEY' says more):\n");
+    key_help_all(stdout);
+}
+
 static bool unknown_word(const char *word, struct span span, struct error *err)
 {
     const char *names[OPTIONS_MAX + 128], *near;
     unsigned count = option_names(FOR_ALL, names);
 
+    names[count++] = "keys";
     for (unsigned i = 0; i < command_count; i++)
         names[count++] = command_table[i].name;
     for (unsigned i = 0; i < key_count && count < sizeof names / sizeof names[0]; i++)
@@ -33,7 +48,7 @@ static bool unknown_word(const char *word, struct span span, struct error *err)
     near = text_nearest(word, names, count);
     if (near)
         error_help(err, "did you mean '%s'?", near);
-    error_help(err, "'sluice help' lists commands and keys, 'sluice help COMMAND' options");
+    error_help(err, "'sluice help' lists commands, 'sluice help keys' keys, 'sluice help COMMAND' options");
     return false;
 }
 
@@ -44,8 +59,10 @@ int cmd_help(struct invocation *v, struct error *err)
 
     if (!word) {
         usage(stdout);
-        printf("\nKeys of a pipeline file ('sluice help KEY' says more):\n");
-        key_help_all(stdout);
+        return 0;
+    }
+    if (strcmp(word, "keys") == 0) {
+        help_keys();
         return 0;
     }
     command = help_command(word);

@@ -8,16 +8,22 @@
 #include "dsl/session.h"
 
 const struct command command_table[] = {
-    { "run", FOR_RUN, "PIPELINE", 1, 1, "run a pipeline file ('-': standard input)", cmd_run },
-    { "plan", FOR_PLAN, "PIPELINE", 1, 1, "what run would do: stages, memory, bytes, time, and why", cmd_plan },
+    { "run", FOR_RUN, "PIPELINE", 1, 1, "run a pipeline file ('-': standard input)",
+      "sluice run rechunk.yaml --memory 1GiB", cmd_run },
+    { "plan", FOR_PLAN, "PIPELINE", 1, 1, "what run would do: stages, memory, bytes, time, and why",
+      "sluice plan rechunk.yaml --memory 256MiB", cmd_plan },
     { "check", FOR_CHECK, "PIPELINE", 0, 1, "is a pipeline right, and does it fit? --chunks IN: is an array whole?",
-      cmd_check },
-    { "rechunk", FOR_RECHUNK, "IN OUT", 2, 2, "a pipeline without a file: --chunks, --codec, --format", cmd_rechunk },
-    { "info", FOR_INFO, "PATH", 1, 1, "what is there: shape, chunks, codec, sizes", cmd_info },
-    { "verify", FOR_VERIFY, "A B", 2, 2, "the same values, bit for bit? 0 yes, 1 no and where", cmd_verify },
-    { "digest", FOR_DIGEST, "PATH", 1, 1, "one digest of the values, the same whatever the chunks", cmd_digest },
-    { "doctor", FOR_HELP, "", 0, 0, "what this machine offers (not built yet)", cmd_doctor },
-    { "help", FOR_HELP, "[KEY|COMMAND]", 0, 1, "about a key of the pipeline file or a command", cmd_help },
+      "sluice check --chunks IN.zarr", cmd_check },
+    { "rechunk", FOR_RECHUNK, "IN OUT", 2, 2, "a pipeline without a file: --chunks, --codec, --format",
+      "sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB", cmd_rechunk },
+    { "info", FOR_INFO, "PATH", 1, 1, "what is there: shape, chunks, codec, sizes", "sluice info IN.zarr", cmd_info },
+    { "verify", FOR_VERIFY, "A B", 2, 2, "the same values, bit for bit? 0 yes, 1 no and where",
+      "sluice verify IN.zarr OUT.zarr --memory 1GiB", cmd_verify },
+    { "digest", FOR_DIGEST, "PATH", 1, 1, "one digest of the values, the same whatever the chunks",
+      "sluice digest IN.zarr", cmd_digest },
+    { "doctor", FOR_HELP, "", 0, 0, "what this machine offers (not built yet)", NULL, cmd_doctor },
+    { "help", FOR_HELP, "[COMMAND|KEY|keys]", 0, 1, "about a command, a key of the pipeline file, or all keys",
+      "sluice help chunks", cmd_help },
 };
 const unsigned command_count = sizeof command_table / sizeof command_table[0];
 
@@ -30,8 +36,12 @@ void usage(FILE *to)
         snprintf(left, sizeof left, "sluice %s %s", command_table[i].name, command_table[i].arguments);
         fprintf(to, "  %-30s %s\n", left, command_table[i].help);
     }
-    fprintf(to, "\nFor example:\n"
-            "  sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB\n");
+    fprintf(to, "\nTo begin with:\n"
+            "  sluice info IN.zarr\n"
+            "  sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB\n"
+            "\nThen:\n"
+            "  sluice help COMMAND            its options and an example\n"
+            "  sluice help keys               a pipeline file and its keys; 'sluice help KEY' says more\n");
 }
 
 const volatile int *heed_stop(const struct invocation *v)

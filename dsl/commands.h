@@ -40,6 +40,7 @@ struct command {
     const char *arguments;      /* "IN OUT" */
     unsigned words_min, words_max;
     const char *help;
+    const char *example;        /* a command line; NULL: not built yet */
     int (*run)(struct invocation *v, struct error *err);
 };
 
@@ -60,6 +61,7 @@ int cmd_help(struct invocation *v, struct error *err);
  * status. */
 int command_main(int argc, char **argv, struct stop_request *stop);
 
+/* The commands, and where to go next. */
 void usage(FILE *to);
 
 /* The pipeline of a command line: its file, then its flags. Not yet checked to be whole (pipeline_finish). */

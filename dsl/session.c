@@ -128,20 +128,41 @@ static unsigned long long count(const struct session *s, enum report_counter c)
     return report_count(s->report, c);
 }
 
+/* Then the run has counted every chunk as it met it; else some count several times, or not at all. */
+static bool reads_each_chunk_once(const struct plan *p)
+{
+    const struct grid *chunks = &p->source.chunks, *tasks = &p->graph.stages[0].tasks;
+
+    for (unsigned i = 0; i < chunks->rank; i++)
+        if (tasks->cell[i] < chunks->shape[i] && tasks->cell[i] % chunks->cell[i])
+            return false;
+    return p->graph.stages[0].source == FROM_CHUNKS;
+}
+
+/* What the run met. The census looked at names, before. */
+static void add_chunks(const struct session *s, struct text *out)
+{
+    const struct plan *p = &s->plan;
+    unsigned long long present = count(s, COUNT_CHUNKS_PRESENT), missing = count(s, COUNT_CHUNKS_MISSING);
+
+    if (reads_each_chunk_once(p))
+        text_addf(out, "%s of %s present", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "chunk"));
+    else if (p->census.counted)
+        text_addf(out, "%s of %s present", COUNT_TEXT(p->census.present), COUNTED_TEXT(p->census.chunks, "chunk"));
+    else
+        text_addf(out, "%s of %s found a chunk", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "read"));
+}
+
 void session_summary(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
     struct process_usage usage;
-    unsigned long long present = count(s, COUNT_CHUNKS_PRESENT), missing = count(s, COUNT_CHUNKS_MISSING);
 
     process_usage(&usage);
     text_addf(out, "done in %s (predicted %s): %s\n", SECONDS_TEXT(report_seconds(s->report)),
               SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
     text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
-    if (p->census.counted)
-        text_addf(out, "%s of %s present", COUNT_TEXT(p->census.present), COUNTED_TEXT(p->census.chunks, "chunk"));
-    else
-        text_addf(out, "%s of %s found a chunk", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "read"));
+    add_chunks(s, out);
     if (count(s, COUNT_SPILL_RAW_BYTES)) {
         text_addf(out, "; spilled %s", SIZE_TEXT(count(s, COUNT_SPILL_WRITE_BYTES)));
         if (count(s, COUNT_SPILL_KEPT_BYTES))

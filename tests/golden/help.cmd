@@ -1,6 +1,16 @@
 # help
 --version
 help
+--help
+help keys
+help key
+help run
+help plan
+help check
+help info
+help digest
+help help
+help doctor
 help rechunk
 help verify
 help codec

@@ -2,10 +2,12 @@
 """Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
 import pathlib
 import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import Suite, check, check_left_alone, minimum_bytes, rechunk, sluice, tree  # noqa: E402
+from harness import (ENVIRONMENT, SLUICE, Suite, check, check_left_alone, minimum_bytes, rechunk, sluice,  # noqa: E402
+                     tree)
 
 import inputs  # noqa: E402
 import numpy as np  # noqa: E402
@@ -112,6 +114,12 @@ def test_command_line__mistakes_exit_2(directory):
     sluice("rechunk", source).expect(2)
     sluice("no-such-command").expect(2)
     check_left_alone(directory, "in.zarr")
+
+
+def test_command_line__that_is_empty_gets_the_help(directory):
+    done = subprocess.run([SLUICE], env=ENVIRONMENT, capture_output=True, text=True)
+    check(done.returncode == 2 and done.stdout == "", done)
+    check(done.stderr == sluice("help").expect(0, "sluice help COMMAND", "sluice help keys").out, done.stderr)
 
 
 def test_input__that_is_no_array_is_named(directory):

@@ -41,7 +41,7 @@ cat <<'TEXT'
   without a file:
     ./sluice rechunk IN OUT --chunks time=all,latitude=32,longitude=32 --memory 1GiB
   commands, and every key of a pipeline:
-    ./sluice help
+    ./sluice help; ./sluice help keys
   how we know that it is right:
     make test
 TEXT

@@ -247,6 +247,49 @@ static void test_report__is_written_by_all_that_plan_and_counts_alike(void)
     directory_remove(&d);
 }
 
+/* A plan that reads chunks several times has nothing better than the census. */
+static void test_summary__counts_the_chunks_that_the_run_met(void)
+{
+    static const struct { const char *cut; enum plan_wanted plan; bool exact; } cases[] = {
+        { "4,2048", PLAN_SPLIT, true }, { "2,4096", PLAN_DIRECT, true }, { "3,4096", PLAN_DIRECT, false },
+    };
+    struct directory d = directory_new();
+    struct session_options o = { .progress = PROGRESS_NONE };
+    volatile int stop = 0;
+
+    o.stop = &stop;
+    directory_make(&d, "in.zarr");
+    directory_put(&d, "in.zarr/.zarray", "{\"zarr_format\": 2, \"shape\": [400, 4096], \"chunks\": [2, 4096], "
+                  "\"dtype\": \"|u1\", \"fill_value\": 0, \"order\": \"C\", \"filters\": null, "
+                  "\"compressor\": {\"id\": \"zlib\", \"level\": 1}}");
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *in = directory_path(&d, "in.zarr"), *out = directory_path(&d, "out.zarr");
+        struct error err = { 0 };
+        struct session session;
+        struct pipeline p;
+        struct text lines;
+
+        text_init(&lines, 4096);
+        make_pipeline(&p, in, out);
+        CHECK(pipeline_flag(&p, key_of_option("--chunks"), cases[i].cut, SPAN_NONE, &err));
+        CHECK(pipeline_flag(&p, key_of_option("--overwrite"), NULL, SPAN_NONE, &err));
+        p.job.plan = cases[i].plan;
+        p.job.memory.bytes = 64 * MIB;
+        p.job.memory.bytes = minimum_bytes(&p.job);
+        CHECK(session_run(&session, &p, &o, &err));
+        if (err.code)
+            error_print(&err, stderr);
+        session.plan.census.present = 7;        /* as if chunks had gone since it was taken */
+        if (!err.code)
+            session_summary(&session, &lines);
+        CHECK(strstr(lines.chars, cases[i].exact ? " 0 of 200 chunks present" : " 7 of 200 chunks present"));
+        session_release(&session);
+        pipeline_release(&p);
+        text_release(&lines);
+    }
+    directory_remove(&d);
+}
+
 static void test_check__warnings_say_what_they_are(void)
 {
     struct directory d = directory_new();
@@ -260,6 +303,30 @@ static void test_check__warnings_say_what_they_are(void)
     CHECK(strncmp(said, "warning: the input has no fill value", 36) == 0);
     free(pipeline);
     directory_remove(&d);
+}
+
+/* As it would be typed: no word of an example has blanks in it. */
+static void test_help__every_command_has_an_example_that_is_taken(void)
+{
+    for (unsigned i = 0; i < command_count; i++) {
+        const struct command *c = &command_table[i];
+        char *words[32], *example = c->example ? strdup(c->example) : NULL, *rest = example;
+        struct command_line line;
+        struct error err = { 0 };
+        int count = 0;
+
+        CHECK(example || strcmp(c->name, "doctor") == 0);
+        while (rest)
+            words[count++] = strsep(&rest, " ");
+        if (count) {
+            command_line_init(&line, count, words);
+            CHECK(count > 1 && strcmp(words[0], "sluice") == 0 && strcmp(words[1], c->name) == 0);
+            CHECK(command_line_read(&line, count, words, c->bit, &err));
+            CHECK(line.positional_count >= c->words_min && line.positional_count <= c->words_max);
+            command_line_release(&line);
+        }
+        free(example);
+    }
 }
 
 static void test_scan__a_budget_above_the_cgroup_is_refused(void)
@@ -289,7 +356,9 @@ int main(void)
     RUN(test_session__plans_again_with_what_it_has_seen);
     RUN(test_scan__is_planned_again_with_what_it_has_seen);
     RUN(test_report__is_written_by_all_that_plan_and_counts_alike);
+    RUN(test_summary__counts_the_chunks_that_the_run_met);
     RUN(test_check__warnings_say_what_they_are);
+    RUN(test_help__every_command_has_an_example_that_is_taken);
     RUN(test_scan__a_budget_above_the_cgroup_is_refused);
     return test_summary();
 }
