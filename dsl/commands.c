@@ -151,7 +151,7 @@ static bool unknown_command(struct span span, const char *word, struct error *er
 
 static bool count_words(const struct command *command, const struct command_line *line, struct error *err)
 {
-    struct span end = { &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 };
+    struct span end = { &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1, NULL };
 
     if (line->positional_count > command->words_max)
         return error_at(err, ERR_USAGE, line->positionals[command->words_max].span, "'%s' is one word too many",

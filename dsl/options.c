@@ -75,7 +75,7 @@ void command_line_release(struct command_line *line)
 
 struct span command_line_span(const struct command_line *line, char **argv, int index)
 {
-    struct span span = { &line->source, 1, 1, 1 };
+    struct span span = { &line->source, 1, 1, 1, NULL };
     size_t column = strlen("sluice") + 1;
 
     for (int i = 1; i < index; i++)

@@ -183,7 +183,7 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
 /* Budget, threads and scratch path with where each came from. */
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
 bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);
-/* How a person recognises where a value came from: "--memory", "on line 3". */
+/* How a person recognises where a value came from: "--memory", "--set memory", "rechunk.yaml:3". */
 bool span_is_in_file(const struct span *span);
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes);
 

@@ -159,7 +159,7 @@ static void test_scalars__a_wrong_axis_is_underlined_alone(void)
 {
     static const char line[] = "sluice rechunk --chunks 32,32,0";
     struct source source = { "command line", line, sizeof line - 1 };
-    struct span span = { &source, 1, 25, 7 };
+    struct span span = { &source, 1, 25, 7, NULL };
     struct chunk_request c;
     struct error err = { 0 };
     struct arena arena;
