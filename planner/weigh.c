@@ -102,7 +102,7 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
     else if (c->need_bytes == UINT64_MAX)
         why_not(c, "no budget is enough");
     else
-        why_not(c, "needs %s of memory", SIZE_TEXT_UP(c->need_bytes));
+        why_not(c, "needs %s of memory", SIZE_TEXT(c->need_bytes));
     scratch_check(p, job, room, w, c);
     if (!w->asked)
         why_not(c, "not asked for");

@@ -183,6 +183,8 @@ static void test_plan__segments_stay_in_memory_where_they_fit(void)
     plan_explain(&b.plan, &text);
     CHECK(strstr(text.chars, "segments kept in memory") != NULL && strstr(text.chars, "kept in memory\n") != NULL);
     CHECK(strstr(text.chars, "scratch   none") != NULL);
+    CHECK(strstr(text.chars, "memory of pass 1, split ") > strstr(text.chars, "\nwhy "));
+    CHECK(strstr(text.chars, "memory of pass 2, merge ") > strstr(text.chars, "memory of pass 1, split "));
     text_release(&text);
 
     /* Without room for scratch at all it is as good. */
