@@ -6,12 +6,7 @@
 
 #include "engine/base/size.h"
 
-enum { SHAPE_TEXT_BYTES = 400 };
-
-/* "(720, 16, 16)", box lengths clipped to the array. */
-struct shape_text { char chars[SHAPE_TEXT_BYTES]; };
-
-static struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape)
+struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape)
 {
     struct shape_text out = { "(" };
     size_t at = 1;
@@ -23,7 +18,6 @@ static struct shape_text shape_text(unsigned rank, const uint64_t *length, const
         snprintf(out.chars + at, sizeof out.chars - at, rank == 1 ? ",)" : ")");
     return out;
 }
-#define SHAPE_TEXT(rank, length, shape) (shape_text(rank, length, shape).chars)
 
 static void add_array(const char *label, const struct array_meta *m, const char *path, struct text *out)
 {

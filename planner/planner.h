@@ -170,6 +170,17 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
 bool chunks_resolve(const struct chunk_request *request, const struct array_meta *source, const char *what,
                     uint64_t *cell, struct error *err);
 
+/* Which axes keep the source's chunk length because nothing was said about them, and how many those are. */
+unsigned chunks_kept(const struct chunk_request *request, const struct array_meta *source, bool *kept);
+
+/* ---- explain.c ---- */
+
+/* "(720, 16, 16)"; with a `shape`, lengths are clipped to it. */
+enum { SHAPE_TEXT_BYTES = 400 };
+struct shape_text { char chars[SHAPE_TEXT_BYTES]; };
+struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape);
+#define SHAPE_TEXT(rank, length, shape) (shape_text(rank, length, shape).chars)
+
 /* ---- resolve.c ---- */
 
 /* The format an output path and key ask for. */

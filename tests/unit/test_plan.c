@@ -362,23 +362,52 @@ static void test_plan__refuses_with_the_exact_minimum(void)
     check_minimum_is_exact(1, SHAPE(100000000), SHAPE(1000000), SHAPE(999999), "blosc:zstd:5:shuffle", 2);
 }
 
-static void test_plan__a_refusal_adds_up(void)
+/* The sum of the lines of its table; the note after a folded one says where all lines are. */
+static double noted_bytes(const struct error *err)
 {
-    struct bench b;
     double sum = 0;
 
-    w2_init(&b, 720, "none", 1, 4 * MIB);
-    CHECK(!bench_plan(&b));
-    CHECK(strstr(b.err.message, "needs at least") != NULL);
-    CHECK(strstr(b.err.help, "raise memory to") != NULL);
-    for (unsigned i = 0; i < b.err.note_count; i++) {
+    for (unsigned i = 0; i < err->note_count; i++) {
         double count, each;
         char unit[8];
 
-        CHECK(sscanf(b.err.notes[i] + 30, " %lf x %lf%7[A-Za-z]", &count, &each, unit) == 3);
+        if (i == 4 && err->note_count == 5 && strncmp(err->notes[i], "--dry-run --memory ", 19) == 0)
+            break;
+        CHECK(sscanf(err->notes[i] + 30, " %lf x %lf%7[A-Za-z]", &count, &each, unit) == 3);
         sum += count * each * (strcmp(unit, "MiB") == 0 ? (double)MIB : strcmp(unit, "KiB") == 0 ? (double)KIB : 1);
     }
-    CHECK(sum > 0.97 * (double)b.err.need_bytes && sum < 1.03 * (double)b.err.need_bytes);
+    return sum;
+}
+
+static void test_plan__a_refusal_adds_up(void)
+{
+    static const char *const codecs[] = { "none", "blosc:zstd:5:shuffle" };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+
+        w2_init(&b, 720, codecs[i], 1, 4 * MIB);
+        CHECK(!bench_plan(&b));
+        CHECK(strstr(b.err.message, "needs at least") != NULL);
+        CHECK(strstr(b.err.help, "raise memory to") != NULL);
+        CHECK(noted_bytes(&b.err) > 0.97 * (double)b.err.need_bytes);
+        CHECK(noted_bytes(&b.err) < 1.03 * (double)b.err.need_bytes);
+        CHECK(i == 0 || strncmp(b.err.notes[4], "--dry-run", 9) == 0);
+        bench_release(&b);
+    }
+}
+
+static void test_plan__a_refusal_says_which_axes_were_kept(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "none", 1, 4 * MIB);
+    b.job.output.chunks.form = CHUNKS_NAMED;
+    b.job.output.chunks.count = 1;
+    b.job.output.chunks.axes[0] = (struct axis_request){ .kind = AXIS_COUNT, .value = 720, .name = "0" };
+    CHECK(!bench_plan(&b));
+    CHECK(strcmp(b.err.notes[0], "an output chunk is (720, 16, 16), 720KiB; axis 1 and axis 2 are kept from the input") ==
+          0);
     bench_release(&b);
 }
 
@@ -718,6 +747,7 @@ int main(void)
     RUN(test_plan__every_budget_above_the_minimum_is_sound);
     RUN(test_plan__refuses_with_the_exact_minimum);
     RUN(test_plan__a_refusal_adds_up);
+    RUN(test_plan__a_refusal_says_which_axes_were_kept);
     RUN(test_plan__a_budget_that_was_not_set_says_where_it_came_from);
     RUN(test_plan__missing_chunks_are_refused_before_the_run);
     RUN(test_plan__scratch_that_does_not_fit_is_refused);
