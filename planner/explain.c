@@ -123,7 +123,10 @@ static void add_cost(const struct plan *p, struct text *out)
         text_addf(out, "segments  %s of %s kept in memory\n", SIZE_TEXT(c->kept_bytes), SIZE_TEXT(c->segment_bytes));
     if (c->spill_write_bytes)
         text_addf(out, "spilled   %s, and read back\n", SIZE_TEXT(c->spill_write_bytes));
-    text_addf(out, "written   %s in %s\n", SIZE_TEXT(c->write_bytes), COUNTED_TEXT(c->files, "file"));
+    text_addf(out, "written   %s in %s", SIZE_TEXT(c->write_bytes), COUNTED_TEXT(c->files, "file"));
+    if (disk_bytes_of(c) > c->write_bytes + c->write_bytes / 4)
+        text_addf(out, "; about %s on disk, where a file takes at least 4KiB", SIZE_TEXT(disk_bytes_of(c)));
+    text_add(out, "\n");
     if (c->scratch_bytes)
         text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(c->scratch_bytes), p->scratch_path,
                   p->scratch_from);

@@ -153,6 +153,8 @@ struct room {
 
 /* "kernel, outside RSS": of all that is opened and made. */
 uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost);
+/* What the output takes of the file system, where each file takes whole blocks. */
+uint64_t disk_bytes_of(const struct plan_cost *cost);
 /* Says how many files there will be, if they are many, and the shards that would make them few. */
 void warn_of_files(const struct array_meta *target, const struct plan_cost *cost, struct text *warnings);
 /* Refuses more files than the file system has inodes for; need_bytes and have_bytes of the error count files. */

@@ -629,12 +629,33 @@ static void test_plan__many_files_are_said_aloud_with_the_shards(void)
     CHECK(bench_plan(&b));
     CHECK(strstr(b.plan.warnings.chars, "160,001 files") != NULL);
     /* 40,000 bytes doubled twelve times are 164 MB. */
-    CHECK(strstr(b.plan.warnings.chars, "shards: {0: 100, 1: 640, x: 640}\n") != NULL);
+    CHECK(strstr(b.plan.warnings.chars, "are not built yet (shards: {0: 100, 1: 640, x: 640})\n") != NULL);
+    bench_release(&b);
+
+    /* Whole chunks, and no more than the axis. */
+    bench_init(&b, 3, SHAPE(300000, 300, 30), SHAPE(1000, 300, 30), SHAPE(1, 200, 30), 4, "zstd:3", 3, GIB);
+    CHECK(bench_plan(&b));
+    CHECK(strstr(b.plan.warnings.chars, "(shards: {0: 8192, 1: 200, 2: 30})\n") != NULL);
     bench_release(&b);
 
     bench_init(&b, 3, SHAPE(100, 4000, 4000), SHAPE(1, 4000, 4000), SHAPE(100, 20, 20), 4, "zstd:3", 3, GIB);
     CHECK(bench_plan(&b));
     CHECK_EQUAL(b.plan.warnings.length, 0);
+    bench_release(&b);
+}
+
+/* A file takes whole blocks of the disk, however short it is. */
+static void test_plan__small_files_say_what_they_take(void)
+{
+    struct bench b;
+    struct text text;
+
+    bench_init(&b, 1, SHAPE(100000), SHAPE(100000), SHAPE(100), 1, "none", 1, GIB);
+    CHECK(bench_plan(&b));
+    text_init(&text, 1 << 16);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "in 1,001 files; about 3.91MiB on disk") != NULL);
+    text_release(&text);
     bench_release(&b);
 }
 
@@ -759,6 +780,7 @@ int main(void)
     RUN(test_plan__arrays_without_elements_or_axes_plan);
     RUN(test_plan__chunks_longer_than_the_axis_plan);
     RUN(test_plan__huge_grids_plan_quickly);
+    RUN(test_plan__small_files_say_what_they_take);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
     RUN(test_plan__reads_say_how_much_would_be_useful);
     RUN(test_plan__blocks_met_before_are_counted);
