@@ -154,8 +154,7 @@ static bool count_words(const struct command *command, const struct command_line
     struct span end = { &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1, NULL };
 
     if (line->positional_count > command->words_max)
-        return error_at(err, ERR_USAGE, line->positionals[command->words_max].span, "'%s' is one word too many",
-                        line->positionals[command->words_max].text);
+        return command_line_extra(line, &line->positionals[command->words_max], err);
     if (line->positional_count >= command->words_min)
         return true;
     error_at(err, ERR_USAGE, end, "something is missing: sluice %s %s", command->name, command->arguments);

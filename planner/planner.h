@@ -193,6 +193,8 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
                     struct text *warnings, struct error *err);
 /* Refuses a target that is there, or that overlaps the input. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
+/* The help for a budget that is too small because its unit was left out, if that is what it looks like. */
+void help_budget_unit(uint64_t asked_bytes, struct error *err);
 /* Budget, threads and scratch path with where each came from. */
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
 bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);

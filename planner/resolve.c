@@ -317,6 +317,14 @@ void span_origin(const struct span *span, const char *flag, char *buffer, size_t
         snprintf(buffer, buffer_bytes, "%s", flag);
 }
 
+void help_budget_unit(uint64_t asked_bytes, struct error *err)
+{
+    enum { PLAIN_MIB_MAX = 99999 };
+
+    if (asked_bytes <= PLAIN_MIB_MAX)
+        error_help(err, "did you mean %lluMiB?", (unsigned long long)asked_bytes);
+}
+
 bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err)
 {
     *bytes = asked->share > 0 ? (uint64_t)(asked->share * (double)host->available_bytes) : asked->bytes;

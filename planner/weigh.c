@@ -217,6 +217,8 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     error_key(err, "memory");
     error_bytes(err, p->minimum_bytes, p->memory_bytes);
     table_fill(&table, b, least, hungriest(least), least);
+    if (job->memory.set)
+        help_budget_unit(job->memory.bytes ? job->memory.bytes : UINT64_MAX, err);
     note_kept_axes(p, job, err);
     note_table(&table, p, job, err);
     if (span_is_in_file(&job->output.chunks.span))
