@@ -12,3 +12,4 @@ help --progress
 help --shards
 help --set
 run --help
+version
