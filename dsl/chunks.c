@@ -166,6 +166,61 @@ static bool is_size(const char *words)
     return isdigit((unsigned char)words[0]) && isalpha((unsigned char)words[strlen(words) - 1]);
 }
 
+static bool parts_from_text(struct chunk_request *out, const char *words, struct span span, struct arena *arena,
+                            struct error *err)
+{
+    for (const char *at = words;; ) {
+        size_t length = strcspn(at, ",");
+        struct part part = trimmed(at, length);
+        bool last = !at[length];
+
+        if (!part_from_text(out, part, part_span(span, words, (size_t)(part.chars - words), part.length), last, arena,
+                            err))
+            return false;
+        if (last)
+            return true;
+        at += length + 1;
+    }
+}
+
+/* As it is written here: "{time: all, lat: 16}", "time:all" and "time=all lat=16" are how it is written elsewhere.
+ * False: there is no room. */
+static bool as_written_here(const char *words, char *out, size_t out_bytes)
+{
+    size_t length = 0;
+
+    for (; *words; words++) {
+        bool blank = strchr(" \t{}[]()", *words) != NULL;
+        char c = *words == ':' ? '=' : blank ? ',' : *words;
+        char before = length ? out[length - 1] : ',';
+
+        if (blank && (before == ',' || before == '='))
+            continue;
+        if ((c == '=' || c == ',') && before == ',' && length)
+            length--;
+        if (length + 1 >= out_bytes)
+            return false;
+        out[length++] = c;
+    }
+    while (length && out[length - 1] == ',')
+        length--;
+    out[length] = '\0';
+    return true;
+}
+
+static void help_as_written_here(const char *words, struct arena *arena, struct error *err)
+{
+    struct chunk_request request = { .form = CHUNKS_LISTED };
+    struct error ignored = { 0 };
+    char here[ERROR_TEXT_BYTES / 2];
+
+    if (!as_written_here(words, here, sizeof here) ||
+        !parts_from_text(&request, here, SPAN_NONE, arena, &ignored))
+        return;
+    err->help[0] = '\0';
+    error_help(err, "write %s", here);
+}
+
 bool chunks_from_text(struct chunk_request *out, const char *words, struct span span, struct arena *arena,
                       struct error *err)
 {
@@ -185,18 +240,11 @@ bool chunks_from_text(struct chunk_request *out, const char *words, struct span 
         out->bytes = size.bytes;
         return true;
     }
-    for (const char *at = words;; ) {
-        size_t length = strcspn(at, ",");
-        struct part part = trimmed(at, length);
-        bool last = !at[length];
-
-        if (!part_from_text(out, part, part_span(span, words, (size_t)(part.chars - words), part.length), last, arena,
-                            err))
-            return false;
-        if (last)
-            return true;
-        at += length + 1;
-    }
+    if (parts_from_text(out, words, span, arena, err))
+        return true;
+    if (strpbrk(words, ":= "))
+        help_as_written_here(words, arena, err);
+    return false;
 }
 
 bool chunks_from_node(struct chunk_request *out, const struct yaml_node *node, struct arena *arena, struct error *err)

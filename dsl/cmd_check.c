@@ -200,7 +200,7 @@ int cmd_check(struct invocation *v, struct error *err)
         return command_line_excludes(line, "--chunks IN", "--scratch --overwrite --set --emit --report", err)
             ? check_array(line, chunks, heed_stop(v), err) : 2;
     if (!line->positional_count) {
-        error_at(err, ERR_USAGE, (struct span){ &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1 },
+        error_at(err, ERR_USAGE, (struct span){ &line->source, 1, (uint32_t)line->source.text_bytes + 1, 1, NULL },
                  "give a pipeline file, or --chunks IN");
         return 2;
     }

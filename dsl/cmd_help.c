@@ -76,7 +76,7 @@ int cmd_help(struct invocation *v, struct error *err)
 
 int cmd_doctor(struct invocation *v, struct error *err)
 {
-    struct span span = { &v->line->source, 1, (uint32_t)strlen("sluice ") + 1, (uint32_t)strlen("doctor") };
+    struct span span = { &v->line->source, 1, (uint32_t)strlen("sluice ") + 1, (uint32_t)strlen("doctor"), NULL };
 
     error_at(err, ERR_USAGE, span, "'doctor' is not built yet");
     error_help(err, "'sluice plan' says which back end would be used and why");

@@ -30,6 +30,25 @@ static void add_dimensions(const struct array_meta *m, bool json, struct text *o
     }
 }
 
+static bool has_names(const struct array_meta *m)
+{
+    for (unsigned i = 0; i < m->chunks.rank; i++)
+        if (m->dimension_names[i])
+            return true;
+    return false;
+}
+
+/* NaN and the like are texts in JSON; a person needs no quotes. */
+static void add_fill(const char *fill, struct text *out)
+{
+    size_t length = strlen(fill);
+
+    if (length > 2 && fill[0] == '"' && fill[length - 1] == '"')
+        text_add_bytes(out, fill + 1, length - 2);
+    else
+        text_add(out, fill);
+}
+
 static void add_text(const struct array_file *a, const char *codec, const char *fill, struct text *out)
 {
     const struct array_meta *m = &a->meta;
@@ -39,10 +58,12 @@ static void add_text(const struct array_file *a, const char *codec, const char *
     text_addf(out, "%s: %s, %s ", a->path, format_name(m->format), dtype_name(m->dtype));
     answer_shape(out, m->chunks.rank, m->chunks.shape);
     text_addf(out, ", %s\n", SIZE_TEXT(raw));
-    if (m->chunks.rank) {
+    if (has_names(m)) {
         text_add(out, "  dimensions  (");
         add_dimensions(m, false, out);
         text_add(out, ")\n");
+    } else if (m->chunks.rank) {
+        text_add(out, "  dimensions  no names\n");
     }
     text_add(out, "  chunks      ");
     answer_shape(out, m->chunks.rank, m->chunks.cell);
@@ -55,11 +76,15 @@ static void add_text(const struct array_file *a, const char *codec, const char *
                   COUNT_TEXT(census->sampled_present), COUNTED_TEXT(census->sampled, "chunk"));
     text_addf(out, "  codec       %s%s%s\n", codec, m->codecs.big_endian ? ", big-endian" : "",
               m->codecs.transposed ? ", transposed" : "");
-    text_addf(out, "  fill        %s%s\n", fill, m->fill_undefined ? " (undefined: read as zero)" : "");
+    text_add(out, "  fill        ");
+    add_fill(fill, out);
+    text_addf(out, "%s\n", m->fill_undefined ? " (undefined: read as zero)" : "");
     text_addf(out, "  stored      about %s", SIZE_TEXT(stored));
     if (stored)
         text_addf(out, ", ratio %.2f", (double)raw / (double)stored);
-    text_addf(out, " (from %s)\n", COUNTED_TEXT(census->sampled, "chunk"));
+    if (census->sampled < census->chunks)
+        text_addf(out, " (estimated from %s of %s)", COUNT_TEXT(census->sampled), COUNTED_TEXT(census->chunks, "chunk"));
+    text_add(out, "\n");
 }
 
 static void add_json(const struct array_file *a, const char *codec, const char *fill, struct text *out)

@@ -19,7 +19,7 @@ struct comparison {
     struct scan scan_a, scan_b;
     struct scan_limits limits;
     const volatile int *stop;
-    uint64_t boxes, boxes_differ;
+    uint64_t boxes, boxes_differ, box_elements;
     struct box differs;         /* narrowed down, if boxes_differ */
 };
 
@@ -117,6 +117,9 @@ static bool compare_all(struct comparison *c, struct error *err)
 
     digest_frame_init(&frame, c->a.meta.dtype, chunks->rank, chunks->shape, c->a.meta.fill, DIGEST_BOXES_MAX);
     c->boxes = grid_cells(&frame.boxes);
+    c->box_elements = 1;
+    for (unsigned i = 0; i < chunks->rank; i++)
+        c->box_elements = size_mul_sat(c->box_elements, size_min(frame.boxes.cell[i], chunks->shape[i]));
     report = scan_report_new(&c->limits, size_mul_sat(2, array_file_bytes(&c->a)));
     ok = compare(c, &frame, NULL, report, &c->boxes_differ, &first, err);
     report_free(report);
@@ -167,6 +170,17 @@ static void add_names(const struct comparison *c, struct text *out)
     text_add(out, c->a.meta.chunks.rank ? ")" : "");
 }
 
+/* How much of it differs, as far as the sums tell. */
+static void add_extent(const struct comparison *c, struct text *out)
+{
+    text_add(out, "different: ");
+    if (c->box_elements == 1)
+        text_addf(out, "%s of %s; ", COUNT_TEXT(c->boxes_differ), COUNTED_TEXT(c->boxes, "value"));
+    else if (c->boxes > 1)
+        text_addf(out, "values in %s of %s boxes of about %s values each; ", COUNT_TEXT(c->boxes_differ),
+                  COUNT_TEXT(c->boxes), COUNT_TEXT(c->box_elements));
+}
+
 static void add_answer(const struct comparison *c, const char *reason, bool json, struct text *out)
 {
     bool same = !reason[0] && !c->boxes_differ;
@@ -192,8 +206,8 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
     } else if (reason[0]) {
         text_addf(out, "different: %s\n", reason);
     } else {
-        text_addf(out, "different: %s of %s of the array; the first difference is at ",
-                  COUNT_TEXT(c->boxes_differ), COUNTED_TEXT(c->boxes, "part"));
+        add_extent(c, out);
+        text_add(out, "the first difference is at ");
         add_place(c, out);
         add_names(c, out);
         text_add(out, "\n");

@@ -29,7 +29,7 @@ const struct key key_table[] = {
       .help = "how files are read and written: auto, uring or threads" },
     { .section = AT_TOP, .name = "params", .type = KEY_PARAMS, .synonyms = "parameters vars env define",
       .help = "names for values: $NAME or ${NAME} in any value of the file. --set NAME=VALUE wins over params:, and "
-              "params: over the environment; $$ is a dollar" },
+              "params: over the environment; a path from --set is relative to the current directory. $$ is a dollar" },
     { .section = AT_TOP, .name = "input", .type = KEY_SECTION, .section_of = IN_INPUT,
       .synonyms = "source src in read from",
       .help = "the array to read: a path, or a map of path and missing. Short for one entry of inputs:" },

@@ -75,7 +75,7 @@ void command_line_release(struct command_line *line)
 
 struct span command_line_span(const struct command_line *line, char **argv, int index)
 {
-    struct span span = { &line->source, 1, 1, 1 };
+    struct span span = { &line->source, 1, 1, 1, NULL };
     size_t column = strlen("sluice") + 1;
 
     for (int i = 1; i < index; i++)
@@ -233,9 +233,30 @@ static bool read_option(struct command_line *line, int argc, char **argv, int *a
     return true;
 }
 
+bool command_line_extra(const struct command_line *line, const struct word *word, struct error *err)
+{
+    const struct flag *chunks = line->command & FOR_RECHUNK ? command_line_flag(line, "--chunks") : NULL;
+
+    const char *value = strchr(word->text, '=');
+    char name[64];
+
+    error_at(err, ERR_USAGE, word->span, "'%s' is one word too many", word->text);
+    if (!value)
+        return false;
+    snprintf(name, sizeof name, "--%.*s", (int)(value - word->text), word->text);
+    if (find(name, strlen(name), line->command))
+        error_help(err, "write %s %s", name, value + 1);
+    else if (line->command & FOR_RECHUNK)
+        error_help(err, "write --chunks %s%s%s", chunks ? chunks->words : "", chunks ? "," : "", word->text);
+    else if (line->command & (FOR_RUN | FOR_PLAN | FOR_CHECK))
+        error_help(err, "write --set %s", word->text);
+    return false;
+}
+
 bool command_line_read(struct command_line *line, int argc, char **argv, unsigned command, struct error *err)
 {
     bool options_end = false;
+    struct word word;
 
     line->command = command;
     for (int at = 2; at < argc; at++) {
@@ -248,10 +269,10 @@ bool command_line_read(struct command_line *line, int argc, char **argv, unsigne
                 return false;
             continue;
         }
+        word = (struct word){ argv[at], command_line_span(line, argv, at) };
         if (line->positional_count == POSITIONALS_MAX)
-            return error_at(err, ERR_USAGE, command_line_span(line, argv, at), "'%s' is one word too many", argv[at]);
-        line->positionals[line->positional_count++] =
-            (struct word){ argv[at], command_line_span(line, argv, at) };
+            return command_line_extra(line, &word, err);
+        line->positionals[line->positional_count++] = word;
     }
     return true;
 }

@@ -62,6 +62,8 @@ struct span command_line_span(const struct command_line *line, char **argv, int 
 /* Read what follows the command (argv[2] ..). `command`: one FOR_... */
 bool command_line_read(struct command_line *line, int argc, char **argv, unsigned command, struct error *err);
 
+/* `word` has no place: ERR_USAGE, with the option it was probably meant for. */
+bool command_line_extra(const struct command_line *line, const struct word *word, struct error *err);
 /* The flag of that name, or NULL. Of --set, which may come several times, the last. */
 const struct flag *command_line_flag(const struct command_line *line, const char *name);
 

@@ -47,7 +47,8 @@ bool setting_from_text(struct setting *out, const char *words, struct span span,
     return out->name || error_at(err, ERR_FIT, span, "no memory for the pipeline");
 }
 
-static const char *look_up(struct resolver *r, const char *name)
+/* *set_name: of the --set the value begins with, as in struct span. */
+static const char *look_up(struct resolver *r, const char *name, const char **set_name)
 {
     unsigned i = 0;
 
@@ -55,12 +56,16 @@ static const char *look_up(struct resolver *r, const char *name)
         if (strcmp(s->name, name) == 0) {
             if (i < NAMES_MAX)
                 r->used[i] = true;
+            *set_name = s->name;
             return s->value;
         }
     if (r->params)
         for (const struct yaml_node *p = r->params->first; p && p != r->params_end; p = p->next)
-            if (strcmp(p->key, name) == 0)
+            if (strcmp(p->key, name) == 0) {
+                *set_name = p->span.set_name;
                 return p->text;
+            }
+    *set_name = NULL;
     return getenv(name);
 }
 
@@ -84,11 +89,11 @@ static bool unset(struct resolver *r, const struct yaml_node *node, const char *
 }
 
 /* One $NAME or ${NAME} at `at`; *end: what follows. */
-static bool expand_one(struct resolver *r, const struct yaml_node *node, const char *at, struct text *out,
+static bool expand_one(struct resolver *r, struct yaml_node *node, const char *at, struct text *out,
                        const char **end)
 {
     bool braces = at[1] == '{';
-    const char *word = at + 1 + braces, *value;
+    const char *word = at + 1 + braces, *value, *set_name;
     size_t length = name_length(word);
     char *name;
 
@@ -101,9 +106,11 @@ static bool expand_one(struct resolver *r, const struct yaml_node *node, const c
     name = arena_text(r->arena, word, length);
     if (!name)
         return error_at(r->err, ERR_FIT, node->span, "no memory for the pipeline");
-    value = look_up(r, name);
+    value = look_up(r, name, &set_name);
     if (!value)
         return unset(r, node, at, (size_t)(*end - at), name);
+    if (at == node->text)
+        node->span.set_name = set_name;
     text_add(out, value);
     return true;
 }

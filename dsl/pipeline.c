@@ -75,7 +75,7 @@ static bool no_addresses(const struct key *k, const char *words, struct span spa
 
 static bool set_path(const struct target *t, const struct key *k, const char *words, struct span span)
 {
-    const char **out = at_offset(&t->pipeline->job, k->offset);
+    const char **out = at_offset(&t->pipeline->job, k->offset), *directory = span.set_name ? "" : t->directory;
     struct error *err = t->err;
 
     if (!words[0]) {
@@ -89,9 +89,9 @@ static bool set_path(const struct target *t, const struct key *k, const char *wo
         error_help(err, "write $HOME%s", words + 1);
         return false;
     }
-    *out = words[0] == '/' || !t->directory[0] ? arena_text(&t->pipeline->arena, words, strlen(words)) :
-           arena_printf(&t->pipeline->arena, "%s%s%s", t->directory,
-                        t->directory[strlen(t->directory) - 1] == '/' ? "" : "/", words);
+    *out = words[0] == '/' || !directory[0] ? arena_text(&t->pipeline->arena, words, strlen(words)) :
+           arena_printf(&t->pipeline->arena, "%s%s%s", directory,
+                        directory[strlen(directory) - 1] == '/' ? "" : "/", words);
     return *out || no_memory(err);
 }
 

@@ -4,7 +4,8 @@
  * the command line. It is filled from a file, from a text, or from nothing but flags (rechunk), and then by flags,
  * which win over the file. pipeline_finish says what is missing.
  *
- * Paths in a file are relative to the file's directory, those of flags to the current one.
+ * Paths in a file are relative to the file's directory, those of flags to the current one; so is a path that begins
+ * with a value of --set, which is typed in the same place as flags are.
  *
  * Ownership: everything is in the pipeline's arena but the command line, which the caller keeps alive.
  */

@@ -110,6 +110,8 @@ bool scalar_size(struct size_request *out, const char *words, struct span span, 
         return not_a_size(words, span, share, err);
     if (strcmp(end, "%") == 0)
         return percentage(out, words, digits, divisor, span, share, err);
+    if (end[0] == ' ' && end[1])    /* "64 MB", as people write it */
+        end++;
     for (unsigned i = 0; i < UNIT_COUNT; i++)
         if (strcmp(end, units[i].name) == 0)
             unit = units[i].bytes;

@@ -3,8 +3,8 @@
  * One grammar for files and flags. Each function takes the words and their place, and on failure says what was
  * expected there and what to write instead (ERR_USAGE).
  *
- *   size     64MiB 1.5GiB 64Mi 500MB 4G 737280; K M G T are powers of 1000 (the smaller reading never breaks a
- *            limit), Ki Mi Gi Ti of 1024. Where a share makes sense also 80%.
+ *   size     64MiB 1.5GiB 64Mi 500MB 4G 737280, or with one space, 64 MiB; K M G T are powers of 1000 (the smaller
+ *            reading never breaks a limit), Ki Mi Gi Ti of 1024. Where a share makes sense also 80%.
  *   count    digits; never octal, never a date
  *   boolean  true or false, nothing else
  *   chunks   time=all,lat=32 (by name) | 744,32,32 (by position) | 8MiB (all axes alike) | auto | "" (no axes);

@@ -95,8 +95,11 @@ bool array_file_digest(struct scan *scan, struct array_file *a, const struct sca
         if (scan_digest(scan, within, digest, report, stop, err))
             return true;
         if (tries == SCANS_MAX || err->code != ERR_FIT ||
-            a->seen.blosc_block_bytes_max <= a->census.codec.blosc_block_bytes_max)
+            a->seen.blosc_block_bytes_max <= a->census.codec.blosc_block_bytes_max) {
+            if (err->code == ERR_INPUT)
+                error_help(err, "sluice check --chunks %s lists all that are damaged or missing", a->path);
             return false;
+        }
         *err = (struct error){ 0 };
         a->census.codec = a->seen;
         if (!array_file_scan(scan, a, limits, err))

@@ -11,8 +11,10 @@ static const struct plan_cost *chosen_cost(const struct plan *p)
 }
 
 /* What a stopped run leaves and how to go on, beside the engine's own words. */
-static void say_how_to_go_on(struct error *err)
+static void say_how_to_go_on(const struct session *s, struct error *err)
 {
+    if (err->code == ERR_INPUT)
+        error_help(err, "sluice check --chunks %s lists all that are damaged or missing", s->job.input.path);
     if (error_is_stop(err))
         error_help(err, "nothing was left at the output; the same command starts over");
 }
@@ -39,7 +41,7 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     ok = graph_run(&s->plan.graph, s->report, o->stop, err);
     report_stop(s->report);
     if (!ok)
-        say_how_to_go_on(err);
+        say_how_to_go_on(s, err);
     return ok;
 }
 

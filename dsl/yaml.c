@@ -72,7 +72,7 @@ static struct span span_between(struct reader *r, const yaml_mark_t *from, const
 
 static struct span span_of_byte(const struct source *source, uint64_t byte)
 {
-    struct span span = { source, 1, 1, 1 };
+    struct span span = { source, 1, 1, 1, NULL };
 
     for (uint64_t at = 0; at < byte && at < source->text_bytes; at++) {
         span.column++;

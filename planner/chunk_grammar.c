@@ -280,3 +280,18 @@ bool chunks_resolve(const struct chunk_request *request, const struct array_meta
         grow_alike(source, cell, said.grows, said.grow_bytes);
     return true;
 }
+
+unsigned chunks_kept(const struct chunk_request *request, const struct array_meta *source, bool *kept)
+{
+    struct axis_names names;
+    unsigned count = 0;
+
+    axis_names_init(&names, source);
+    for (unsigned i = 0; i < source->chunks.rank; i++) {
+        kept[i] = request->form == CHUNKS_NAMED;
+        for (unsigned j = 0; kept[i] && j < request->count; j++)
+            kept[i] = strcmp(request->axes[j].name, names.name[i]) != 0;
+        count += kept[i];
+    }
+    return count;
+}

@@ -6,12 +6,7 @@
 
 #include "engine/base/size.h"
 
-enum { SHAPE_TEXT_BYTES = 400 };
-
-/* "(720, 16, 16)", box lengths clipped to the array. */
-struct shape_text { char chars[SHAPE_TEXT_BYTES]; };
-
-static struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape)
+struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape)
 {
     struct shape_text out = { "(" };
     size_t at = 1;
@@ -23,7 +18,6 @@ static struct shape_text shape_text(unsigned rank, const uint64_t *length, const
         snprintf(out.chars + at, sizeof out.chars - at, rank == 1 ? ",)" : ")");
     return out;
 }
-#define SHAPE_TEXT(rank, length, shape) (shape_text(rank, length, shape).chars)
 
 static void add_array(const char *label, const struct array_meta *m, const char *path, struct text *out)
 {
@@ -49,8 +43,9 @@ static void add_presence(const struct plan *p, struct text *out)
         text_addf(out, "          %s of %s present%s\n", COUNT_TEXT(c->present), COUNTED_TEXT(c->chunks, "chunk"),
                   c->present < c->chunks ? ", the others read as the fill value" : "");
     else
-        text_addf(out, "          %s chunks, not all counted: %s of %s looked at are present\n",
-                  COUNT_TEXT(c->chunks), COUNT_TEXT(c->sampled_present), COUNT_TEXT(c->sampled));
+        text_addf(out, "          %s, not all counted: %s of %s looked at %s present\n",
+                  COUNTED_TEXT(c->chunks, "chunk"), COUNT_TEXT(c->sampled_present), COUNT_TEXT(c->sampled),
+                  c->sampled_present == 1 ? "is" : "are");
 }
 
 static double extents_of(const struct plan *p)
@@ -73,11 +68,11 @@ static void add_stage(const struct plan *p, const struct stage *s, unsigned inde
     for (unsigned i = 0; i < s->tasks.rank; i++)
         parts = size_mul_sat(parts, size_div_up(size_min(s->tasks.cell[i], size_max(1, s->tasks.shape[i])),
                                                 s->sink == TO_CHUNKS ? s->parts.cell[i] : p->source.chunks.cell[i]));
-    text_addf(out, "  %u %-7s %s %s%s of %s, %s; %s %s chunk%s each, %u worker%s\n", index + 1, s->name,
-              COUNT_TEXT(tasks), box_word(s), tasks == 1 ? "" : strcmp(box_word(s), "box") == 0 ? "es" : "s",
+    text_addf(out, "  %u %-7s %s %s%s of %s, %s; %s%s, %s\n", index + 1, s->name, COUNT_TEXT(tasks), box_word(s),
+              tasks == 1 ? "" : strcmp(box_word(s), "box") == 0 ? "es" : "s",
               SHAPE_TEXT(s->tasks.rank, s->tasks.cell, s->tasks.shape), SIZE_TEXT(s->memory.tile_bytes),
-              COUNT_TEXT(parts), s->sink == TO_CHUNKS ? "target" : "source", parts == 1 ? "" : "s", s->workers,
-              s->workers == 1 ? "" : "s");
+              COUNTED_TEXT(parts, s->sink == TO_CHUNKS ? "target chunk" : "source chunk"), tasks == 1 ? "" : " each",
+              COUNTED_TEXT(s->workers, "worker"));
 }
 
 static void add_stages(const struct plan *p, struct text *out)
@@ -89,16 +84,18 @@ static void add_stages(const struct plan *p, struct text *out)
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         add_stage(p, &p->graph.stages[i], i, out);
     if (extents > 0)
-        text_addf(out, "            %s extents of about %s raw between them, %s in scratch\n",
-                  COUNT_TEXT((uint64_t)extents), SIZE_TEXT((uint64_t)(bytes / extents)),
+        text_addf(out, "            %s of about %s raw between them, %s in scratch\n",
+                  COUNTED_TEXT((uint64_t)extents, "extent"), SIZE_TEXT((uint64_t)(bytes / extents)),
                   p->graph.scratch.encoding == SPILL_LZ4 ? "lz4" : "raw");
 }
 
 static void add_memory(const struct plan *p, unsigned stage, struct text *out)
 {
     const struct memory_table *t = &p->memory[stage];
+    char title[64];
 
-    text_addf(out, "\n%-36s %10s %10s %10s\n", stage ? "" : "memory", "least", "useful", "chosen");
+    snprintf(title, sizeof title, "memory of pass %u, %s", stage + 1, p->graph.stages[stage].name);
+    text_addf(out, "\n%-36s %10s %10s %10s\n", title, "least", "useful", "chosen");
     for (unsigned i = 0; i < t->count; i++) {
         const struct memory_line *l = &t->lines[i];
 
@@ -115,11 +112,6 @@ static void add_limits(const struct plan *p, struct text *out)
     text_addf(out, "          kernel, outside RSS: up to %s more in a cgroup\n", SIZE_TEXT(p->kernel_bytes));
     text_addf(out, "threads   %u, %s; io %s%s%s\n", p->graph.threads, p->threads_from,
               io_backend_name(p->io.backend), p->io.why[0] ? ": " : "", p->io.why);
-    if (p->candidates[p->chosen].cost.scratch_bytes)
-        text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(p->candidates[p->chosen].cost.scratch_bytes),
-                  p->scratch_path, p->scratch_from);
-    else
-        text_add(out, "scratch   none\n");
 }
 
 static void add_cost(const struct plan *p, struct text *out)
@@ -131,7 +123,15 @@ static void add_cost(const struct plan *p, struct text *out)
         text_addf(out, "segments  %s of %s kept in memory\n", SIZE_TEXT(c->kept_bytes), SIZE_TEXT(c->segment_bytes));
     if (c->spill_write_bytes)
         text_addf(out, "spilled   %s, and read back\n", SIZE_TEXT(c->spill_write_bytes));
-    text_addf(out, "written   %s in %s\n", SIZE_TEXT(c->write_bytes), COUNTED_TEXT(c->files, "file"));
+    text_addf(out, "written   %s in %s", SIZE_TEXT(c->write_bytes), COUNTED_TEXT(c->files, "file"));
+    if (disk_bytes_of(c) > c->write_bytes + c->write_bytes / 4)
+        text_addf(out, "; about %s on disk, where a file takes at least 4KiB", SIZE_TEXT(disk_bytes_of(c)));
+    text_add(out, "\n");
+    if (c->scratch_bytes)
+        text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(c->scratch_bytes), p->scratch_path,
+                  p->scratch_from);
+    else
+        text_add(out, "scratch   none\n");
     text_addf(out, "time      about %s\n", SECONDS_TEXT(c->seconds));
 }
 
@@ -156,11 +156,11 @@ void plan_explain(const struct plan *p, struct text *out)
     add_presence(p, out);
     add_array("output", &p->target, p->graph.target_path, out);
     add_stages(p, out);
-    for (unsigned i = 0; i < p->graph.stage_count; i++)
-        add_memory(p, i, out);
-    add_limits(p, out);
     add_cost(p, out);
     add_candidates(p, out);
+    add_limits(p, out);
     text_add(out, p->warnings.length ? "\n" : "");
     text_add_lines(out, "warning: ", p->warnings.chars);
+    for (unsigned i = 0; i < p->graph.stage_count; i++)
+        add_memory(p, i, out);
 }

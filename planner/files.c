@@ -24,8 +24,18 @@ uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost)
     return KERNEL_BYTES + size_min(size_mul_sat(KERNEL_FILE_BYTES, files), KERNEL_FILES_BYTES_MAX);
 }
 
-/* The shard shape that would hold about 256 MiB: the chunk doubled along the axes that still have cells, the one with
- * the most cells first. */
+/* What a file takes on disk is a multiple of this on common file systems. */
+#define FILE_BLOCK_BYTES (4 * KIB)
+
+uint64_t disk_bytes_of(const struct plan_cost *cost)
+{
+    uint64_t files = size_max(1, cost->files);
+
+    return size_mul_sat(files, size_align_up(cost->write_bytes / files, FILE_BLOCK_BYTES));
+}
+
+/* The shard shape that would hold about 256 MiB: the chunk doubled along the axes that have room for two of it, the
+ * one with the most cells first. Whole chunks, and no more than the axis. */
 static void shard_shape(const struct array_meta *m, uint64_t *shard)
 {
     const struct grid *g = &m->chunks;
@@ -36,7 +46,7 @@ static void shard_shape(const struct array_meta *m, uint64_t *shard)
         unsigned best = g->rank;
 
         for (unsigned i = 0; i < g->rank; i++)
-            if (shard[i] < g->shape[i] && (best == g->rank || g->shape[i] / shard[i] > g->shape[best] / shard[best]))
+            if (shard[i] <= g->shape[i] / 2 && (best == g->rank || g->shape[i] / shard[i] > g->shape[best] / shard[best]))
                 best = i;
         if (best == g->rank)
             return;
@@ -67,10 +77,10 @@ void warn_of_files(const struct array_meta *target, const struct plan_cost *cost
 {
     if (cost->files <= files_many)
         return;
-    text_addf(warnings, "the output is %s files; with shards of 100-500MiB it would be far fewer: ",
-              COUNT_TEXT(cost->files));
+    text_addf(warnings, "the output is %s files, about %s on disk; larger chunks help; shards, which will cure that, "
+              "are not built yet (", COUNT_TEXT(cost->files), SIZE_TEXT(disk_bytes_of(cost)));
     add_shards(target, warnings);
-    text_add(warnings, "\n");
+    text_add(warnings, ")\n");
 }
 
 bool check_files(const struct array_meta *target, const struct job *job, const struct room *room,

@@ -54,9 +54,9 @@ struct plan {
     struct graph graph;             /* points into this plan and the job */
 
     uint64_t memory_bytes;          /* the budget */
-    char memory_from[120];          /* "on line 3", "--memory", "half of MemAvailable (23.1GiB)" */
-    char threads_from[120];
-    char scratch_from[120];
+    char memory_from[180];          /* "rechunk.yaml:3", "--memory", "half of MemAvailable (23.1GiB)" */
+    char threads_from[180];
+    char scratch_from[180];
     struct io_choice io;
     uint64_t kernel_bytes;          /* "kernel, outside RSS": what a cgroup must have beside the budget */
     uint64_t minimum_bytes;         /* the least budget any plan of this job runs in, exactly */

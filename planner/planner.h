@@ -153,6 +153,8 @@ struct room {
 
 /* "kernel, outside RSS": of all that is opened and made. */
 uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost);
+/* What the output takes of the file system, where each file takes whole blocks. */
+uint64_t disk_bytes_of(const struct plan_cost *cost);
 /* Says how many files there will be, if they are many, and the shards that would make them few. */
 void warn_of_files(const struct array_meta *target, const struct plan_cost *cost, struct text *warnings);
 /* Refuses more files than the file system has inodes for; need_bytes and have_bytes of the error count files. */
@@ -170,6 +172,17 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
 bool chunks_resolve(const struct chunk_request *request, const struct array_meta *source, const char *what,
                     uint64_t *cell, struct error *err);
 
+/* Which axes keep the source's chunk length because nothing was said about them, and how many those are. */
+unsigned chunks_kept(const struct chunk_request *request, const struct array_meta *source, bool *kept);
+
+/* ---- explain.c ---- */
+
+/* "(720, 16, 16)"; with a `shape`, lengths are clipped to it. */
+enum { SHAPE_TEXT_BYTES = 400 };
+struct shape_text { char chars[SHAPE_TEXT_BYTES]; };
+struct shape_text shape_text(unsigned rank, const uint64_t *length, const uint64_t *shape);
+#define SHAPE_TEXT(rank, length, shape) (shape_text(rank, length, shape).chars)
+
 /* ---- resolve.c ---- */
 
 /* The format an output path and key ask for. */
@@ -180,10 +193,12 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
                     struct text *warnings, struct error *err);
 /* Refuses a target that is there, or that overlaps the input. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
+/* The help for a budget that is too small because its unit was left out, if that is what it looks like. */
+void help_budget_unit(uint64_t asked_bytes, struct error *err);
 /* Budget, threads and scratch path with where each came from. */
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
 bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);
-/* How a person recognises where a value came from: "--memory", "on line 3". */
+/* How a person recognises where a value came from: "--memory", "--set memory", "rechunk.yaml:3". */
 bool span_is_in_file(const struct span *span);
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes);
 

@@ -20,7 +20,7 @@
 #define BLOSC_CHUNK_BYTES_MAX ((uint64_t)INT32_MAX - 16)
 #define LZ4_CHUNK_BYTES_MAX ((uint64_t)0x7E000000)
 
-enum { PATH_TEXT_BYTES = 4096 };
+enum { PATH_TEXT_BYTES = 4096, ORIGIN_NAME_BYTES = 60 };
 
 /* ---- format ---- */
 
@@ -306,10 +306,23 @@ bool span_is_in_file(const struct span *span)
 
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes)
 {
-    if (span_is_in_file(span))
-        snprintf(buffer, buffer_bytes, "on line %u", span->line);
+    if (span->set_name)
+        snprintf(buffer, buffer_bytes, "--set %.60s", span->set_name);
+    else if (span_is_in_file(span) && strlen(span->source->name) > ORIGIN_NAME_BYTES)
+        snprintf(buffer, buffer_bytes, "...%s:%u",
+                 span->source->name + strlen(span->source->name) - ORIGIN_NAME_BYTES, span->line);
+    else if (span_is_in_file(span))
+        snprintf(buffer, buffer_bytes, "%s:%u", span->source->name, span->line);
     else
         snprintf(buffer, buffer_bytes, "%s", flag);
+}
+
+void help_budget_unit(uint64_t asked_bytes, struct error *err)
+{
+    enum { PLAIN_MIB_MAX = 99999 };
+
+    if (asked_bytes <= PLAIN_MIB_MAX)
+        error_help(err, "did you mean %lluMiB?", (unsigned long long)asked_bytes);
 }
 
 bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err)
@@ -328,7 +341,7 @@ bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct
 static bool resolve_memory(struct plan *p, const struct job *job, const struct host *host, struct error *err)
 {
     const struct size_request *r = &job->memory;
-    char origin[24];
+    char origin[ORIGIN_NAME_BYTES + 20];
 
     if (!r->set) {
         p->memory_bytes = host_default_budget(host);

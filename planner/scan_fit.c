@@ -85,6 +85,7 @@ bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const
     error_note(err, "program, tables, sums and one worker %s", SIZE_TEXT(outside_bytes(scan)));
     error_note(err, "longest encoded chunk %s", SIZE_TEXT(scan->memory.reads_bytes));
     error_note(err, "decoder %s", SIZE_TEXT(scan->memory.decode_scratch_bytes + scan->memory.library_bytes));
+    help_budget_unit(memory_bytes, err);
     error_help(err, "raise memory to %s", SIZE_TEXT_UP(need_bytes));
     return false;
 }

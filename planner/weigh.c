@@ -102,7 +102,7 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
     else if (c->need_bytes == UINT64_MAX)
         why_not(c, "no budget is enough");
     else
-        why_not(c, "needs %s of memory", SIZE_TEXT_UP(c->need_bytes));
+        why_not(c, "needs %s of memory", SIZE_TEXT(c->need_bytes));
     scratch_check(p, job, room, w, c);
     if (!w->asked)
         why_not(c, "not asked for");
@@ -127,14 +127,65 @@ static bool choose(struct plan *p)
 
 /* ---- refusals ---- */
 
-static void note_table(const struct memory_table *t, struct error *err)
+/* Who names one axis only may not know how long the others are. */
+static void note_kept_axes(const struct plan *p, const struct job *job, struct error *err)
 {
-    for (unsigned i = 0; i < t->count; i++) {
-        const struct memory_line *l = &t->lines[i];
+    const struct grid *g = &p->target.chunks;
+    bool kept[RANK_MAX];
+    unsigned count = chunks_kept(&job->output.chunks, &p->source, kept), listed = 0;
+    struct text list;
 
-        error_note(err, "%-30s %4u x %9s%s%s", l->what, l->count, SIZE_TEXT(l->chosen_bytes / l->count),
-                   l->count > 1 ? " = " : "", l->count > 1 ? SIZE_TEXT(l->chosen_bytes) : "");
+    if (!count)
+        return;
+    text_init(&list, ERROR_TEXT_BYTES);
+    for (unsigned i = 0; i < g->rank; i++) {
+        if (!kept[i])
+            continue;
+        text_add(&list, listed == 0 ? "" : listed + 1 == count ? " and " : ", ");
+        if (p->source.dimension_names[i])
+            text_add(&list, p->source.dimension_names[i]);
+        else
+            text_addf(&list, "axis %u", i);
+        listed++;
     }
+    error_note(err, "an output chunk is %s, %s; %s %s kept from the input", SHAPE_TEXT(g->rank, g->cell, NULL),
+               SIZE_TEXT(array_chunk_bytes(&p->target)), list.chars, count == 1 ? "is" : "are");
+    text_release(&list);
+}
+
+/* A table of up to so many lines is shown whole; of a longer one the largest, and the others as one. */
+enum { TABLE_WHOLE_LINES = 6, TABLE_LARGEST_LINES = 3 };
+
+static void note_line(const struct memory_line *l, struct error *err)
+{
+    error_note(err, "%-30s %4u x %9s%s%s", l->what, l->count, SIZE_TEXT(l->chosen_bytes / l->count),
+               l->count > 1 ? " = " : "", l->count > 1 ? SIZE_TEXT(l->chosen_bytes) : "");
+}
+
+static void note_table(const struct memory_table *t, const struct plan *p, const struct job *job, struct error *err)
+{
+    uint64_t rest = table_chosen_bytes(t);
+    bool shown[MEMORY_LINES_MAX] = { false };
+    char what[64];
+
+    for (unsigned i = 0; t->count <= TABLE_WHOLE_LINES && i < t->count; i++)
+        note_line(&t->lines[i], err);
+    if (t->count <= TABLE_WHOLE_LINES)
+        return;
+    for (unsigned n = 0; n < TABLE_LARGEST_LINES; n++) {
+        unsigned best = t->count;
+
+        for (unsigned i = 0; i < t->count; i++)
+            if (!shown[i] && (best == t->count || t->lines[i].chosen_bytes > t->lines[best].chosen_bytes))
+                best = i;
+        shown[best] = true;
+        note_line(&t->lines[best], err);
+        rest -= t->lines[best].chosen_bytes;
+    }
+    snprintf(what, sizeof what, "%u others, together", t->count - TABLE_LARGEST_LINES);
+    error_note(err, "%-30s %4u x %9s", what, 1u, SIZE_TEXT(rest));
+    error_note(err, "%s --memory %s shows all", span_is_in_file(&job->input.span) ? "sluice plan" : "--dry-run",
+               SIZE_TEXT_UP(p->minimum_bytes));
 }
 
 /* Which stage of the least arrangement is the hungriest. */
@@ -166,7 +217,10 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     error_key(err, "memory");
     error_bytes(err, p->minimum_bytes, p->memory_bytes);
     table_fill(&table, b, least, hungriest(least), least);
-    note_table(&table, err);
+    if (job->memory.set)
+        help_budget_unit(job->memory.bytes ? job->memory.bytes : UINT64_MAX, err);
+    note_kept_axes(p, job, err);
+    note_table(&table, p, job, err);
     if (span_is_in_file(&job->output.chunks.span))
         error_help(err, "raise memory to %s, or make the chunks of '%s' smaller on line %u",
                    SIZE_TEXT_UP(p->minimum_bytes), job->output.name ? job->output.name : "output",

@@ -30,6 +30,7 @@ struct span {
     uint32_t line;              /* 1-based; 0: the source as a whole, such as one in which something is missing */
     uint32_t column;            /* 1-based, in bytes */
     uint32_t length;            /* bytes to underline, at least 1 */
+    const char *set_name;       /* of the --set NAME=VALUE that the value there begins with; NULL: of none */
 };
 
 #define SPAN_NONE ((struct span){ 0 })

@@ -48,3 +48,13 @@ pipeline.yaml
 help nothing-like-it
 help --progres
 help recunk
+rechunk in.zarr out.zarr --chunks time:all
+rechunk in.zarr out.zarr --chunks '{time: all, latitude : 16}'
+rechunk in.zarr out.zarr --chunks 'time=all latitude=16'
+rechunk in.zarr out.zarr --chunks '[100 60 40]'
+rechunk in.zarr out.zarr --chunks time=all latitude=16
+rechunk in.zarr out.zarr time=all
+run good.yaml memory=1GiB
+run good.yaml year=1979
+rechunk in.zarr out.zarr --memory 64
+verify in.zarr in.zarr --memory 64

@@ -22,3 +22,4 @@ help --progress
 help --shards
 help --set
 run --help
+version

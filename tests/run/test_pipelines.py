@@ -42,8 +42,9 @@ def input_named(directory, name):
 def example(path):
     def test(directory):
         source = input_named(directory, path.stem)
-        sluice("check", path, "--set", f"input={source}", "--set", f"output={directory / 'out.zarr'}").expect(0)
-        sluice("run", path, "--set", f"input={source}", "--set", f"output={directory / 'out.zarr'}").expect(0)
+        words = ("--set", "input=in.zarr", "--set", "output=out.zarr")
+        sluice("check", path, *words, cwd=directory).expect(0)
+        sluice("run", path, *words, cwd=directory).expect(0)
         sluice("verify", source, directory / "out.zarr").expect(0)
         check_left_alone(directory, "in.zarr", "out.zarr")
     test.__name__ = f"test_pipelines__{path.stem.replace('-', '_')}_runs"

@@ -172,6 +172,21 @@ def test_pipeline__paths_are_relative_to_the_file(directory):
     check_left_alone(directory / "out", "by-point.zarr")
 
 
+def test_pipeline__paths_from_set_are_relative_to_the_current_directory(directory):
+    elsewhere = directory / "elsewhere"
+    (directory / "pipelines").mkdir()
+    elsewhere.mkdir()
+    inputs.small(elsewhere / "in.zarr")
+    (directory / "pipelines" / "p.yaml").write_text(
+        "params: {input: ../absent.zarr, out: out, year: 1979, output: $out/x.zarr}\nmemory: 32MiB\ninput: $input\n"
+        "output: {path: $output, chunks: [12, 5, 7]}\n")
+    sluice("run", "../pipelines/p.yaml", "--set", "input=in.zarr", "--set", "out=made", cwd=elsewhere).expect(0)
+    check_left_alone(elsewhere, "in.zarr", "made")
+    sluice("run", "../pipelines/p.yaml", "--set", "input=in.zarr", cwd=elsewhere).expect(0)
+    check_left_alone(directory / "pipelines", "p.yaml", "out")
+    sluice("run", "../pipelines/p.yaml", cwd=elsewhere).expect(4, "../pipelines/../absent.zarr")
+
+
 def test_pipeline__is_read_from_standard_input(directory):
     inputs.small(directory / "in.zarr")
     text = "memory: 32MiB\ninput: in.zarr\noutput: {path: out.zarr, chunks: [12, 5, 7]}\n"

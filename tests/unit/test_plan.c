@@ -183,6 +183,8 @@ static void test_plan__segments_stay_in_memory_where_they_fit(void)
     plan_explain(&b.plan, &text);
     CHECK(strstr(text.chars, "segments kept in memory") != NULL && strstr(text.chars, "kept in memory\n") != NULL);
     CHECK(strstr(text.chars, "scratch   none") != NULL);
+    CHECK(strstr(text.chars, "memory of pass 1, split ") > strstr(text.chars, "\nwhy "));
+    CHECK(strstr(text.chars, "memory of pass 2, merge ") > strstr(text.chars, "memory of pass 1, split "));
     text_release(&text);
 
     /* Without room for scratch at all it is as good. */
@@ -360,23 +362,52 @@ static void test_plan__refuses_with_the_exact_minimum(void)
     check_minimum_is_exact(1, SHAPE(100000000), SHAPE(1000000), SHAPE(999999), "blosc:zstd:5:shuffle", 2);
 }
 
-static void test_plan__a_refusal_adds_up(void)
+/* The sum of the lines of its table; the note after a folded one says where all lines are. */
+static double noted_bytes(const struct error *err)
 {
-    struct bench b;
     double sum = 0;
 
-    w2_init(&b, 720, "none", 1, 4 * MIB);
-    CHECK(!bench_plan(&b));
-    CHECK(strstr(b.err.message, "needs at least") != NULL);
-    CHECK(strstr(b.err.help, "raise memory to") != NULL);
-    for (unsigned i = 0; i < b.err.note_count; i++) {
+    for (unsigned i = 0; i < err->note_count; i++) {
         double count, each;
         char unit[8];
 
-        CHECK(sscanf(b.err.notes[i] + 30, " %lf x %lf%7[A-Za-z]", &count, &each, unit) == 3);
+        if (i == 4 && err->note_count == 5 && strncmp(err->notes[i], "--dry-run --memory ", 19) == 0)
+            break;
+        CHECK(sscanf(err->notes[i] + 30, " %lf x %lf%7[A-Za-z]", &count, &each, unit) == 3);
         sum += count * each * (strcmp(unit, "MiB") == 0 ? (double)MIB : strcmp(unit, "KiB") == 0 ? (double)KIB : 1);
     }
-    CHECK(sum > 0.97 * (double)b.err.need_bytes && sum < 1.03 * (double)b.err.need_bytes);
+    return sum;
+}
+
+static void test_plan__a_refusal_adds_up(void)
+{
+    static const char *const codecs[] = { "none", "blosc:zstd:5:shuffle" };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+
+        w2_init(&b, 720, codecs[i], 1, 4 * MIB);
+        CHECK(!bench_plan(&b));
+        CHECK(strstr(b.err.message, "needs at least") != NULL);
+        CHECK(strstr(b.err.help, "raise memory to") != NULL);
+        CHECK(noted_bytes(&b.err) > 0.97 * (double)b.err.need_bytes);
+        CHECK(noted_bytes(&b.err) < 1.03 * (double)b.err.need_bytes);
+        CHECK(i == 0 || strncmp(b.err.notes[4], "--dry-run", 9) == 0);
+        bench_release(&b);
+    }
+}
+
+static void test_plan__a_refusal_says_which_axes_were_kept(void)
+{
+    struct bench b;
+
+    w2_init(&b, 720, "none", 1, 4 * MIB);
+    b.job.output.chunks.form = CHUNKS_NAMED;
+    b.job.output.chunks.count = 1;
+    b.job.output.chunks.axes[0] = (struct axis_request){ .kind = AXIS_COUNT, .value = 720, .name = "0" };
+    CHECK(!bench_plan(&b));
+    CHECK(strcmp(b.err.notes[0], "an output chunk is (720, 16, 16), 720KiB; axis 1 and axis 2 are kept from the input") ==
+          0);
     bench_release(&b);
 }
 
@@ -598,12 +629,33 @@ static void test_plan__many_files_are_said_aloud_with_the_shards(void)
     CHECK(bench_plan(&b));
     CHECK(strstr(b.plan.warnings.chars, "160,001 files") != NULL);
     /* 40,000 bytes doubled twelve times are 164 MB. */
-    CHECK(strstr(b.plan.warnings.chars, "shards: {0: 100, 1: 640, x: 640}\n") != NULL);
+    CHECK(strstr(b.plan.warnings.chars, "are not built yet (shards: {0: 100, 1: 640, x: 640})\n") != NULL);
+    bench_release(&b);
+
+    /* Whole chunks, and no more than the axis. */
+    bench_init(&b, 3, SHAPE(300000, 300, 30), SHAPE(1000, 300, 30), SHAPE(1, 200, 30), 4, "zstd:3", 3, GIB);
+    CHECK(bench_plan(&b));
+    CHECK(strstr(b.plan.warnings.chars, "(shards: {0: 8192, 1: 200, 2: 30})\n") != NULL);
     bench_release(&b);
 
     bench_init(&b, 3, SHAPE(100, 4000, 4000), SHAPE(1, 4000, 4000), SHAPE(100, 20, 20), 4, "zstd:3", 3, GIB);
     CHECK(bench_plan(&b));
     CHECK_EQUAL(b.plan.warnings.length, 0);
+    bench_release(&b);
+}
+
+/* A file takes whole blocks of the disk, however short it is. */
+static void test_plan__small_files_say_what_they_take(void)
+{
+    struct bench b;
+    struct text text;
+
+    bench_init(&b, 1, SHAPE(100000), SHAPE(100000), SHAPE(100), 1, "none", 1, GIB);
+    CHECK(bench_plan(&b));
+    text_init(&text, 1 << 16);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "in 1,001 files; about 3.91MiB on disk") != NULL);
+    text_release(&text);
     bench_release(&b);
 }
 
@@ -716,6 +768,7 @@ int main(void)
     RUN(test_plan__every_budget_above_the_minimum_is_sound);
     RUN(test_plan__refuses_with_the_exact_minimum);
     RUN(test_plan__a_refusal_adds_up);
+    RUN(test_plan__a_refusal_says_which_axes_were_kept);
     RUN(test_plan__a_budget_that_was_not_set_says_where_it_came_from);
     RUN(test_plan__missing_chunks_are_refused_before_the_run);
     RUN(test_plan__scratch_that_does_not_fit_is_refused);
@@ -727,6 +780,7 @@ int main(void)
     RUN(test_plan__arrays_without_elements_or_axes_plan);
     RUN(test_plan__chunks_longer_than_the_axis_plan);
     RUN(test_plan__huge_grids_plan_quickly);
+    RUN(test_plan__small_files_say_what_they_take);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
     RUN(test_plan__reads_say_how_much_would_be_useful);
     RUN(test_plan__blocks_met_before_are_counted);
