@@ -74,10 +74,11 @@ static double ratio_expected(const struct basis *b)
     return b->source_raw ? 2 : b->source_ratio;
 }
 
-/* What chunks are missing, in every box that they alone cover, is not written. */
+/* What chunks are missing, in every box that they alone cover, is not written: they are fill in both arrays. */
 static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
 {
-    if (!b->census->counted || job->output.write_empty_chunks || b->target->fill_undefined)
+    if (!b->census->counted || job->output.write_empty_chunks || b->target->fill_undefined ||
+        memcmp(b->source->fill, b->target->fill, b->source->dtype.item_bytes) != 0)
         return b->target_chunks;
     return size_min(b->target_chunks, size_mul_sat(b->census->present,
                                                    cells_touched_max(&b->source->chunks, &b->target->chunks)));

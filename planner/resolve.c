@@ -137,6 +137,8 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
         return false;
     target->format = format;
     target->keys = keys_for(format, source);
+    if (!array_mask_carry(target, source->format, warnings, err))
+        return false;
     if (format == FORMAT_ZARR3 && source->fill_undefined) {
         target->fill_undefined = false;
         memset(target->fill, 0, sizeof target->fill);

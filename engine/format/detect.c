@@ -1,5 +1,5 @@
-/* What a path is when it is not a Zarr array: a group, whose arrays are listed, or another format, which is named
- * with the tool that converts it. People meet this file more often than any other.
+/* What a path is when it is not a Zarr array: a group, whose arrays are listed, nothing in a group, or another format,
+ * which is named with the tool that converts it. People meet this file more often than any other.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/size.h"
 #include "engine/format/meta.h"
 #include "engine/io/os.h"
 
@@ -139,13 +140,18 @@ static bool complain_of_url(struct error *err, struct span span, const char *pat
 /* ---- groups ---- */
 
 /* What is looked at to list a group's arrays, and how many of them are named. */
-enum { LISTED_MAX = 1000, NAMED_MAX = 12, GROUP_DEPTH_MAX = 4 };
+enum { LISTED_MAX = 1000, NAMED_MAX = 10, NAMES_BYTES_MAX = 120, GROUP_DEPTH_MAX = 4 };
+
+struct listed_array {
+    char *name;                 /* its path below the root */
+    uint64_t elements;          /* 0: also where the metadata cannot be read */
+};
 
 struct listing {
     const struct store *store;
     unsigned looked_at, count;
     bool kerchunk;              /* a directory holds kerchunk's references, in Parquet */
-    char *names[LISTED_MAX];
+    struct listed_array arrays[LISTED_MAX];
 };
 
 static bool has_file(int dir_fd, const char *name)
@@ -155,24 +161,46 @@ static bool has_file(int dir_fd, const char *name)
     return os_fstatat(dir_fd, name, &st, 0) >= 0 && S_ISREG(st.st_mode);
 }
 
-/* Is there a zarr.json of an array? One that is damaged counts as such: then it is named, and asked for, and told. */
-static bool is_zarr3_array(const struct listing *l, const char *path)
+static uint64_t elements_of(const struct json *shape)
+{
+    uint64_t elements = 1, length;
+
+    if (!shape || shape->kind != JSON_ARRAY)
+        return 0;
+    for (const struct json *at = shape->first; at; at = at->next)
+        elements = json_uint(at, &length) ? size_mul_sat(elements, length) : 0;
+    return elements;
+}
+
+/* Is `file` in the directory `path` the metadata of an array? One that is damaged counts as such: then it is named,
+ * and asked for, and told. */
+static bool is_array(const struct listing *l, const char *path, const char *file, uint64_t *elements)
 {
     char key[KEY_BYTES_MAX], why[64], *text = NULL;
     struct error ignored = { 0 };
     struct json_doc *doc;
     uint64_t bytes;
-    bool is_array = true;
+    bool group = false;
 
-    if ((size_t)snprintf(key, sizeof key, "%s/zarr.json", path) >= sizeof key ||
+    *elements = 0;
+    if ((size_t)snprintf(key, sizeof key, "%s/%s", path, file) >= sizeof key ||
         !store_get(l->store, key, METADATA_BYTES_MAX, &text, &bytes, &ignored) || !text)
         return false;
     if (json_parse(&doc, text, bytes, meta_unread, why, sizeof why)) {
-        is_array = !json_is(json_get(json_root(doc), "node_type"), "group");
+        group = json_is(json_get(json_root(doc), "node_type"), "group");
+        *elements = elements_of(json_get(json_root(doc), "shape"));
         json_free(doc);
     }
     free(text);
-    return is_array;
+    return !group;
+}
+
+static void list_array(struct listing *l, const char *path, uint64_t elements)
+{
+    char *name = strdup(path);
+
+    if (name)
+        l->arrays[l->count++] = (struct listed_array){ name, elements };
 }
 
 static void list_arrays(struct listing *l, int parent_fd, const char *name, const char *path, unsigned depth);
@@ -181,6 +209,7 @@ static void list_arrays(struct listing *l, int parent_fd, const char *name, cons
 static void list_child(struct listing *l, int fd, const char *name, const char *path, unsigned depth)
 {
     int child = os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    uint64_t elements;
     bool v2, v3, group;
 
     if (child < 0)
@@ -190,8 +219,8 @@ static void list_child(struct listing *l, int fd, const char *name, const char *
     group = v3 || has_file(child, ".zgroup");
     l->kerchunk = l->kerchunk || has_file(child, "refs.0.parq");
     os_close(child);
-    if ((v2 && !v3) || (v3 && is_zarr3_array(l, path)))
-        l->names[l->count++] = strdup(path);
+    if ((v2 || v3) && is_array(l, path, v3 ? "zarr.json" : ".zarray", &elements))
+        list_array(l, path, elements);
     else if (group)
         list_arrays(l, fd, name, path, depth + 1);
 }
@@ -222,42 +251,125 @@ static void list_arrays(struct listing *l, int parent_fd, const char *name, cons
 
 static int by_name(const void *a, const void *b)
 {
-    const char *first = *(char *const *)a, *second = *(char *const *)b;
+    const struct listed_array *first = a, *second = b;
 
-    return strcmp(first ? first : "", second ? second : "");
+    return strcmp(first->name, second->name);
+}
+
+/* The arrays below the root of `s`, by name; to be released. NULL: no memory. */
+static struct listing *listing_new(const struct store *s)
+{
+    struct listing *l = calloc(1, sizeof *l);
+
+    if (!l)
+        return NULL;
+    l->store = s;
+    list_arrays(l, store_root_fd(s), ".", "", 0);
+    qsort(l->arrays, l->count, sizeof l->arrays[0], by_name);
+    return l;
+}
+
+static void listing_release(struct listing *l)
+{
+    for (unsigned i = 0; l && i < l->count; i++)
+        free(l->arrays[i].name);
+    free(l);
+}
+
+/* A note of an error that is there: "it holds latitude, t2m and 3 more". */
+static void note_names(const struct listing *l, const char *what, struct error *err)
+{
+    struct text names;
+    unsigned named;
+
+    text_init(&names, ERROR_TEXT_BYTES);
+    for (named = 0; named < l->count && named < NAMED_MAX; named++) {
+        if (named && names.length + strlen(l->arrays[named].name) > NAMES_BYTES_MAX)
+            break;
+        text_addf(&names, "%s%.*s", named ? ", " : "", NAMES_BYTES_MAX, l->arrays[named].name);
+    }
+    if (named < l->count)
+        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - named);
+    error_note(err, "%s holds %s", what, names.chars);
+    text_release(&names);
+}
+
+/* The one with the most elements, most likely not a coordinate. */
+static const char *largest(const struct listing *l)
+{
+    const struct listed_array *found = &l->arrays[0];
+
+    for (unsigned i = 1; i < l->count; i++)
+        if (l->arrays[i].elements > found->elements)
+            found = &l->arrays[i];
+    return found->name;
 }
 
 /* Names the arrays below the root. False: there are none, and nothing was said. */
 static bool complain_of_group(const struct store *s, const char *what, struct error *err)
 {
-    struct listing *l = calloc(1, sizeof *l);
-    struct text names;
-    unsigned named = 0;
-    bool found;
+    struct listing *l = listing_new(s);
+    bool found = l && (l->count || l->kerchunk);
 
-    text_init(&names, ERROR_TEXT_BYTES);
-    if (l) {
-        l->store = s;
-        list_arrays(l, store_root_fd(s), ".", "", 0);
-        qsort(l->names, l->count, sizeof l->names[0], by_name);
-    }
-    found = l && l->count;
-    for (; found && named < l->count && named < NAMED_MAX && names.length < ERROR_TEXT_BYTES / 3; named++)
-        text_addf(&names, "%s%s", named ? ", " : "", l->names[named] ? l->names[named] : "");
-    if (found && named < l->count)
-        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - named);
-    if (l && l->kerchunk) {
+    if (found && l->kerchunk) {
         complain(err, store_span(s), store_path(s), "a kerchunk index, which is not supported", with_kerchunk);
-        found = true;
     } else if (found) {
-        error_at(err, ERR_INPUT, store_span(s), "'%s' is %s with %s: give one, e.g. %s/%s", store_path(s), what,
-                 names.chars, store_path(s), l->names[0] ? l->names[0] : "");
+        error_at(err, ERR_INPUT, store_span(s), "'%s' is %s", store_path(s), what);
+        note_names(l, "it", err);
+        error_help(err, "give one array: %s/%s", store_path(s), largest(l));
     }
-    for (unsigned i = 0; l && i < l->count; i++)
-        free(l->names[i]);
-    free(l);
-    text_release(&names);
+    listing_release(l);
     return found;
+}
+
+static bool is_group(const struct store *s)
+{
+    int root = store_root_fd(s);
+
+    return has_file(root, ".zgroup") || has_file(root, "zarr.json") || has_file(root, ".zmetadata");
+}
+
+/* `name` is not below the group `s`: what is, and what was meant. */
+static void note_neighbours(const struct store *s, const char *name, struct error *err)
+{
+    struct listing *l = listing_new(s);
+    const char **names = l ? calloc(l->count + 1, sizeof *names) : NULL, *near;
+
+    if (names && l->count) {
+        for (unsigned i = 0; i < l->count; i++)
+            names[i] = l->arrays[i].name;
+        note_names(l, "the group", err);
+        near = text_nearest(name, names, l->count);
+        if (near)
+            error_help(err, "did you mean '%s/%s'?", store_path(s), near);
+    }
+    free(names);
+    listing_release(l);
+}
+
+/* `path` does not exist. If the nearest directory above it that does is a group, its arrays are named. */
+static void note_group_above(const char *path, struct error *err)
+{
+    char *above = strdup(path), *slash = NULL;
+    struct error ignored = { 0 };
+    struct store *s;
+    struct stat st;
+
+    if (!above)
+        return;
+    for (size_t length = strlen(above); length > 1 && above[length - 1] == '/'; length--)
+        above[length - 1] = '\0';
+    do {
+        slash = strrchr(above, '/');
+        if (slash)
+            *slash = '\0';
+    } while (slash && slash > above && os_fstatat(AT_FDCWD, above, &st, 0) == -ENOENT);
+    if (slash && slash > above && store_open(&s, above, SPAN_NONE, &ignored)) {
+        if (is_group(s))
+            note_neighbours(s, path + (slash - above) + 1, err);
+        store_close(s);
+    }
+    free(above);
 }
 
 /* ---- directories ---- */
@@ -272,9 +384,9 @@ static bool has_directory(const struct store *s, const char *name)
 bool not_an_array(const struct store *s, struct error *err)
 {
     int root = store_root_fd(s);
-    bool group = has_file(root, ".zgroup") || has_file(root, "zarr.json") || has_file(root, ".zmetadata");
+    bool group = is_group(s);
 
-    if (complain_of_group(s, group ? "a group" : "a directory", err))
+    if (complain_of_group(s, group ? "a group" : "a directory, not a Zarr array", err))
         return false;
     if (group)
         return error_at(err, ERR_INPUT, store_span(s), "'%s' is a group without arrays", store_path(s));
@@ -297,15 +409,20 @@ bool array_open(struct store **s, struct array_meta *m, const char *path, struct
                 struct text *warnings, struct error *err)
 {
     struct stat st;
+    int status;
 
     *s = NULL;
     *m = (struct array_meta){ 0 };
     if (scheme_length(path))
         return complain_of_url(err, span, path);
-    if (os_fstatat(AT_FDCWD, path, &st, 0) >= 0 && S_ISREG(st.st_mode))
+    status = os_fstatat(AT_FDCWD, path, &st, 0);
+    if (status >= 0 && S_ISREG(st.st_mode))
         return complain_of_file(err, span, path);
-    if (!store_open(s, path, span, err))
+    if (!store_open(s, path, span, err)) {
+        if (status == -ENOENT)
+            note_group_above(path, err);
         return false;
+    }
     if (array_meta_read(m, *s, warnings, err))
         return true;
     error_locate(err, span);

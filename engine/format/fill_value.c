@@ -333,3 +333,100 @@ bool fill_is_writable(const uint8_t *item, struct dtype dtype, enum fill_dialect
     }
     return true;
 }
+
+/* ---- xarray's _FillValue ---- */
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+enum { DOUBLE_DIGITS = 11 };        /* 8 bytes in base64, before one '=' */
+
+static void base64_from_double(uint64_t bits, char *out)
+{
+    /* The first byte, which is the lowest, has the first digits. */
+    uint64_t bytes = __builtin_bswap64(bits);
+
+    for (unsigned i = 0; i < DOUBLE_DIGITS - 1; i++)
+        out[i] = base64_digits[bytes >> (58 - 6 * i) & 63];
+    out[DOUBLE_DIGITS - 1] = base64_digits[(bytes & 15) << 2];
+    memcpy(out + DOUBLE_DIGITS, "=", 2);
+}
+
+static bool double_from_base64(const char *chars, uint64_t *bits)
+{
+    uint64_t bytes = 0;
+
+    if (strlen(chars) != DOUBLE_DIGITS + 1 || chars[DOUBLE_DIGITS] != '=')
+        return false;
+    for (unsigned i = 0; i < DOUBLE_DIGITS; i++) {
+        const char *digit = strchr(base64_digits, chars[i]);
+        uint64_t value = digit ? (uint64_t)(digit - base64_digits) : 0;
+
+        if (!digit)
+            return false;
+        bytes = i < DOUBLE_DIGITS - 1 ? bytes << 6 | value : bytes << 4 | value >> 2;
+    }
+    *bits = __builtin_bswap64(bytes);
+    return true;
+}
+
+/* To the nearest float of that size. False: it is too large for one. */
+static bool narrow(uint64_t wide, uint32_t bytes, uint64_t *bits)
+{
+    bool infinite = (wide & ~sign_bit(8)) == infinity_bits(8);
+    float value = (float)double_from_bits(wide);
+    uint32_t float_bits;
+
+    memcpy(&float_bits, &value, sizeof float_bits);
+    *bits = is_nan(wide, 8) ? nan_bits(bytes) : bytes == 8 ? wide : bytes == 4 ? float_bits
+            : half_bits_from_double(double_from_bits(wide));
+    return infinite || is_nan(wide, 8) || (*bits & ~sign_bit(bytes)) != infinity_bits(bytes);
+}
+
+static bool float_mask_from_json(const struct json *value, uint32_t bytes, uint8_t *item)
+{
+    uint64_t bits;
+
+    if (json_string(value) && double_from_base64(value->chars, &bits)) {
+        if (!narrow(bits, bytes, &bits))
+            return false;
+    } else if (float_from_json(value, bytes, item)) {
+        bits = get_little_endian(item, bytes);
+    } else {
+        return false;
+    }
+    put_little_endian(is_nan(bits, bytes) ? nan_bits(bytes) : bits, bytes, item);
+    return true;
+}
+
+bool mask_from_json(const struct json *value, struct dtype dtype, uint8_t *item)
+{
+    char why[8];
+
+    if (dtype.kind == DTYPE_FLOAT)
+        return float_mask_from_json(value, dtype.item_bytes, item);
+    return dtype.kind != DTYPE_COMPLEX && value->kind != JSON_ARRAY &&
+           fill_from_json(value, dtype, FILL_ZARR2, item, why, sizeof why);
+}
+
+bool mask_to_json(const uint8_t *item, struct dtype dtype, struct text *out)
+{
+    uint64_t bits = get_little_endian(item, dtype.item_bytes < 8 ? dtype.item_bytes : 8);
+    uint32_t bytes = dtype.item_bytes;
+    char base64[DOUBLE_DIGITS + 2];
+
+    if (dtype.kind == DTYPE_COMPLEX)
+        return false;
+    if (dtype.kind != DTYPE_FLOAT) {
+        fill_to_json(item, dtype, FILL_ZARR3, out);
+        return true;
+    }
+    if (is_nan(bits, bytes))
+        bits = nan_bits(8);
+    else if ((bits & ~sign_bit(bytes)) == infinity_bits(bytes))
+        bits = infinity_bits(8) | (bits & sign_bit(bytes) ? sign_bit(8) : 0);
+    else
+        bits = double_bits(widen(bits, bytes));
+    base64_from_double(bits, base64);
+    text_addf(out, "\"%s\"", base64);
+    return true;
+}

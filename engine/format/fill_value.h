@@ -29,6 +29,12 @@ void fill_to_json(const uint8_t *item, struct dtype dtype, enum fill_dialect dia
 /* Does fill_to_json keep every bit? Only a NaN with a payload or a sign can be lost, and only in v2. */
 bool fill_is_writable(const uint8_t *item, struct dtype dtype, enum fill_dialect dialect);
 
+/* xarray's attribute _FillValue of a v3 array: a float of any size is base64 of its little-endian double, the others
+ * are as in JSON. Reading takes plain floats too; a NaN loses its payload. False: it is no value of that type, or the
+ * type is complex, for which none is written. */
+bool mask_from_json(const struct json *value, struct dtype dtype, uint8_t *item);
+bool mask_to_json(const uint8_t *item, struct dtype dtype, struct text *out);
+
 /* Decimal text (a JSON number) to the nearest float of 2, 4 or 8 bytes, ties to even, as its bits. */
 uint64_t float_bits_from_decimal(const char *decimal, uint32_t bytes);
 

@@ -58,6 +58,10 @@ bool array_meta_read(struct array_meta *m, const struct store *s, struct text *w
 bool array_open(struct store **s, struct array_meta *m, const char *path, struct span span,
                 struct text *warnings, struct error *err);
 
+/* `m` was read as `from`, and m->format is what it will be: what xarray masks stays what it masks (mask.c). Changes
+ * the fill value and the attribute _FillValue; then `notes` gets a line. */
+bool array_mask_carry(struct array_meta *m, enum format_kind from, struct text *notes, struct error *err);
+
 /* Can m->format say all of this? Zarr v2 has one compressor and the axis orders C and F; ERR_USAGE names what it
  * cannot say. Array sizes that overflow are refused too. */
 bool array_meta_writable(const struct array_meta *m, struct error *err);

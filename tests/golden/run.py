@@ -46,6 +46,12 @@ def make_arrays(directory):
             {"name": "bytes", "configuration": {"endian": "little"}}], "attributes": {},
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}}))
+    group = directory / "group.zarr"
+    for place, shape in (("latitude", [60]), ("longitude", [40]), ("t2m", [100, 60, 40]), ("time", [100])):
+        (group / place).mkdir(parents=True)
+        (group / place / ".zarray").write_text(json.dumps({"zarr_format": 2, "shape": shape}))
+    (group / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
+    shutil.copytree(group, directory / "folder", ignore=shutil.ignore_patterns(".zgroup"))
     (directory / "deep.yaml").write_text("input: " + "[" * 200000 + "\n")
     (directory / "large.yaml").write_text("# " + "x" * (1 << 20) + "\n")
     (directory / "nul.yaml").write_bytes(b"memory: 1GiB\ninput: a\0b\n")

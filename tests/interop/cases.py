@@ -1,5 +1,7 @@
 """Random arrays and random requests, each all of one seed."""
+import base64
 import math
+import struct
 
 import numpy as np
 
@@ -195,6 +197,12 @@ def make_case(seed):
         case["writer"] = "tensorstore" if case["codec"].get("cname") == "snappy" else "zarr-python"
     if case["codec"]["what"] == "zlib":
         case["writer"] = pick(rng, "zarr-python", "tensorstore")
+    # Of xarray: another value than the fill.
+    if version == 3 and names and np.dtype(dtype).kind != "c" and chance(rng, 0.4):
+        mask = random_fill(rng, dtype)
+        if np.dtype(dtype).kind == "f":
+            mask = base64.b64encode(struct.pack("<d", float(mask))).decode()
+        case["attributes"]["_FillValue"] = mask if isinstance(mask, str) else mask.item()
     if case["fill_null"]:
         case["fill"] = np.zeros((), dtype)[()]
     return case

@@ -1,7 +1,9 @@
 """zarr-python and TensorStore, as writers of inputs and readers of outputs. Values are compared as bits."""
+import base64
 import json
 import pathlib
 import shutil
+import struct
 import warnings
 
 import numpy as np
@@ -222,6 +224,40 @@ def describe(path):
     return {"version": array.metadata.zarr_format, "shape": list(array.shape), "chunks": list(array.chunks),
             "dtype": item.name, "fill": None if fill is None else bits(np.asarray(fill).astype(item)),
             "names": names, "attributes": attributes}
+
+
+def mask_of(fill, dtype):
+    """The bytes of a fill as xarray's attribute _FillValue of a v3 array; None if sluice has none for the type."""
+    value = np.frombuffer(fill, dtype)[0]
+    if value.dtype.kind == "c":
+        return None
+    return base64.b64encode(struct.pack("<d", float(value))).decode() if value.dtype.kind == "f" else value.item()
+
+
+def fill_of(mask, dtype):
+    """The same backwards."""
+    item = np.dtype(dtype).newbyteorder("<")
+    value = struct.unpack("<d", base64.b64decode(mask))[0] if item.kind == "f" else mask
+    return bits(np.asarray(value).astype(item))
+
+
+def masked_as(was, version):
+    """`was`, of describe(), in another format: xarray must mask what it masked before."""
+    wanted = dict(was, attributes=dict(was["attributes"]))
+    if version == was["version"] or not was["names"] or not all(was["names"]):
+        return wanted
+    mask = wanted["attributes"].get("_FillValue")
+    if version == 3:
+        mask = mask_of(was["fill"], was["dtype"]) if mask is None and was["fill"] is not None else None
+        if mask is not None:
+            # A NaN is any NaN.
+            wanted["attributes"]["_FillValue"] = "AAAAAAAA+H8=" if was["dtype"].startswith("float") and np.isnan(
+                np.frombuffer(was["fill"], was["dtype"])[0]) else mask
+    elif mask is None or was["dtype"].startswith("complex"):
+        wanted["fill"] = None
+    else:
+        wanted["fill"] = fill_of(wanted["attributes"].pop("_FillValue"), was["dtype"])
+    return wanted
 
 
 def flip_one(path, rng):

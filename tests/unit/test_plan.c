@@ -659,6 +659,21 @@ static void test_plan__small_files_say_what_they_take(void)
     bench_release(&b);
 }
 
+/* Missing chunks hold the source's fill: where that is not the target's, they are written. */
+static void test_plan__missing_chunks_are_written_where_the_fill_changes(void)
+{
+    struct bench b;
+
+    for (unsigned changed = 0; changed < 2; changed++) {
+        bench_init(&b, 2, SHAPE(100, 100), SHAPE(10, 10), SHAPE(10, 10), 4, "zstd:3", 3, GIB);
+        b.plan.census.present = 0;
+        b.plan.target.fill[0] = (uint8_t)changed;
+        CHECK(bench_plan(&b));
+        CHECK_EQUAL(b.plan.candidates[b.plan.chosen].cost.files, changed ? 101 : 1);
+        bench_release(&b);
+    }
+}
+
 /* What is useful is more than what a small budget gives. */
 static void test_plan__reads_say_how_much_would_be_useful(void)
 {
@@ -782,6 +797,7 @@ int main(void)
     RUN(test_plan__huge_grids_plan_quickly);
     RUN(test_plan__small_files_say_what_they_take);
     RUN(test_plan__many_files_are_said_aloud_with_the_shards);
+    RUN(test_plan__missing_chunks_are_written_where_the_fill_changes);
     RUN(test_plan__reads_say_how_much_would_be_useful);
     RUN(test_plan__blocks_met_before_are_counted);
     RUN(test_plan__long_attributes_are_counted);

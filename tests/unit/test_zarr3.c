@@ -249,25 +249,88 @@ static void test_zarr3__is_preferred_to_v2_in_the_same_directory(void)
     directory_remove(&d);
 }
 
-static void test_zarr3__a_group_lists_its_arrays(void)
+/* sub/time, t2m, tp: t2m has the most elements. */
+static void put_arrays(const struct directory *d)
+{
+    directory_make(d, "tp");
+    directory_put(d, "tp/zarr.json", ARRAY(""));
+    directory_make(d, "t2m");
+    directory_put(d, "t2m/.zarray", "{\"shape\": [1000, 1000, 1000, 1000]}");
+    directory_make(d, "sub");
+    directory_put(d, "sub/zarr.json", "{\"zarr_format\": 3, \"node_type\": \"group\"}");
+    directory_make(d, "sub/time");
+    directory_put(d, "sub/time/zarr.json", ARRAY(""));
+    directory_make(d, "nothing");
+}
+
+static void test_zarr3__a_group_lists_its_arrays_and_proposes_the_largest(void)
+{
+    struct directory d = directory_new();
+    struct array_meta m;
+    struct error plain = { 0 }, group = { 0 };
+
+    put_arrays(&d);
+    CHECK(!metadata_read(&d, &m, NULL, &plain));
+    CHECK(plain.code == ERR_INPUT && strstr(plain.message, "is a directory, not a Zarr array"));
+    CHECK(plain.note_count == 1 && !strcmp(plain.notes[0], "it holds sub/time, t2m, tp"));
+    directory_put(&d, "zarr.json", "{\"zarr_format\": 3, \"node_type\": \"group\"}");
+    CHECK(!metadata_read(&d, &m, NULL, &group));
+    CHECK(group.code == ERR_INPUT && strstr(group.message, "is a group"));
+    CHECK(group.note_count == 1 && !strcmp(group.notes[0], "it holds sub/time, t2m, tp"));
+    CHECK(!strncmp(group.help, "give one array: ", 16) && strstr(group.help, "/t2m"));
+    directory_remove(&d);
+}
+
+static void test_zarr3__a_large_group_names_some_of_its_arrays(void)
 {
     struct directory d = directory_new();
     struct array_meta m;
     struct error err = { 0 };
 
-    directory_put(&d, "zarr.json", "{\"zarr_format\": 3, \"node_type\": \"group\"}");
-    directory_make(&d, "tp");
-    directory_put(&d, "tp/zarr.json", ARRAY(""));
-    directory_make(&d, "t2m");
-    directory_put(&d, "t2m/.zarray", "{}");
-    directory_make(&d, "sub");
-    directory_put(&d, "sub/zarr.json", "{\"zarr_format\": 3, \"node_type\": \"group\"}");
-    directory_make(&d, "sub/time");
-    directory_put(&d, "sub/time/zarr.json", ARRAY(""));
-    directory_make(&d, "nothing");
+    for (unsigned i = 0; i < 15; i++) {
+        char name[40];
+
+        snprintf(name, sizeof name, "a%02u", i);
+        directory_make(&d, name);
+        snprintf(name, sizeof name, "a%02u/.zarray", i);
+        directory_put(&d, name, "damaged");
+    }
     CHECK(!metadata_read(&d, &m, NULL, &err));
-    CHECK_EQUAL(err.code, ERR_INPUT);
-    CHECK(strstr(err.message, "is a group with sub/time, t2m, tp: give one, e.g. "));
+    CHECK(!strcmp(err.notes[0], "it holds a00, a01, a02, a03, a04, a05, a06, a07, a08, a09 and 5 more"));
+    CHECK(strstr(err.help, "/a00"));
+    directory_remove(&d);
+}
+
+/* What is said of `name` in the group. */
+static struct error not_there(const struct directory *d, const char *name)
+{
+    struct directory below;
+    struct array_meta m;
+    struct error err = { 0 };
+
+    snprintf(below.path, sizeof below.path, "%.200s/%s", d->path, name);
+    CHECK(!metadata_read(&below, &m, NULL, &err));
+    CHECK(err.code == ERR_INPUT && strstr(err.message, "does not exist"));
+    return err;
+}
+
+static void test_zarr3__a_misspelt_array_of_a_group_is_told_the_names(void)
+{
+    struct directory d = directory_new();
+    struct error err;
+
+    put_arrays(&d);
+    CHECK_EQUAL(not_there(&d, "t2n").note_count, 0);        /* no group: any directory may hold arrays */
+    directory_put(&d, "zarr.json", "{\"zarr_format\": 3, \"node_type\": \"group\"}");
+    err = not_there(&d, "t2n/");
+    CHECK(err.note_count == 1 && !strcmp(err.notes[0], "the group holds sub/time, t2m, tp"));
+    CHECK(strstr(err.help, "did you mean '") && strstr(err.help, "/t2m'?"));
+    err = not_there(&d, "sbu/time");
+    CHECK(strstr(err.help, "/sub/time'?"));
+    err = not_there(&d, "precipitation");
+    CHECK(err.note_count == 1 && !err.help[0]);
+    /* An array has no arrays below. */
+    CHECK_EQUAL(not_there(&d, "tp/t2m").note_count, 0);
     directory_remove(&d);
 }
 
@@ -449,7 +512,9 @@ int main(void)
     RUN(test_zarr3__writes_what_it_read);
     RUN(test_zarr3__names_travel_to_v2_and_back);
     RUN(test_zarr3__is_preferred_to_v2_in_the_same_directory);
-    RUN(test_zarr3__a_group_lists_its_arrays);
+    RUN(test_zarr3__a_group_lists_its_arrays_and_proposes_the_largest);
+    RUN(test_zarr3__a_large_group_names_some_of_its_arrays);
+    RUN(test_zarr3__a_misspelt_array_of_a_group_is_told_the_names);
     RUN(test_zarr3__names_paths_that_are_something_else);
     RUN(test_census__looks_at_each_chunk_of_a_small_grid);
     RUN(test_census__lists_the_directories_of_a_large_grid);
