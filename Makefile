@@ -99,14 +99,15 @@ $(ROOT)/libsluice.so: $(LIB_OBJECTS)
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libsluice.so.0 -Wl,--no-undefined -o $@ $^ $(LIBS)
 
 install: $(ROOT)/sluice $(ROOT)/libsluice.so  ## into PREFIX=/usr/local (DESTDIR is honoured)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
-	install -d $(DESTDIR)$(PREFIX)/share/sluice/pipelines
-	install -m 755 $(ROOT)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
-	install -m 755 $(ROOT)/libsluice.so $(DESTDIR)$(PREFIX)/lib/libsluice.so.0
-	ln -sf libsluice.so.0 $(DESTDIR)$(PREFIX)/lib/libsluice.so
-	install -m 644 dsl/sluice.h $(DESTDIR)$(PREFIX)/include/sluice.h
-	install -m 644 LICENSE README.md $(DESTDIR)$(PREFIX)/share/sluice
-	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/sluice/pipelines
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	@install -d $(DESTDIR)$(PREFIX)/share/sluice/pipelines
+	@install -m 755 $(ROOT)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	@install -m 755 $(ROOT)/libsluice.so $(DESTDIR)$(PREFIX)/lib/libsluice.so.0
+	@ln -sf libsluice.so.0 $(DESTDIR)$(PREFIX)/lib/libsluice.so
+	@install -m 644 dsl/sluice.h $(DESTDIR)$(PREFIX)/include/sluice.h
+	@install -m 644 LICENSE README.md $(DESTDIR)$(PREFIX)/share/sluice
+	@install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/sluice/pipelines
+	@echo "installed in $(DESTDIR)$(PREFIX): bin/sluice, lib/libsluice.so, include/sluice.h, share/sluice"
 
 # ---- tests ----
 
@@ -173,6 +174,7 @@ bench: $(BUILD)/sluice $(GENERATE)  ## sluice and its peers on the same work (be
 	@$(PYTHON) bench/run.py
 
 demo:                  ## installs what is missing, builds, rechunks 1 GB inside 64 MiB and shows it
+	@echo 'building ... (all in all about 30 s, and up to 2 GB of disk in $(ROOT)/demo)'
 	@tests/tools/deps.sh install
 	@$(MAKE) --no-print-directory -s all $(GENERATE)
 	@ROOT=$(ROOT) tests/tools/demo.sh

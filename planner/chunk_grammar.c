@@ -295,3 +295,23 @@ unsigned chunks_kept(const struct chunk_request *request, const struct array_met
     }
     return count;
 }
+
+void warn_of_long_chunks(const struct chunk_request *request, const struct array_meta *target, struct text *warnings)
+{
+    const struct grid *g = &target->chunks;
+    struct axis_names names;
+
+    axis_names_init(&names, target);
+    for (unsigned i = 0; i < request->count; i++) {
+        const struct axis_request *r = &request->axes[i];
+        unsigned axis = i;
+
+        if (request->form == CHUNKS_NAMED)
+            for (axis = 0; axis < g->rank && strcmp(names.name[axis], r->name) != 0; axis++)
+                ;
+        if (r->kind != AXIS_COUNT || axis >= g->rank || r->value <= size_max(1, g->shape[axis]))
+            continue;
+        text_addf(warnings, "chunks of %" PRIu64 " along %s%s: it has %" PRIu64 ", 'all' would do\n", r->value,
+                  target->dimension_names[axis] ? "" : "axis ", names.name[axis], g->shape[axis]);
+    }
+}

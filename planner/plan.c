@@ -24,6 +24,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &room, err) ||
         !io_choose(&p->io, job->backend, err))
         return false;
+    warn_of_long_chunks(&job->output.chunks, &p->target, &p->warnings);
     if (!array_census(&p->source, p->source_store, census_seconds_max, &p->census, err)) {
         error_locate(err, job->input.span);
         return false;

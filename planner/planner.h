@@ -172,6 +172,8 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
 bool chunks_resolve(const struct chunk_request *request, const struct array_meta *source, const char *what,
                     uint64_t *cell, struct error *err);
 
+/* Says which counts are longer than their axis: they are kept as written, and a chunk then holds more than there is. */
+void warn_of_long_chunks(const struct chunk_request *request, const struct array_meta *target, struct text *warnings);
 /* Which axes keep the source's chunk length because nothing was said about them, and how many those are. */
 unsigned chunks_kept(const struct chunk_request *request, const struct array_meta *source, bool *kept);
 

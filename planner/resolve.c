@@ -248,7 +248,7 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
     return true;
 }
 
-/* The nearest directory above `path` that is there already. -errno if even that cannot be opened. */
+/* The nearest directory above `path` that is there already. -errno if even that cannot be opened, or is none. */
 static int open_nearest_directory(const char *path)
 {
     char directory[PATH_TEXT_BYTES], above[PATH_TEXT_BYTES];
@@ -258,7 +258,7 @@ static int open_nearest_directory(const char *path)
     path_split(path, directory, sizeof directory, &name, &name_length);
     for (;;) {
         fd = os_open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-        if (fd >= 0 || (fd != -ENOENT && fd != -ENOTDIR))
+        if (fd != -ENOENT)
             return fd;
         path_split(directory, above, sizeof above, &name, &name_length);
         if (strcmp(above, directory) == 0)
@@ -274,6 +274,16 @@ static bool is_memory(int fd)
     return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
+/* Refused here, a run has not yet said what it would do. */
+static bool check_writable(int fd, const struct job *job, struct error *err)
+{
+    if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
+        return true;
+    error_sys(err, errno, job->output.span, "nothing can be made in the directory of '%s'", job->output.path);
+    error_key(err, "output.path");
+    return false;
+}
+
 bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err)
 {
     uint64_t free_bytes, free_files;
@@ -282,6 +292,10 @@ bool resolve_room(const struct plan *p, const struct job *job, struct room *room
     *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX };
     if (fd < 0)
         return error_sys(err, -fd, job->output.span, "the directory of '%s'", job->output.path);
+    if (!check_writable(fd, job, err)) {
+        os_close(fd);
+        return false;
+    }
     status = os_space(fd, &free_bytes, &free_files);
     /* File systems that make inodes as they need them (btrfs) say 0. */
     if (status == 0 && free_files > 0)

@@ -163,6 +163,15 @@ def test_verify__finds_a_difference_and_other_shapes(directory):
     sluice("verify", source, directory / "dtype.zarr").expect(1)
 
 
+def test_output__where_nothing_can_be_made_is_refused_before_the_plan(directory):
+    inputs.small(directory / "in.zarr")
+    (directory / "file").write_text("")
+    for out in ("file/out.zarr", "file/deeper/out.zarr"):
+        done = sluice("rechunk", "in.zarr", out, "--chunks", "12,5,7", "--memory", "32MiB", cwd=directory).expect(5, out)
+        check("plan:" not in done.err, done)
+    check_left_alone(directory, "in.zarr", "file")
+
+
 def test_pipeline__paths_are_relative_to_the_file(directory):
     inputs.small(directory / "in.zarr", dimension_names=None, attributes={"_ARRAY_DIMENSIONS": ["time", "lat", "lon"]})
     (directory / "p.yaml").write_text("memory: $memory\ninput: in.zarr\noutput:\n  path: out/by-point.zarr\n"

@@ -6,7 +6,7 @@ PATH=$top/${ROOT:-build}:$top/${ROOT:-build}/bench:$PATH
 mkdir -p "${ROOT:-build}/demo"
 cp pipelines/rechunk-to-series.yaml "${ROOT:-build}/demo"
 cd "${ROOT:-build}/demo"
-rm -rf by-point.zarr
+rm -rf by-point.zarr tiles.zarr other.zarr
 
 if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then
     bold=$(printf '\033[1m') dim=$(printf '\033[2m') plain=$(printf '\033[0m')
@@ -34,14 +34,13 @@ show sluice run "$@"
 say "Is every value the same?"
 show sluice verify era5.zarr by-point.zarr
 
-say "All of this is in ${ROOT:-build}/demo. What to try next"
-cat <<'TEXT'
-  cd build/demo, and with other memory:
-    ../../sluice run rechunk-to-series.yaml --set input=era5.zarr --set output=other.zarr --set memory=256MiB
-  without a file:
-    ./sluice rechunk IN OUT --chunks time=all,latitude=32,longitude=32 --memory 1GiB
-  commands, and every key of a pipeline:
-    ./sluice help; ./sluice help keys
-  how we know that it is right:
-    make test
+demo=${ROOT:-build}/demo
+say "All of this is in $demo. What to try next, from here"
+cat <<TEXT
+./sluice rechunk $demo/era5.zarr $demo/tiles.zarr --chunks time=all,latitude=32,longitude=32 --memory 256MiB
+./sluice verify $demo/era5.zarr $demo/tiles.zarr
+./sluice plan pipelines/rechunk-to-series.yaml --set input=$demo/era5.zarr --set output=$demo/other.zarr
+./sluice info $demo/tiles.zarr
+./sluice help
+make test
 TEXT

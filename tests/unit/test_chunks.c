@@ -187,8 +187,31 @@ static void test_chunks__auto_is_16_to_32_mib_on_old_borders(void)
     check_cell(cell, 8, 721, 1440);
 }
 
+static void test_chunks__longer_than_the_axis_is_kept_and_said(void)
+{
+    struct chunk_request r = { .form = CHUNKS_NAMED, .count = 3 };
+    struct array_meta m = { .chunks = { 3, { 200, 90, 90 }, { 1, 90, 90 } } };
+    char lat[] = "lat";
+    struct text warnings;
+
+    m.dimension_names[1] = lat;
+    r.axes[0] = (struct axis_request){ .kind = AXIS_COUNT, .value = 500, .name = "0" };
+    r.axes[1] = (struct axis_request){ .kind = AXIS_COUNT, .value = 91, .name = "lat" };
+    r.axes[2] = (struct axis_request){ .kind = AXIS_COUNT, .value = 90, .name = "2" };
+    text_init(&warnings, 1024);
+    warn_of_long_chunks(&r, &m, &warnings);
+    CHECK(strcmp(warnings.chars, "chunks of 500 along axis 0: it has 200, 'all' would do\n"
+                                 "chunks of 91 along lat: it has 90, 'all' would do\n") == 0);
+    text_clear(&warnings);
+    r = (struct chunk_request){ .form = CHUNKS_LISTED, .count = 1, .axes = { { .kind = AXIS_COUNT, .value = 200 } } };
+    warn_of_long_chunks(&r, &m, &warnings);
+    CHECK_EQUAL(warnings.length, 0);
+    text_release(&warnings);
+}
+
 int main(void)
 {
+    RUN(test_chunks__longer_than_the_axis_is_kept_and_said);
     RUN(test_chunks__what_is_not_named_is_kept);
     RUN(test_chunks__a_name_of_two_dimensions_is_refused);
     RUN(test_chunks__a_list_goes_by_position);
