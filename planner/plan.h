@@ -41,7 +41,7 @@ struct plan_cost {
 struct plan_candidate {
     const char *name;               /* "direct", "split + merge" */
     bool fits;
-    char why_not[200];              /* if it does not fit, or is not built for this job */
+    char why_not[480];              /* if it does not fit, or is not built for this job */
     uint64_t need_bytes;            /* the least budget it would run in */
     struct plan_cost cost;          /* if it fits */
 };

@@ -65,10 +65,10 @@ static void scratch_check(const struct plan *p, const struct job *job, const str
     if (need > limit)
         why_not(c, "%sabout %s, and the limit is %s", scratch_prefix, SIZE_TEXT(need), SIZE_TEXT(limit));
     else if (need > room->scratch_free_bytes)
-        why_not(c, "%sabout %s, and '%.80s' has %s free", scratch_prefix, SIZE_TEXT(need),
+        why_not(c, "%sabout %s, and '%.320s' has %s free", scratch_prefix, SIZE_TEXT(need),
                 p->scratch_path ? p->scratch_path : "", SIZE_TEXT(room->scratch_free_bytes));
     else if (room->scratch_is_memory && need > p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes)) {
-        why_not(c, "%s'%.80s' is memory (tmpfs), and %s more do not fit in the budget", scratch_prefix,
+        why_not(c, "%s'%.320s' is memory (tmpfs), and %s more do not fit in the budget", scratch_prefix,
                 p->scratch_path ? p->scratch_path : "", SIZE_TEXT(need));
         w->scratch_have_bytes = p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes);
     }
