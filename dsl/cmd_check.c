@@ -1,5 +1,4 @@
 /* check: is a pipeline right, and would it fit? With --chunks IN: is every chunk of an array whole? */
-#include <signal.h>
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
@@ -114,8 +113,8 @@ static bool list_missing(const struct array_file *a, struct findings *f, const v
     for (uint64_t i = 0; i < a->census.chunks; i++) {
         struct error strange = { 0 };   /* something else under that name: the scan said so already */
 
-        if (*stop)
-            return error_at(err, *stop == SIGTERM ? ERR_TERMINATED : ERR_INTERRUPTED, SPAN_NONE, "interrupted");
+        if (stop_asked(stop))
+            return error_stopped(err, stop_asked(stop));
         grid_coords(&a->meta.chunks, i, coords);
         array_chunk_place(&a->meta, coords, &place);
         if (!store_object_open(a->store, place.key, &object, &strange))

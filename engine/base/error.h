@@ -72,6 +72,13 @@ bool error_at(struct error *err, enum error_code code, struct span span, const c
 bool error_sys(struct error *err, int sys_errno, struct span span, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The number of the signal that asks for a stop, 0: none. `stop` NULL: nobody ever does. A handler may run in any
+ * thread, so this is an atomic load. */
+static inline int stop_asked(const volatile int *stop)
+{
+    return stop ? __atomic_load_n(stop, __ATOMIC_RELAXED) : 0;
+}
+
 /* Signal `number` asks us to stop: ERR_TERMINATED for SIGTERM, else ERR_INTERRUPTED. Returns false. */
 bool error_stopped(struct error *err, int number);
 

@@ -331,7 +331,7 @@ struct draft {
     const volatile int *stop;       /* NULL: nobody stops it */
 };
 
-static bool is_stopped(const struct draft *d) { return d->stop && *d->stop; }
+static bool is_stopped(const struct draft *d) { return stop_asked(d->stop) != 0; }
 
 /* c-blosc writes shuffle into the flags even where there is nothing to shuffle. */
 static unsigned flags_of(const struct blosc_writer *w, const struct draft *d)
@@ -451,7 +451,7 @@ bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_
     flags = flags_of(w, &d);
     if (!write_blocks(w, &d, from, from_bytes)) {
         if (is_stopped(&d))
-            return error_stopped(err, *stop);
+            return error_stopped(err, stop_asked(stop));
         flags |= BLOSC_FLAG_MEMCPYED;
         memcpy(to + BLOSC_HEAD_BYTES, from, from_bytes);
         d.end = d.limit;

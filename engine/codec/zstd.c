@@ -98,8 +98,8 @@ static bool zstd_encode(void *state, const struct codec *c, const char *from, ui
     ZSTD_CCtx_reset(state, ZSTD_reset_session_only);
     ZSTD_CCtx_setPledgedSrcSize(state, from_bytes);
     do {
-        if (stop && *stop)
-            return error_stopped(err, *stop);
+        if (stop_asked(stop))
+            return error_stopped(err, stop_asked(stop));
         in.size += size_min(ENCODE_STEP_BYTES, from_bytes - in.size);
         got = ZSTD_compressStream2(state, &out, &in, in.size == from_bytes ? ZSTD_e_end : ZSTD_e_continue);
     } while (!ZSTD_isError(got) && in.size < from_bytes);

@@ -494,7 +494,7 @@ static void *worker_main(void *argument)
 
 static void check_stop(struct stage_run *run)
 {
-    int signal_number = run->stop ? *run->stop : 0;
+    int signal_number = stop_asked(run->stop);
     struct error err = { 0 };
 
     if (signal_number == 0)
