@@ -18,7 +18,7 @@ static uint64_t bucket_ordinal(const struct stage_run *run, const uint64_t *slab
     uint64_t ordinal = 0;
 
     grid_cell_box(&run->cells, slab, &slab_box);
-    grid_cells_touched(&run->segment_parts, &slab_box, &touched);
+    grid_cells_touched(&run->stage->tasks, &slab_box, &touched);
     for (unsigned i = 0; i < rank; i++)
         ordinal = ordinal * touched.count[i] + (bucket[i] - touched.first[i]);
     return ordinal;

@@ -43,7 +43,6 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
             run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
     } else {
         run.cells = before->tasks;
-        run.segment_parts = stage->tasks;
         run.subs = extent_blocks_max(&before->tasks, &stage->tasks, item_bytes, g->scratch.block_bytes);
     }
     if (stage->sink == TO_SEGMENTS)

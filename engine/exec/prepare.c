@@ -78,15 +78,15 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, struct error
 
 static bool prepare_windows(struct stage_run *run, struct error *err)
 {
+    uint64_t window_count = cells_touched_max(&run->stage->tasks, &run->cells);
     char *memory;
 
-    run->window_count = cells_touched_max(&run->stage->tasks, &run->cells);
     run->window_bytes = index_window_bytes(run->subs);
-    run->windows = calloc(run->window_count ? run->window_count : 1, sizeof *run->windows);
+    run->windows = calloc(window_count ? window_count : 1, sizeof *run->windows);
     if (!run->windows)
         return no_memory(run, "the table of index windows", err);
-    memory = pool_carve(run->pool, "segment indexes", run->window_count * run->window_bytes);
-    for (uint64_t i = 0; i < run->window_count; i++)
+    memory = pool_carve(run->pool, "segment indexes", window_count * run->window_bytes);
+    for (uint64_t i = 0; i < window_count; i++)
         run->windows[i] = (struct index_window){
             .segment = UINT64_MAX, .entries = (struct index_entry *)(memory + i * run->window_bytes),
         };
@@ -115,7 +115,6 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         struct worker *w = &run->workers[i];
 
         w->run = run;
-        w->number = i;
         if (!prepare_worker(run, w, err))
             return false;
     }

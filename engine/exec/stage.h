@@ -120,7 +120,6 @@ struct stage_to {
 
 struct worker {
     struct stage_run *run;
-    unsigned number;
     pthread_t thread;
     bool started;
     struct io *io;
@@ -180,8 +179,7 @@ struct stage_run {
     uint64_t index_blocks;          /* TO_SEGMENTS: entries for each extent */
     uint64_t segment_begin_offset;  /* TO_SEGMENTS, lock: where the data of the segment being written begins */
     struct index_window *windows;   /* FROM_SEGMENTS: one for each slab that a task touches */
-    uint64_t window_count, window_bytes;
-    struct grid segment_parts;      /* FROM_SEGMENTS: what its index counts: this stage's tasks */
+    uint64_t window_bytes;
     unsigned give_back_step;        /* FROM_SEGMENTS, lock: space may be given back up to this step; 0: not now */
     /* a scan */
     const struct box *within;

@@ -425,17 +425,15 @@ static void handle(struct worker *w, struct io_request *request)
 static bool may_sleep(struct worker *w)
 {
     struct stage_run *run = w->run;
-    bool ready, units, held, granted, sleep;
+    bool ready, units, held, granted, over, sleep;
 
     pthread_mutex_lock(&run->lock);
     ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
     units = run->to && run->phase == PHASE_DRAIN && run->unit_next < run->units && run->to->has_room(w);
     held = run->phase == PHASE_DRAIN && run->unit_next == run->units && w->packing;
     granted = w->waiting && w->waiting->state == READ_GRANTED;
-    w->sleeping = run->failed ? io_in_flight(w->io) > 0
-                              : run->phase != PHASE_DONE && !ready && !units && !held && !granted;
-    if (!run->failed && run->phase == PHASE_DONE)
-        w->sleeping = io_in_flight(w->io) > 0;
+    over = run->failed || run->phase == PHASE_DONE;
+    w->sleeping = over ? io_in_flight(w->io) > 0 : !ready && !units && !held && !granted;
     sleep = w->sleeping;        /* from here on another worker may change it */
     pthread_mutex_unlock(&run->lock);
     return sleep;
