@@ -17,6 +17,7 @@ libdeflate.h            deflate     libdeflate-dev   libdeflate-devel
 json-c/json.h           json-c      libjson-c-dev    json-c-devel
 zlib.h                  z           zlib1g-dev       zlib-devel
 snappy-c.h              snappy      libsnappy-dev    snappy-devel
+xxhash.h                xxhash      libxxhash-dev    xxhash-devel
 '
 
 # Prints "debian-package fedora-package" a line. Not to /dev/null: a linker run by root could replace it.
