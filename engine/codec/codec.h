@@ -84,6 +84,24 @@ void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_
                         const struct codec_sample *sample, struct codec_needs *out);
 void codec_encode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out);
 
+/* What can be done with a part of a chunk. A chain that cannot is passed through whole chunks only. */
+enum codec_ability {
+    CODEC_RANGED,               /* decode any range, reading little more than it: raw, blosc */
+    CODEC_STREAMED,             /* decode from the beginning on, a window of encoded bytes at a time */
+    CODEC_APPENDED,             /* encode as the raw bytes come, in the same bytes as at once */
+};
+/* NULL: the chain can; else the codec that cannot, for messages ("lz4"). */
+const char *codec_chain_cannot(const struct codec_chain *c, enum codec_ability ability);
+/* What one worker needs to decode ranges of at most `range_raw_bytes`; encoded_bytes_max is of such a range. Never more
+ * than codec_decode_needs. */
+void codec_ranged_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, uint64_t range_raw_bytes,
+                        const struct codec_sample *sample, struct codec_needs *out);
+/* What one stream decoder or one appender needs, the window of encoded bytes that it reads included; encoded_bytes_max
+ * is of the chunk. */
+void codec_streamed_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
+                          const struct codec_sample *sample, struct codec_needs *out);
+void codec_appended_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out);
+
 /* No codec but byte and axis order: raw bytes can be read and written by ranges. */
 static inline bool codec_chain_is_raw(const struct codec_chain *c) { return c->count == 0; }
 

@@ -9,12 +9,15 @@
  *     fill   pieces of the source that touch the box are read, decoded and scattered into the tile (array/tile.h)
  *     drain  the tile's parts are encoded and written to the sink
  *
- *   plan      stage    tasks             source           parts of a tile, sink
- *   direct    direct   boxes of target   source chunks    target chunks
- *   split +   split    slabs             source chunks    clipped to buckets: extents of one segment per slab
- *     merge   merge    buckets           segments         target chunks
- *   (k passes: a split whose source is the segments of the one before; ranged writes: parts that are slices of
- *   uncompressed target chunks. Both are combinations of the same fields.)
+ *   plan            stage    tasks             source           parts of a tile, sink
+ *   direct          direct   boxes of target   source chunks    target chunks
+ *   split +         split    slabs             source chunks    clipped to buckets: extents of one segment per slab
+ *     merge         merge    buckets           segments         target chunks
+ *   further passes  split    slabs of slabs    segments         clipped to smaller buckets (between split and merge)
+ *   ranged write    direct   boxes of source   source chunks    clipped to target chunks, written at their offsets
+ *
+ * A chunk that is too big to be held, on either side, is passed through in slices: see enum stage_source and stage_sink.
+ * The walk of the tasks then stays in one chunk until it is done.
  *
  * Pieces of the box after the one at hand are read ahead, still encoded, while this one drains.
  */
@@ -25,18 +28,32 @@
 #include <stdint.h>
 
 #include "engine/array/grid.h"
+#include "engine/array/walk.h"
 #include "engine/base/error.h"
 #include "engine/format/format.h"
 #include "engine/io/io.h"
 #include "engine/report/report.h"
 
-enum stage_source { FROM_CHUNKS, FROM_SEGMENTS };
-enum stage_sink { TO_SEGMENTS, TO_CHUNKS };
+/* FROM_CHUNKS    chunks, whole or by ranges (piece_raw_bytes)
+ * FROM_STREAM    chunks whose codecs only go forward, too big to be held: each task takes up where the last one stopped.
+ *                A task is a slice in stored order of one column of chunks, and the walk stays in a column
+ * FROM_SEGMENTS  what the stage before wrote; a task lies in one cell of that stage's `parts` */
+enum stage_source { FROM_CHUNKS, FROM_STREAM, FROM_SEGMENTS };
+/* TO_SEGMENTS  an extent for each part, in one segment for each task
+ * TO_CHUNKS    whole chunks, each encoded at once
+ * TO_SLICES    chunks too big to be held, encoded as they come. A task is a slice in stored order of one column of
+ *              chunks (it may hold the end of one and the beginning of the next), and the walk stays in a column
+ * TO_RANGES    uncompressed chunks, written by runs at their offsets, in any order */
+enum stage_sink { TO_SEGMENTS, TO_CHUNKS, TO_SLICES, TO_RANGES };
 
 /* What a stage may hold at once, in bytes; the planner proved that the sum fits. All but the last are carved from
- * the pool, each area rounded up to IO_ALIGN: tile + reads + index + workers * (scratch + write_slots * write). */
+ * the pool, each area rounded up to IO_ALIGN: tile + carry + reads + stream + append + index +
+ * workers * (scratch + write_slots * write). */
 struct stage_memory {
     uint64_t tile_bytes;
+    uint64_t carry_bytes;           /* what a box passes on to the next (stage.carries) */
+    uint64_t stream_bytes;          /* FROM_STREAM: the decoder, and what it reads at once */
+    uint64_t append_bytes;          /* TO_SLICES: the encoder that goes on from slice to slice */
     uint64_t reads_bytes;           /* encoded pieces, read and not yet decoded; at least one of piece_bytes_max */
     uint64_t piece_bytes_max;       /* the longest encoded piece, aligned for direct I/O (plus one IO_ALIGN at each end) */
     uint64_t decode_scratch_bytes;  /* for each worker */
@@ -55,10 +72,19 @@ struct stage {
     enum stage_source source;
     enum stage_sink sink;
     struct grid tasks;              /* cells are the boxes: slabs, buckets, direct boxes */
-    /* Parts of a tile. TO_SEGMENTS: equal to the next stage's `tasks`; TO_CHUNKS: the target's chunk grid. */
+    struct walk walk;               /* the order of the tasks */
+    /* Parts of a tile. TO_SEGMENTS: boxes of the next stage's tasks (for a merge: just these); TO_CHUNKS, TO_RANGES:
+     * the target's chunk grid; TO_SLICES: equal to `tasks`. */
     struct grid parts;
-    uint64_t piece_raw_bytes;       /* FROM_CHUNKS whose codec chain is raw: a piece is this many bytes of a chunk, a
-                                       multiple of the item size; 0: a piece is a whole chunk */
+    struct walk parts_walk;         /* TO_SEGMENTS: the order in which the next stage comes to them, for speed alone */
+    /* FROM_CHUNKS: a piece is this many raw bytes of a chunk, a multiple of the item size, and only pieces that the
+     * task's box needs are read (codec_chain_cannot says which chains allow it); 0: a piece is a whole chunk. */
+    uint64_t piece_raw_bytes;
+    /* Chunks on the border between a box and the next one along this axis are decoded once: what the next box needs
+     * of them is carried over. The walk goes along that axis first (group WALK_ALL), and boxes are no shorter on it
+     * than the source's chunks. */
+    bool carries;
+    unsigned carry_axis;
     unsigned workers;               /* at most graph.threads: memory may allow fewer */
     unsigned reads_in_flight;       /* of each worker */
     struct stage_memory memory;

@@ -1,0 +1,68 @@
+#include "engine/array/walk.h"
+
+#include "engine/base/size.h"
+
+/* The cells of one axis of the range that are in the group of `cell`: [*start, *start + returned). */
+static uint64_t group_cells(const struct walk *w, const struct cell_range *r, unsigned axis, uint64_t cell,
+                            uint64_t *start)
+{
+    uint64_t group = size_max(1, w->group[axis]), begin = cell / group * group, end = r->first[axis] + r->count[axis];
+
+    *start = size_max(begin, r->first[axis]);
+    return size_min(group - (*start - begin), end - *start);
+}
+
+uint64_t walk_index(unsigned rank, const struct walk *w, const struct cell_range *r, const uint64_t *coords)
+{
+    uint64_t before = 0, within = 0, above = 1, below = cell_range_cells(rank, r);
+
+    /* Before a cell come, on each axis in turn, the groups before its own: as wide as its group on the axes above, and
+     * as the range on those below. */
+    for (unsigned i = 0; i < rank; i++) {
+        uint64_t start, cells = group_cells(w, r, i, coords[i], &start);
+
+        below /= r->count[i];
+        before += (start - r->first[i]) * above * below;
+        above *= cells;
+        within = within * cells + (coords[i] - start);
+    }
+    return before + within;
+}
+
+void walk_coords(unsigned rank, const struct walk *w, const struct cell_range *r, uint64_t index, uint64_t *coords)
+{
+    uint64_t start[RANK_MAX], cells[RANK_MAX], above = 1, below = cell_range_cells(rank, r);
+
+    for (unsigned i = 0; i < rank; i++) {
+        below /= r->count[i];
+        cells[i] = group_cells(w, r, i, r->first[i] + index / (above * below), &start[i]);
+        index -= (start[i] - r->first[i]) * above * below;
+        above *= cells[i];
+    }
+    for (unsigned i = rank; i-- > 0; index /= cells[i])
+        coords[i] = start[i] + index % cells[i];
+}
+
+static void whole_grid(const struct grid *g, struct cell_range *r)
+{
+    for (unsigned i = 0; i < g->rank; i++) {
+        r->first[i] = 0;
+        r->count[i] = grid_axis_cells(g, i);
+    }
+}
+
+uint64_t walk_grid_index(const struct walk *w, const struct grid *g, const uint64_t *coords)
+{
+    struct cell_range all;
+
+    whole_grid(g, &all);
+    return walk_index(g->rank, w, &all, coords);
+}
+
+void walk_grid_coords(const struct walk *w, const struct grid *g, uint64_t index, uint64_t *coords)
+{
+    struct cell_range all;
+
+    whole_grid(g, &all);
+    walk_coords(g->rank, w, &all, index, coords);
+}
