@@ -231,4 +231,22 @@ void stage_units_done(struct stage_run *run, uint64_t count);
 /* A write buffer that is not in flight; NULL: none now. */
 struct write *stage_free_write(struct worker *w);
 
+/* ---- between stage_loop.c and stage_pieces.c ---- */
+
+/* Lock held. Whoever sleeps; all of them; one of them (enough for one more ready piece). */
+void stage_wake(struct worker *w);
+void stage_wake_all(struct stage_run *run);
+void stage_wake_one(struct stage_run *run);
+/* The first failure wins. stage_fail: lock held. */
+void stage_fail(struct stage_run *run, const struct error *why);
+void stage_fail_unlocked(struct stage_run *run, const struct error *why);
+/* Lock held. A piece's elements are in the tile; the last one begins the drain. */
+void stage_piece_done(struct stage_run *run);
+/* Lock held. A piece whose bytes are here (or that has none): any worker may decode it. */
+void stage_put_ready(struct stage_run *run, struct read *read);
+/* Claim, locate and submit pieces until memory, slots or pieces run out. False: nothing was begun. */
+bool stage_start_reads(struct worker *w, struct error *err);
+/* Decode one ready piece of the task at hand. False: there was none. */
+bool stage_decode_ready(struct worker *w);
+
 #endif

@@ -4,12 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "engine/base/size.h"
-
-enum { REAP_MAX = 32, CLAIMS_AT_ONCE = 4, LOOK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
+enum { REAP_MAX = 32, LOOK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
 /* ---- shared by sources and sinks ---- */
 
@@ -59,7 +56,7 @@ void stage_deliver_missing(struct worker *w, const struct box *piece, const void
 
 /* ---- waking (lock held) ---- */
 
-static void wake(struct worker *w)
+void stage_wake(struct worker *w)
 {
     if (w->sleeping) {
         w->sleeping = false;
@@ -67,35 +64,35 @@ static void wake(struct worker *w)
     }
 }
 
-static void wake_all(struct stage_run *run)
+void stage_wake_all(struct stage_run *run)
 {
     for (unsigned i = 0; i < run->worker_count; i++)
-        wake(&run->workers[i]);
+        stage_wake(&run->workers[i]);
 }
 
 /* Wake one sleeper, for one more ready piece. */
-static void wake_one(struct stage_run *run)
+void stage_wake_one(struct stage_run *run)
 {
     for (unsigned i = 0; i < run->worker_count; i++)
         if (run->workers[i].sleeping) {
-            wake(&run->workers[i]);
+            stage_wake(&run->workers[i]);
             return;
         }
 }
 
 /* The first failure wins. */
-static void fail(struct stage_run *run, const struct error *why)
+void stage_fail(struct stage_run *run, const struct error *why)
 {
     if (!run->failed)
         run->error = *why;
     run->failed = true;
-    wake_all(run);
+    stage_wake_all(run);
 }
 
-static void fail_unlocked(struct stage_run *run, const struct error *why)
+void stage_fail_unlocked(struct stage_run *run, const struct error *why)
 {
     pthread_mutex_lock(&run->lock);
-    fail(run, why);
+    stage_fail(run, why);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -111,7 +108,7 @@ static void begin_drain(struct stage_run *run)
     run->units = run->units_left = run->to ? run->to->unit_count(run) : 0;
     if (run->units == 0)
         end_task(run);
-    wake_all(run);
+    stage_wake_all(run);
 }
 
 static void begin_task(struct stage_run *run)
@@ -125,7 +122,7 @@ static void begin_task(struct stage_run *run)
     if (run->to)
         tile_init(&run->tile, run->stage->sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, run->item_bytes,
                   &run->stage->parts, &run->box, run->target ? run->target->codecs.order : NULL, run->tile_memory);
-    wake_all(run);
+    stage_wake_all(run);
 }
 
 static void end_task(struct stage_run *run)
@@ -135,13 +132,13 @@ static void end_task(struct stage_run *run)
     if (run->from->leave_task)
         run->from->leave_task(run);
     if (run->to && run->to->leave_task && !run->to->leave_task(run, &err)) {
-        fail(run, &err);
+        stage_fail(run, &err);
         return;
     }
     run->task++;
     if (run->task == run->tasks) {
         run->phase = PHASE_DONE;
-        wake_all(run);
+        stage_wake_all(run);
     } else {
         begin_task(run);
     }
@@ -157,216 +154,11 @@ void stage_units_done(struct stage_run *run, uint64_t count)
     pthread_mutex_unlock(&run->lock);
 }
 
-static void piece_done(struct stage_run *run)
+void stage_piece_done(struct stage_run *run)
 {
     assert(run->pieces_left > 0);
     if (--run->pieces_left == 0 && !run->failed)
         begin_drain(run);
-}
-
-/* ---- pieces ---- */
-
-/* Give ring memory to waiting pieces, in the order of their tickets. Lock held. */
-static void grant(struct stage_run *run)
-{
-    for (unsigned i = 0; i < run->worker_count; ) {
-        struct worker *w = &run->workers[i];
-        struct read *read = w->waiting;
-
-        if (!read || read->state != READ_WAITING || read->piece.ticket != run->next_grant) {
-            i++;
-            continue;
-        }
-        if (read->payload_bytes > 0) {
-            uint64_t from = size_align_down(read->payload_offset, IO_ALIGN);
-            uint64_t to = size_align_up(read->payload_offset + read->payload_bytes, IO_ALIGN);
-
-            read->memory = ring_take(&run->ring, to - from, &read->ring_id);
-            if (!read->memory)
-                return;
-            read->request = (struct io_request){
-                .op = IO_READ, .fd = read->object.fd >= 0 ? read->object.fd : scratch_fd(run->scratch),
-                .memory = read->memory, .offset = from, .bytes = to - from,
-            };
-        }
-        read->state = READ_GRANTED;
-        run->next_grant++;
-        wake(w);
-        i = 0;
-    }
-}
-
-/* A piece whose bytes are here (or that has none): any worker may decode it. Lock held. */
-static void put_ready(struct stage_run *run, struct read *read)
-{
-    struct read **at = &run->ready;
-
-    while (*at && (*at)->piece.ticket < read->piece.ticket)
-        at = &(*at)->next;
-    read->next = *at;
-    *at = read;
-    read->state = READ_READY;
-    wake_one(run);
-}
-
-/* Take the next piece of the source, if this worker may begin another read. Lock held. */
-static struct read *claim(struct worker *w, struct error *err)
-{
-    struct stage_run *run = w->run;
-    struct read *read = run->unused;
-    struct piece *piece;
-
-    if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
-        return NULL;
-    while (run->claim_piece == run->claim_pieces) {
-        if (run->claim_task + 1 >= run->tasks)
-            return NULL;
-        run->claim_task++;
-        if (!run->from->enter_task(run, err)) {
-            fail(run, err);
-            return NULL;
-        }
-    }
-    run->unused = read->next;
-    memset(read, 0, sizeof *read);
-    piece = &read->piece;
-    piece->task = run->claim_task;
-    piece->ticket = run->next_ticket++;
-    piece->cell = run->claim_piece / run->subs;
-    piece->sub = run->claim_piece % run->subs;
-    cell_range_coords(run->cells.rank, &run->claim_cells, piece->cell, piece->coords);
-    if (run->from->claimed)
-        run->from->claimed(run, read);
-    run->claim_piece++;
-    read->object.fd = -1;
-    w->waiting = read;
-    return read;
-}
-
-/* Submit what was granted. */
-static void submit_granted(struct worker *w)
-{
-    struct stage_run *run = w->run;
-    struct read *read;
-
-    pthread_mutex_lock(&run->lock);
-    read = w->waiting;
-    if (read && read->state == READ_GRANTED) {
-        w->waiting = NULL;
-        if (read->memory) {
-            read->state = READ_SUBMITTED;
-        } else {
-            put_ready(run, read);
-            read = NULL;
-        }
-    } else {
-        read = NULL;
-    }
-    pthread_mutex_unlock(&run->lock);
-    if (read) {
-        w->reads_in_flight++;
-        io_submit(w->io, &read->request);
-    }
-}
-
-/* A damaged chunk of a scan that wants to know them all: told once, and then nothing is there to read. */
-static bool report_damage(struct stage_run *run, struct read *read, struct error *err)
-{
-    struct chunk_place place;
-
-    if (!run->damaged || err->code != ERR_INPUT)
-        return false;
-    array_chunk_place(run->array, read->piece.coords, &place);
-    pthread_mutex_lock(&run->lock);
-    if (read->piece.sub == 0)
-        run->damaged(run->damaged_context, place.key, err);
-    pthread_mutex_unlock(&run->lock);
-    *err = (struct error){ 0 };
-    read->payload_bytes = 0;
-    read->empty = true;
-    return true;
-}
-
-/* Claim, locate and submit pieces until memory, slots or pieces run out. */
-static bool start_reads(struct worker *w, struct error *err)
-{
-    struct stage_run *run = w->run;
-
-    for (unsigned i = 0; i < CLAIMS_AT_ONCE; i++) {
-        struct read *read;
-
-        submit_granted(w);
-        pthread_mutex_lock(&run->lock);
-        read = claim(w, err);
-        pthread_mutex_unlock(&run->lock);
-        if (!read)
-            return i > 0;
-        if (!run->from->locate(run, read, err) && !report_damage(run, read, err)) {
-            error_locate(err, run->source_span);
-            fail_unlocked(run, err);
-            return false;
-        }
-        pthread_mutex_lock(&run->lock);
-        read->state = READ_WAITING;
-        grant(run);
-        pthread_mutex_unlock(&run->lock);
-    }
-    submit_granted(w);
-    return true;
-}
-
-/* Give back what a piece held. Lock held. */
-static void release_read(struct stage_run *run, struct read *read)
-{
-    if (read->memory) {
-        ring_give_back(&run->ring, read->ring_id);
-        read->memory = NULL;
-    }
-    read->state = READ_UNUSED;
-    read->next = run->unused;
-    run->unused = read;
-    grant(run);
-}
-
-/* What the piece counts for in the progress: its share of the part of its cell that the task needs. */
-static uint64_t piece_work_bytes(const struct stage_run *run, const struct piece *piece)
-{
-    struct box needed;
-    uint64_t items;
-
-    if (!box_intersect(run->cells.rank, &piece->box, &run->box, &needed))
-        return 0;
-    items = box_elements(run->cells.rank, &needed);
-    return (items / run->subs + (piece->sub == 0 ? items % run->subs : 0)) * run->item_bytes;
-}
-
-/* Decode one ready piece of the task at hand. False: there was none. */
-static bool decode_ready(struct worker *w)
-{
-    struct stage_run *run = w->run;
-    struct error err = { 0 };
-    struct read *read = NULL;
-    bool ok;
-
-    pthread_mutex_lock(&run->lock);
-    if (run->phase == PHASE_FILL && !run->failed && run->ready && run->ready->piece.task == run->task) {
-        read = run->ready;
-        run->ready = read->next;
-    }
-    pthread_mutex_unlock(&run->lock);
-    if (!read)
-        return false;
-    ok = run->from->decode(w, read, &err) || report_damage(run, read, &err);
-    error_locate(&err, run->source_span);
-    report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
-    pthread_mutex_lock(&run->lock);
-    release_read(run, read);
-    if (!ok)
-        fail(run, &err);
-    else
-        piece_done(run);
-    pthread_mutex_unlock(&run->lock);
-    return true;
 }
 
 /* ---- units ---- */
@@ -392,7 +184,7 @@ static bool drain_one(struct worker *w)
     else
         return false;
     if (!ok)
-        fail_unlocked(run, &err);
+        stage_fail_unlocked(run, &err);
     return true;
 }
 
@@ -405,7 +197,7 @@ static void read_done(struct worker *w, struct read *read)
     w->reads_in_flight--;
     store_object_close(&read->object);
     pthread_mutex_lock(&run->lock);
-    put_ready(run, read);
+    stage_put_ready(run, read);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -418,7 +210,7 @@ static void handle(struct worker *w, struct io_request *request)
         return;
     }
     if (!w->run->to->written(w, (struct write *)((char *)request - offsetof(struct write, request)), &err))
-        fail_unlocked(w->run, &err);
+        stage_fail_unlocked(w->run, &err);
 }
 
 /* Before sleeping: is there really nothing? Sets `sleeping`. */
@@ -468,8 +260,8 @@ static void work(struct worker *w)
         }
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
-        started = start_reads(w, &err);
-        idle = !decode_ready(w) && !drain_one(w) && !started && count == 0;
+        started = stage_start_reads(w, &err);
+        idle = !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
 }
 
@@ -481,7 +273,7 @@ static void *worker_main(void *argument)
     struct error err = { 0 };
 
     if (!io_open(&w->io, run->backend, run->stage->reads_in_flight + run->stage->memory.write_slots, &err)) {
-        fail_unlocked(run, &err);
+        stage_fail_unlocked(run, &err);
         return NULL;
     }
     work(w);
@@ -498,7 +290,7 @@ static void check_stop(struct stage_run *run)
     if (signal_number == 0)
         return;
     error_stopped(&err, signal_number);
-    fail_unlocked(run, &err);
+    stage_fail_unlocked(run, &err);
 }
 
 /* What takes long and needs no worker: giving scratch space back, and all of it once the last piece is decoded. */
@@ -561,7 +353,7 @@ bool stage_run(struct stage_run *run, struct error *err)
         w->started = result == 0;
         if (result != 0) {
             error_sys(&first, result, run->stage->span, "cannot start worker thread %u", i);
-            fail_unlocked(run, &first);
+            stage_fail_unlocked(run, &first);
             break;
         }
     }

@@ -1,0 +1,211 @@
+/* stage_pieces.c - pieces of the source on their way in: claimed, located, granted memory, read, decoded. */
+#include "engine/exec/stage.h"
+
+#include <string.h>
+
+#include "engine/base/size.h"
+
+enum { CLAIMS_AT_ONCE = 4 };
+
+/* Give ring memory to waiting pieces, in the order of their tickets. Lock held. */
+static void grant(struct stage_run *run)
+{
+    for (unsigned i = 0; i < run->worker_count; ) {
+        struct worker *w = &run->workers[i];
+        struct read *read = w->waiting;
+
+        if (!read || read->state != READ_WAITING || read->piece.ticket != run->next_grant) {
+            i++;
+            continue;
+        }
+        if (read->payload_bytes > 0) {
+            uint64_t from = size_align_down(read->payload_offset, IO_ALIGN);
+            uint64_t to = size_align_up(read->payload_offset + read->payload_bytes, IO_ALIGN);
+
+            read->memory = ring_take(&run->ring, to - from, &read->ring_id);
+            if (!read->memory)
+                return;
+            read->request = (struct io_request){
+                .op = IO_READ, .fd = read->object.fd >= 0 ? read->object.fd : scratch_fd(run->scratch),
+                .memory = read->memory, .offset = from, .bytes = to - from,
+            };
+        }
+        read->state = READ_GRANTED;
+        run->next_grant++;
+        stage_wake(w);
+        i = 0;
+    }
+}
+
+/* A piece whose bytes are here (or that has none): any worker may decode it. Lock held. */
+void stage_put_ready(struct stage_run *run, struct read *read)
+{
+    struct read **at = &run->ready;
+
+    while (*at && (*at)->piece.ticket < read->piece.ticket)
+        at = &(*at)->next;
+    read->next = *at;
+    *at = read;
+    read->state = READ_READY;
+    stage_wake_one(run);
+}
+
+/* Take the next piece of the source, if this worker may begin another read. Lock held. */
+static struct read *claim(struct worker *w, struct error *err)
+{
+    struct stage_run *run = w->run;
+    struct read *read = run->unused;
+    struct piece *piece;
+
+    if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
+        return NULL;
+    while (run->claim_piece == run->claim_pieces) {
+        if (run->claim_task + 1 >= run->tasks)
+            return NULL;
+        run->claim_task++;
+        if (!run->from->enter_task(run, err)) {
+            stage_fail(run, err);
+            return NULL;
+        }
+    }
+    run->unused = read->next;
+    memset(read, 0, sizeof *read);
+    piece = &read->piece;
+    piece->task = run->claim_task;
+    piece->ticket = run->next_ticket++;
+    piece->cell = run->claim_piece / run->subs;
+    piece->sub = run->claim_piece % run->subs;
+    cell_range_coords(run->cells.rank, &run->claim_cells, piece->cell, piece->coords);
+    if (run->from->claimed)
+        run->from->claimed(run, read);
+    run->claim_piece++;
+    read->object.fd = -1;
+    w->waiting = read;
+    return read;
+}
+
+/* Submit what was granted. */
+static void submit_granted(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct read *read;
+
+    pthread_mutex_lock(&run->lock);
+    read = w->waiting;
+    if (read && read->state == READ_GRANTED) {
+        w->waiting = NULL;
+        if (read->memory) {
+            read->state = READ_SUBMITTED;
+        } else {
+            stage_put_ready(run, read);
+            read = NULL;
+        }
+    } else {
+        read = NULL;
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (read) {
+        w->reads_in_flight++;
+        io_submit(w->io, &read->request);
+    }
+}
+
+/* A damaged chunk of a scan that wants to know them all: told once, and then nothing is there to read. */
+static bool report_damage(struct stage_run *run, struct read *read, struct error *err)
+{
+    struct chunk_place place;
+
+    if (!run->damaged || err->code != ERR_INPUT)
+        return false;
+    array_chunk_place(run->array, read->piece.coords, &place);
+    pthread_mutex_lock(&run->lock);
+    if (read->piece.sub == 0)
+        run->damaged(run->damaged_context, place.key, err);
+    pthread_mutex_unlock(&run->lock);
+    *err = (struct error){ 0 };
+    read->payload_bytes = 0;
+    read->empty = true;
+    return true;
+}
+
+/* Claim, locate and submit pieces until memory, slots or pieces run out. */
+bool stage_start_reads(struct worker *w, struct error *err)
+{
+    struct stage_run *run = w->run;
+
+    for (unsigned i = 0; i < CLAIMS_AT_ONCE; i++) {
+        struct read *read;
+
+        submit_granted(w);
+        pthread_mutex_lock(&run->lock);
+        read = claim(w, err);
+        pthread_mutex_unlock(&run->lock);
+        if (!read)
+            return i > 0;
+        if (!run->from->locate(run, read, err) && !report_damage(run, read, err)) {
+            error_locate(err, run->source_span);
+            stage_fail_unlocked(run, err);
+            return false;
+        }
+        pthread_mutex_lock(&run->lock);
+        read->state = READ_WAITING;
+        grant(run);
+        pthread_mutex_unlock(&run->lock);
+    }
+    submit_granted(w);
+    return true;
+}
+
+/* Give back what a piece held. Lock held. */
+static void release_read(struct stage_run *run, struct read *read)
+{
+    if (read->memory) {
+        ring_give_back(&run->ring, read->ring_id);
+        read->memory = NULL;
+    }
+    read->state = READ_UNUSED;
+    read->next = run->unused;
+    run->unused = read;
+    grant(run);
+}
+
+/* What the piece counts for in the progress: its share of the part of its cell that the task needs. */
+static uint64_t piece_work_bytes(const struct stage_run *run, const struct piece *piece)
+{
+    struct box needed;
+    uint64_t items;
+
+    if (!box_intersect(run->cells.rank, &piece->box, &run->box, &needed))
+        return 0;
+    items = box_elements(run->cells.rank, &needed);
+    return (items / run->subs + (piece->sub == 0 ? items % run->subs : 0)) * run->item_bytes;
+}
+
+/* Decode one ready piece of the task at hand. False: there was none. */
+bool stage_decode_ready(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    struct error err = { 0 };
+    struct read *read = NULL;
+    bool ok;
+
+    pthread_mutex_lock(&run->lock);
+    if (run->phase == PHASE_FILL && !run->failed && run->ready && run->ready->piece.task == run->task) {
+        read = run->ready;
+        run->ready = read->next;
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (!read)
+        return false;
+    ok = run->from->decode(w, read, &err) || report_damage(run, read, &err);
+    error_locate(&err, run->source_span);
+    report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
+    pthread_mutex_lock(&run->lock);
+    release_read(run, read);
+    if (!ok)
+        stage_fail(run, &err);
+    else
+        stage_piece_done(run);
+    pthread_mutex_unlock(&run->lock);
+    return true;
+}
