@@ -76,6 +76,15 @@ void cell_range_coords(unsigned rank, const struct cell_range *r, uint64_t i, ui
     }
 }
 
+uint64_t cell_range_index(unsigned rank, const struct cell_range *r, const uint64_t *coords)
+{
+    uint64_t index = 0;
+
+    for (unsigned i = 0; i < rank; i++)
+        index = index * r->count[i] + (coords[i] - r->first[i]);
+    return index;
+}
+
 uint64_t box_elements(unsigned rank, const struct box *b)
 {
     return shape_elements(rank, b->length);

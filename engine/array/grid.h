@@ -46,8 +46,9 @@ void grid_cell_box(const struct grid *g, const uint64_t *coords, struct box *out
 void grid_cells_touched(const struct grid *g, const struct box *box, struct cell_range *out);
 
 uint64_t cell_range_cells(unsigned rank, const struct cell_range *r);
-/* The i-th cell of the range in C order. */
+/* The i-th cell of the range in C order; and which one a cell is. */
 void cell_range_coords(unsigned rank, const struct cell_range *r, uint64_t i, uint64_t *coords);
+uint64_t cell_range_index(unsigned rank, const struct cell_range *r, const uint64_t *coords);
 
 uint64_t box_elements(unsigned rank, const struct box *b);
 /* False if the intersection is empty. */

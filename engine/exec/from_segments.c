@@ -1,7 +1,11 @@
 /* from_segments.c - the source is the segments that the stage before wrote. A piece is one block of one extent.
  *
- * Where a block lies is in its segment's index on disk. A window of it is held for each segment that the bucket at
- * the claim cursor touches; buckets are walked in the index's own order, so a window is read once and moves on. */
+ * A task lies in one bucket (cell of the `parts` of the stage before), which may hold several: a piece is what a slab
+ * has of the bucket, and the tile takes what is in its box.
+ *
+ * Where a block lies is in its segment's index on disk. A window of it is held for each segment that the task at the
+ * claim cursor touches; where the buckets are walked in the index's own order a window is read once and moves on. */
+#include <assert.h>
 #include <inttypes.h>
 
 #include "engine/base/size.h"
@@ -12,16 +16,21 @@
 /* The bucket's place among those that a slab touches: what the slab's index is counted by. */
 static uint64_t bucket_ordinal(const struct stage_run *run, const uint64_t *slab, const uint64_t *bucket)
 {
-    unsigned rank = run->cells.rank;
     struct cell_range touched;
     struct box slab_box;
-    uint64_t ordinal = 0;
 
     grid_cell_box(&run->cells, slab, &slab_box);
-    grid_cells_touched(&run->stage->tasks, &slab_box, &touched);
-    for (unsigned i = 0; i < rank; i++)
-        ordinal = ordinal * touched.count[i] + (bucket[i] - touched.first[i]);
-    return ordinal;
+    grid_cells_touched(&run->before->parts, &slab_box, &touched);
+    return walk_index(run->cells.rank, &run->before->parts_walk, &touched, bucket);
+}
+
+/* The bucket that holds the box of a task. */
+static void task_bucket(const struct stage_run *run, const struct box *box, uint64_t *bucket)
+{
+    for (unsigned i = 0; i < run->cells.rank; i++) {
+        bucket[i] = box->start[i] / run->before->parts.cell[i];
+        assert((box->start[i] + box->length[i] - 1) / run->before->parts.cell[i] == bucket[i]);
+    }
 }
 
 /* Make window `w` hold the entries [first, first + subs) of a segment's index, and what follows them. */
@@ -53,14 +62,14 @@ static bool enter_task(struct stage_run *run, struct error *err)
     uint64_t bucket[RANK_MAX], slab[RANK_MAX], slabs;
 
     stage_claim_box(run);
-    grid_coords(&run->stage->tasks, run->claim_task, bucket);
+    task_bucket(run, &run->claim_box, bucket);
     slabs = cell_range_cells(run->cells.rank, &run->claim_cells);
     for (uint64_t i = 0; i < slabs; i++) {
         struct index_window *w = &run->windows[i];
         uint64_t number, first;
 
         cell_range_coords(run->cells.rank, &run->claim_cells, i, slab);
-        number = grid_index(&run->cells, slab);
+        number = run->segments_before + grid_index(&run->cells, slab);
         first = bucket_ordinal(run, slab, bucket) * run->subs;
         if (!load_window(run, w, number, first, err))
             return false;
@@ -73,7 +82,7 @@ static void claimed(struct stage_run *run, struct read *read)
     const struct index_window *w = &run->windows[read->piece.cell];
     uint64_t bucket[RANK_MAX];
 
-    grid_coords(&run->stage->tasks, read->piece.task, bucket);
+    task_bucket(run, &run->claim_box, bucket);
     read->segment = w->segment;
     read->block = bucket_ordinal(run, read->piece.coords, bucket) * run->subs + read->piece.sub;
     read->entry = w->entries[read->block - w->first];
@@ -85,23 +94,48 @@ static bool damaged(const struct stage_run *run, const struct read *read, const 
                     read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
 
-static bool locate(struct stage_run *run, struct read *read, struct error *err)
+/* Does the run of a piece hold any element of the box? */
+static bool piece_touches(unsigned rank, const struct piece *piece, const struct box *box)
 {
-    struct piece *piece = &read->piece;
-    uint64_t block_items = scratch_layout(run->scratch)->block_bytes / run->item_bytes, items;
-    struct box slab_box, bucket_box;
+    struct box_run run;
+    struct box part, overlap;
 
+    for (box_run_first(&run, rank, piece->box.length, piece->first, piece->count); box_run_next(&run, &part); ) {
+        for (unsigned i = 0; i < rank; i++)
+            part.start[i] += piece->box.start[i];
+        if (box_intersect(rank, &part, box, &overlap))
+            return true;
+    }
+    return false;
+}
+
+/* The piece as a run of what its slab has of the bucket. False: there is nothing of it that this task needs. */
+static bool shape_piece(const struct stage_run *run, struct piece *piece)
+{
+    uint64_t block_items = scratch_layout(run->scratch)->block_bytes / run->item_bytes, items;
+    uint64_t bucket[RANK_MAX];
+    struct box task_box, slab_box, bucket_box;
+
+    stage_task_box(run, piece->task, &task_box);
+    task_bucket(run, &task_box, bucket);
     grid_cell_box(&run->cells, piece->coords, &slab_box);
-    stage_task_box(run, piece->task, &bucket_box);
+    grid_cell_box(&run->before->parts, bucket, &bucket_box);
     box_intersect(run->cells.rank, &slab_box, &bucket_box, &piece->box);
     items = box_elements(run->cells.rank, &piece->box);
     piece->first = piece->sub * block_items;
+    if (piece->first >= items)
+        return false;
+    piece->count = size_min(block_items, items - piece->first);
+    return piece_touches(run->cells.rank, piece, &task_box);
+}
+
+static bool locate(struct stage_run *run, struct read *read, struct error *err)
+{
     read->object.fd = -1;
     read->payload_bytes = 0;
-    read->empty = piece->first >= items;
+    read->empty = !shape_piece(run, &read->piece);
     if (read->empty)
         return true;
-    piece->count = size_min(block_items, items - piece->first);
     if (read->entry.bytes > spill_encoded_bytes_max(scratch_layout(run->scratch)->block_bytes) ||
         entry_offset(&read->entry) + read->entry.bytes > scratch_bytes_taken(run->scratch))
         return damaged(run, read, "lies outside it: its index is damaged", err);
@@ -168,24 +202,39 @@ static void leave_task(struct stage_run *run)
 }
 
 /* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. */
+static void give_back_until(struct scratch *scratch, struct segment *segment, uint64_t offset)
+{
+    if (offset <= segment->data_offset)
+        return;
+    scratch_punch(scratch, segment->data_offset, offset);
+    segment->data_offset = offset;
+}
+
 static void give_back(struct stage_run *run, unsigned step)
 {
     uint64_t segments = grid_cells(&run->cells);
 
     for (uint64_t i = 0; i < segments; i++) {
-        struct segment *segment = scratch_segment(run->scratch, i);
+        struct segment *segment = scratch_segment(run->scratch, run->segments_before + i);
 
-        if (segment->needed_from_offset[step] > segment->data_offset) {
-            scratch_punch(run->scratch, segment->data_offset, segment->needed_from_offset[step]);
-            segment->data_offset = segment->needed_from_offset[step];
-        }
+        give_back_until(run->scratch, segment, segment->needed_from_offset[step]);
     }
 }
 
 static void all_decoded(struct stage_run *run)
 {
-    if (run->to != &to_segments)    /* then the file holds what comes next, too */
+    uint64_t segments = grid_cells(&run->cells);
+
+    if (run->to != &to_segments) {
         scratch_discard(run->scratch);
+        return;
+    }
+    /* The file holds what comes next, too. */
+    for (uint64_t i = 0; i < segments && scratch_layout(run->scratch)->give_back; i++) {
+        struct segment *segment = scratch_segment(run->scratch, run->segments_before + i);
+
+        give_back_until(run->scratch, segment, segment->index_offset + segment->index_bytes);
+    }
 }
 
 const struct stage_from from_segments = {

@@ -7,11 +7,22 @@
 #include "engine/exec/prepare.h"
 #include "engine/io/os.h"
 
-/* One stage over the pool. `before` is the stage whose segments this one reads. */
+/* How many segments the first `stages` of the graph write: as many as they have tasks. */
+static uint64_t segments_of(const struct graph *g, unsigned stages)
+{
+    uint64_t segments = 0;
+
+    for (unsigned i = 0; i < stages; i++)
+        if (g->stages[i].sink == TO_SEGMENTS)
+            segments += grid_cells(&g->stages[i].tasks);
+    return segments;
+}
+
+/* One stage over the pool. */
 static bool run_stage(const struct graph *g, unsigned number, struct store *target_store, struct pool *pool,
                       struct scratch *scratch, struct report *report, const volatile int *stop, struct error *err)
 {
-    const struct stage *stage = &g->stages[number], *before = number > 0 ? &g->stages[number - 1] : NULL;
+    const struct stage *stage = &g->stages[number];
     uint32_t item_bytes = g->source->dtype.item_bytes;
     struct stage_run run = {
         .stage = stage,
@@ -42,27 +53,22 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         if (stage->piece_raw_bytes)
             run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
     } else {
-        run.cells = before->tasks;
-        run.subs = extent_blocks_max(&before->tasks, &stage->tasks, item_bytes, g->scratch.block_bytes);
+        run.before = &g->stages[number - 1];
+        run.segments_before = segments_of(g, number - 1);
+        run.cells = run.before->tasks;
+        run.subs = extent_blocks_max(&run.before->tasks, &run.before->parts, item_bytes, g->scratch.block_bytes);
     }
-    if (stage->sink == TO_SEGMENTS)
+    if (stage->sink == TO_SEGMENTS) {
+        run.after = &g->stages[number + 1];
+        run.first_segment = segments_of(g, number);
+        run.segment_begin_offset = scratch_bytes_taken(scratch);
         run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
+    }
     report_stage(report, stage->name);
     pool_reset(pool);
     ok = stage_prepare(&run, err) && stage_run(&run, err);
     stage_release(&run);
     return ok;
-}
-
-/* How many segments the graph writes: the tasks of its stages that write any. */
-static uint64_t graph_segments(const struct graph *g)
-{
-    uint64_t segments = 0;
-
-    for (unsigned i = 0; i < g->stage_count; i++)
-        if (g->stages[i].sink == TO_SEGMENTS)
-            segments += grid_cells(&g->stages[i].tasks);
-    return segments;
 }
 
 /* What a run that died left behind: its staging directory is gone already, its scratch file goes now. */
@@ -92,7 +98,7 @@ static void scratch_note(const struct graph *g, char *note, size_t note_bytes)
 
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err)
 {
-    uint64_t segments = graph_segments(g);
+    uint64_t segments = segments_of(g, g->stage_count);
     struct store *target_store = NULL;
     struct scratch *scratch = NULL;
     struct pool *pool = NULL;

@@ -76,16 +76,22 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, struct error
     return true;
 }
 
-static bool prepare_windows(struct stage_run *run, struct error *err)
+/* One area: the windows into what is read, then the index of what is written. */
+static bool prepare_indexes(struct stage_run *run, struct error *err)
 {
-    uint64_t window_count = cells_touched_max(&run->stage->tasks, &run->cells);
+    const struct stage_memory *m = &run->stage->memory;
+    uint64_t window_count = run->before ? cells_touched_max(&run->stage->tasks, &run->cells) : 0;
     char *memory;
 
+    assert(m->index_bytes >= stage_index_bytes(run->stage, run->before, run->item_bytes,
+                                               scratch_layout(run->scratch)->block_bytes));
+    assert(run->to != &to_segments || m->index_bytes / sizeof(struct index_entry) <= UINT32_MAX);
+    memory = pool_carve(run->pool, "segment indexes", m->index_bytes);
     run->window_bytes = index_window_bytes(run->subs);
+    run->index = (struct index_entry *)(memory + window_count * run->window_bytes);
     run->windows = calloc(window_count ? window_count : 1, sizeof *run->windows);
     if (!run->windows)
         return no_memory(run, "the table of index windows", err);
-    memory = pool_carve(run->pool, "segment indexes", window_count * run->window_bytes);
     for (uint64_t i = 0; i < window_count; i++)
         run->windows[i] = (struct index_window){
             .segment = UINT64_MAX, .entries = (struct index_entry *)(memory + i * run->window_bytes),
@@ -106,10 +112,7 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         run->tile_memory = pool_carve(run->pool, "tile", m->tile_bytes);
     if (!prepare_reads(run, err))
         return false;
-    assert(run->to != &to_segments || m->index_bytes / sizeof(struct index_entry) <= UINT32_MAX);
-    if (run->to == &to_segments)
-        run->index = pool_carve(run->pool, "segment index", m->index_bytes);
-    if (run->from == &from_segments && !prepare_windows(run, err))
+    if ((run->from == &from_segments || run->to == &to_segments) && !prepare_indexes(run, err))
         return false;
     for (unsigned i = 0; i < run->worker_count; i++) {
         struct worker *w = &run->workers[i];

@@ -18,6 +18,7 @@ struct scratch {
     int fd;                         /* -1: nothing has gone to the file. Set under the lock, before any offset in it */
     pthread_mutex_t lock;
     uint64_t taken_bytes;           /* lock */
+    uint64_t punched_bytes;         /* lock: of the file, given back */
     uint64_t grown_bytes;           /* lock: of the file, fallocated; UINT64_MAX: the file system has no fallocate */
     struct segment *segments;
 };
@@ -105,7 +106,16 @@ void scratch_close(struct scratch *s)
 int scratch_fd(const struct scratch *s) { return s->fd; }
 const struct scratch_layout *scratch_layout(const struct scratch *s) { return &s->layout; }
 struct segment *scratch_segment(struct scratch *s, uint64_t i) { return &s->segments[i]; }
-uint64_t scratch_bytes_taken(const struct scratch *s) { return s->taken_bytes; }
+
+uint64_t scratch_bytes_taken(struct scratch *s)
+{
+    uint64_t taken_bytes;
+
+    pthread_mutex_lock(&s->lock);
+    taken_bytes = s->taken_bytes;
+    pthread_mutex_unlock(&s->lock);
+    return taken_bytes;
+}
 
 char *scratch_at(const struct scratch *s, uint64_t offset)
 {
@@ -133,6 +143,12 @@ int scratch_write(const struct scratch *s, const void *from, uint64_t bytes, uin
     return 0;
 }
 
+/* The file may reach this far: what was given back counts no more. Lock held. */
+static uint64_t file_end_max(const struct scratch *s)
+{
+    return s->layout.limit_bytes ? size_add_sat(s->layout.limit_bytes, s->punched_bytes) : UINT64_MAX;
+}
+
 /* Allocate blocks ahead of the cursor: writes into allocated space run beside one another, writes that extend a
  * file wait for one another. Called with the lock held. */
 static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
@@ -143,8 +159,8 @@ static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
 
     step = size_min(size_max(step, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX);
     wanted = size_max(size_align_up(to_bytes, IO_ALIGN), s->grown_bytes + step);
-    if (s->layout.limit_bytes)
-        wanted = size_max(size_min(wanted, size_align_up(s->layout.limit_bytes, IO_ALIGN)), to_bytes);
+    if (wanted > file_end_max(s))
+        wanted = size_max(size_align_up(file_end_max(s), IO_ALIGN), to_bytes);
     result = os_fallocate(s->fd, s->grown_bytes, wanted - s->grown_bytes);
     if (result == -ENOSPC && wanted > to_bytes) {   /* a whole step is too much: just what is needed */
         wanted = to_bytes;
@@ -162,10 +178,10 @@ static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
 /* Lock held: room in the file up to `to_bytes` of it. */
 static bool reserve_file(struct scratch *s, uint64_t to_bytes, struct error *err)
 {
-    if (s->layout.limit_bytes && to_bytes > s->layout.limit_bytes) {
+    if (to_bytes > file_end_max(s)) {
         error_at(err, ERR_FIT, s->layout.span, "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
         error_help(err, "raise the limit of 'scratch', or give more memory");
-        error_bytes(err, to_bytes, s->layout.limit_bytes);
+        error_bytes(err, to_bytes - s->punched_bytes, s->layout.limit_bytes);
         return false;
     }
     if (s->fd < 0 && !make_file(s, err))
@@ -193,8 +209,11 @@ void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
 {
     from = size_align_up(size_max(from, s->layout.memory_bytes), IO_ALIGN);
     to = size_align_down(to, IO_ALIGN);
-    if (from < to)
-        os_punch_hole(s->fd, scratch_file_offset(s, from), to - from);  /* where it fails nothing is lost */
+    if (from >= to || os_punch_hole(s->fd, scratch_file_offset(s, from), to - from) < 0)
+        return;         /* where it fails nothing is lost */
+    pthread_mutex_lock(&s->lock);
+    s->punched_bytes += to - from;
+    pthread_mutex_unlock(&s->lock);
 }
 
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
@@ -236,9 +255,28 @@ uint64_t index_window_bytes(uint64_t blocks_max)
     return size_add_sat(size_align_up(size_mul_sat(blocks_max, sizeof(struct index_entry)), IO_ALIGN), IO_ALIGN);
 }
 
+/* A window into each segment that a task touches. */
+static uint64_t windows_bytes(const struct grid *slabs, const struct grid *buckets, const struct grid *tasks,
+                              uint32_t item_bytes, uint64_t block_bytes)
+{
+    return size_mul_sat(cells_touched_max(tasks, slabs),
+                        index_window_bytes(extent_blocks_max(slabs, buckets, item_bytes, block_bytes)));
+}
+
 uint64_t merge_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
                            uint64_t block_bytes)
 {
-    return size_mul_sat(cells_touched_max(buckets, slabs),
-                        index_window_bytes(extent_blocks_max(slabs, buckets, item_bytes, block_bytes)));
+    return windows_bytes(slabs, buckets, buckets, item_bytes, block_bytes);
+}
+
+uint64_t stage_index_bytes(const struct stage *stage, const struct stage *before, uint32_t item_bytes,
+                           uint64_t block_bytes)
+{
+    uint64_t bytes = 0;
+
+    if (before)
+        bytes = windows_bytes(&before->tasks, &before->parts, &stage->tasks, item_bytes, block_bytes);
+    if (stage->sink == TO_SEGMENTS)
+        bytes = size_add_sat(bytes, split_index_bytes(&stage->tasks, &stage->parts, item_bytes, block_bytes));
+    return bytes;
 }

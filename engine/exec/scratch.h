@@ -7,7 +7,8 @@
  *
  *   extent     what one slab holds of one bucket, in C order of that box; cut into blocks of block_bytes raw
  *              (the last one shorter), each encoded and checksummed by itself
- *   index      for the buckets that the slab touches, in C order: blocks_max entries each, unused ones zero
+ *   index      for the buckets that the slab touches, in the order in which the next stage comes to them
+ *              (stage.parts_walk): blocks_max entries each, unused ones zero
  *
  * On disk (little-endian; the file lives and dies with one run on one machine):
  *   index entry, 16 bytes: offset in the file (56 bits) and encoding (top 8 bits), encoded bytes, checksum.
@@ -16,7 +17,7 @@
  *
  * A journal will record each segment when its last write is done, and find it again by the same struct segment.
  *
- * Threads: scratch_take from any thread; segments are set and read by one thread at a time.
+ * Threads: scratch_take, scratch_punch and scratch_bytes_taken from any thread; segments are set and read by one thread at a time.
  */
 #ifndef SLUICE_EXEC_SCRATCH_H
 #define SLUICE_EXEC_SCRATCH_H
@@ -40,19 +41,19 @@ static inline enum spill_encoding entry_encoding(const struct index_entry *e)
     return (enum spill_encoding)(e->place >> 56);
 }
 
-/* Space of a segment is given back in steps while its buckets are merged. */
+/* Space of a segment is given back in steps while the next stage reads its buckets. */
 enum { SEGMENT_STEPS = 16 };
 
 struct segment {
     uint64_t data_offset;           /* the first byte of its data that is still kept */
     uint64_t index_offset;
     uint64_t index_bytes;
-    /* [s]: nothing before it belongs to a bucket from the s-th step on. Not simply where the next bucket begins:
+    /* [s]: nothing before it is read by a task of the s-th step or a later one. Not simply where the next bucket begins:
      * workers write side by side, and one that was held up writes its blocks behind those of many later buckets. */
     uint64_t needed_from_offset[SEGMENT_STEPS];
 };
 
-/* How many buckets (tasks of the merge) make a step. */
+/* How many tasks of the next stage make a step. */
 static inline uint64_t segment_step_tasks(uint64_t tasks) { return tasks / SEGMENT_STEPS + (tasks % SEGMENT_STEPS != 0); }
 
 struct scratch;
@@ -83,9 +84,10 @@ struct segment *scratch_segment(struct scratch *s, uint64_t i);
 /* `bytes` (a multiple of IO_ALIGN) at the end of what is taken, all in memory or all in the file. ERR_FIT past the
  * limit or the disk. */
 bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct error *err);
-/* Give [from, to) back to the file system, where it can do that. What is in memory stays. */
+/* Give [from, to) back to the file system, where it can do that; it counts for the limit no more. What is in memory
+ * stays. Each byte once. */
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
-uint64_t scratch_bytes_taken(const struct scratch *s);   /* the cursor */
+uint64_t scratch_bytes_taken(struct scratch *s);         /* the cursor */
 
 /* Of the encoded bytes of block `number` (as its index counts) of a segment. */
 uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,
@@ -96,8 +98,11 @@ uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets,
                            uint64_t block_bytes);
 /* The most cells of `cells` that a box of `boxes` touches. */
 uint64_t cells_touched_max(const struct grid *boxes, const struct grid *cells);
-/* stage_memory.index_bytes: for a split, the index of one segment; for a merge, a window into each segment that a
- * bucket touches. */
+/* stage_memory.index_bytes of any stage: a window into each segment that a task touches (`before` wrote them; NULL:
+ * the source is no segments), and the index of the segment being written. */
+uint64_t stage_index_bytes(const struct stage *stage, const struct stage *before, uint32_t item_bytes,
+                           uint64_t block_bytes);
+/* The same for a split of chunks and for a merge whose tasks are the buckets. */
 uint64_t split_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,
                            uint64_t block_bytes);
 uint64_t merge_index_bytes(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

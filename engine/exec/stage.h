@@ -142,7 +142,7 @@ enum { PACKED_ENTRIES_MAX = 1024, WORKER_STACK_BYTES = 256 * 1024 };
 
 enum stage_phase { PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
 
-/* A window into one segment's index, for the bucket that the claim cursor is in. */
+/* A window into one segment's index, for the task that the claim cursor is in. */
 struct index_window {
     uint64_t segment;               /* UINT64_MAX: none */
     uint64_t first, count;          /* entries held */
@@ -161,7 +161,9 @@ struct stage_run {
     /* the source */
     const struct array_meta *array;
     struct store *store;
-    struct grid cells;              /* chunks, or the slabs of the stage that wrote the segments */
+    const struct stage *before;     /* FROM_SEGMENTS: the stage that wrote them */
+    uint64_t segments_before;       /* FROM_SEGMENTS: the number of its first segment */
+    struct grid cells;              /* chunks, or the slabs of the stage before */
     uint64_t subs;                  /* runs in a cell, at most */
     struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
@@ -175,6 +177,9 @@ struct stage_run {
     uint32_t item_bytes;
     /* scratch */
     struct scratch *scratch;
+    const struct stage *after;      /* TO_SEGMENTS: the stage that reads them */
+    uint64_t first_segment;         /* TO_SEGMENTS: the number of this stage's first; stages count on from one another */
+    uint64_t segment;               /* TO_SEGMENTS: the one being written; changes only between tasks */
     struct index_entry *index;      /* TO_SEGMENTS: of the segment being written */
     uint64_t index_blocks;          /* TO_SEGMENTS: entries for each extent */
     uint64_t segment_begin_offset;  /* TO_SEGMENTS, lock: where the data of the segment being written begins */

@@ -360,6 +360,7 @@ bool stage_run(struct stage_run *run, struct error *err)
     for (unsigned i = 0; i < run->worker_count; i++)
         if (run->workers[i].started)
             join(run, run->workers[i].thread);
+    tidy_source(run);
     if (!run->failed)
         return true;
     if (!error_is_stop(&run->error))

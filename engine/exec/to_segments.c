@@ -2,17 +2,39 @@
  *
  * A worker packs encoded blocks into a write buffer; when the next might not fit, the buffer gets a place in the
  * file and is written, and the entries of its blocks get their offsets. So a segment has no gaps but the padding of
- * each write, and lies in bucket order but for what the workers wrote side by side. */
+ * each write, and lies in the order in which the next stage comes to its buckets, but for what the workers wrote side
+ * by side. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
 
+/* Stages count their segments on from one another; within a stage they are counted as its tasks' grid is, whatever
+ * the walk. */
+static uint64_t segment_number(const struct stage_run *run)
+{
+    uint64_t coords[RANK_MAX];
+
+    walk_grid_coords(&run->stage->walk, &run->stage->tasks, run->task, coords);
+    return run->first_segment + grid_index(&run->stage->tasks, coords);
+}
+
+/* The i-th part in the order of the index. */
+static void part_in_order(const struct stage_run *run, uint64_t i, struct tile_part *part)
+{
+    unsigned rank = run->tile.parts.rank;
+    uint64_t coords[RANK_MAX];
+
+    walk_coords(rank, &run->stage->parts_walk, &run->tile.cells, i, coords);
+    tile_part(&run->tile, cell_range_index(rank, &run->tile.cells, coords), part);
+}
+
 static uint64_t unit_count(struct stage_run *run)
 {
     uint64_t units = tile_part_count(&run->tile) * run->index_blocks;
 
+    run->segment = segment_number(run);
     memset(run->index, 0, units * sizeof *run->index);
     return units;
 }
@@ -79,7 +101,7 @@ static void pack(struct worker *w, uint64_t unit, const char *raw, uint64_t raw_
     run->index[unit] = (struct index_entry){
         .place = w->packed_bytes | (uint64_t)encoding << 56,
         .bytes = (uint32_t)bytes,
-        .checksum = scratch_checksum(to, bytes, run->task, unit, encoding),
+        .checksum = scratch_checksum(to, bytes, run->segment, unit, encoding),
     };
     w->packed_entries[w->packed_count++] = (uint32_t)unit;
     w->packed_bytes += bytes;
@@ -94,7 +116,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     uint64_t first = unit % run->index_blocks * block_bytes;
     struct tile_part part;
 
-    tile_part(&run->tile, unit / run->index_blocks, &part);
+    part_in_order(run, unit / run->index_blocks, &part);
     if (first >= part.bytes) {
         stage_units_done(run, 1);
         return true;
@@ -120,22 +142,38 @@ static bool written(struct worker *w, struct write *write, struct error *err)
     return true;
 }
 
-/* From where on its data is needed at each step of the merge. Without any block of a later step: from its index on. */
+/* The step of the next stage that reads the extent last. Of the tasks that touch a box, a walk comes last to the one at
+ * its far corner. */
+static uint64_t last_step(const struct stage_run *run, const struct box *extent)
+{
+    const struct grid *tasks = &run->after->tasks;
+    struct cell_range touched;
+
+    grid_cells_touched(tasks, extent, &touched);
+    for (unsigned i = 0; i < tasks->rank; i++)
+        touched.first[i] += touched.count[i] - 1;
+    return walk_grid_index(&run->after->walk, tasks, touched.first) / segment_step_tasks(grid_cells(tasks));
+}
+
+/* From where on its data is needed at each step of the next stage. Without any block of a later step: from its index
+ * on. */
 static void note_steps(const struct stage_run *run, struct segment *segment)
 {
-    uint64_t parts = tile_part_count(&run->tile), step_tasks = segment_step_tasks(grid_cells(&run->stage->parts));
+    uint64_t parts = tile_part_count(&run->tile);
 
     for (unsigned s = 0; s < SEGMENT_STEPS; s++)
         segment->needed_from_offset[s] = segment->index_offset;
     for (uint64_t i = 0; i < parts; i++) {
         const struct index_entry *entries = run->index + i * run->index_blocks;
-        uint64_t coords[RANK_MAX], lowest = UINT64_MAX;
+        uint64_t lowest = UINT64_MAX, step;
+        struct tile_part part;
 
-        cell_range_coords(run->stage->parts.rank, &run->tile.cells, i, coords);
+        part_in_order(run, i, &part);
+        step = last_step(run, &part.box);
         for (uint64_t j = 0; j < run->index_blocks; j++)
             if (entries[j].bytes)
                 lowest = size_min(lowest, entry_offset(&entries[j]));
-        for (unsigned s = 0; s < SEGMENT_STEPS && s <= grid_index(&run->stage->parts, coords) / step_tasks; s++)
+        for (unsigned s = 0; s < SEGMENT_STEPS && s <= step; s++)
             segment->needed_from_offset[s] = size_min(segment->needed_from_offset[s], lowest);
     }
 }
@@ -143,7 +181,7 @@ static void note_steps(const struct stage_run *run, struct segment *segment)
 /* The index follows the data. */
 static bool leave_task(struct stage_run *run, struct error *err)
 {
-    struct segment *segment = scratch_segment(run->scratch, run->task);
+    struct segment *segment = scratch_segment(run->scratch, run->segment);
     uint64_t entries = tile_part_count(&run->tile) * run->index_blocks;
     uint64_t bytes = size_align_up(entries * sizeof *run->index, IO_ALIGN);
     int result;
