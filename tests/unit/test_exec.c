@@ -1,208 +1,13 @@
 /* The engine without planner or language: graphs made by hand, values by a formula, on both back ends. */
-#include "tests/unit/test.h"
-
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "engine/base/size.h"
-#include "engine/exec/graph.h"
 #include "engine/exec/ring.h"
-#include "engine/exec/scan.h"
-#include "engine/exec/scratch.h"
-#include "engine/io/os.h"
+#include "tests/unit/graph_cases.h"
 
-enum { RANK = 3 };
+enum { RANK = 3, BLOCK_BYTES = 4096 };
 static const uint64_t shape[RANK] = { 21, 34, 55 };
 
 static char folder[] = "/tmp/sluice-test-exec-XXXXXX";
-
-/* The value of an element: its C-order number, spread so that every byte matters. */
-static uint32_t value_at(const uint64_t *at)
-{
-    uint64_t index = (at[0] * shape[1] + at[1]) * shape[2] + at[2];
-
-    return (uint32_t)(index * 2654435761u + 12345u);
-}
-
-static struct array_meta make_meta(const uint64_t *chunk, const char *codec, bool fortran)
-{
-    struct array_meta m = {
-        .format = FORMAT_ZARR2, .dtype = { DTYPE_UINT, 4 }, .keys = { .separator = '.' }, .fill = { 7 },
-    };
-    struct error err = { 0 };
-
-    m.chunks.rank = RANK;
-    for (unsigned i = 0; i < RANK; i++) {
-        m.chunks.shape[i] = shape[i];
-        m.chunks.cell[i] = chunk[i];
-        m.codecs.order[i] = (uint8_t)(fortran ? RANK - 1 - i : i);
-    }
-    m.codecs.transposed = fortran;
-    CHECK(codec_chain_from_text(&m.codecs, codec, 4, &err));
-    return m;
-}
-
-/* Elements of one chunk in stored order, by formula; the overhang is the fill value. */
-static void chunk_values(const struct array_meta *m, const uint64_t *coords, uint32_t *out)
-{
-    uint64_t stored[RANK], count = array_chunk_bytes(m) / 4;
-
-    for (unsigned i = 0; i < RANK; i++)
-        stored[i] = m->chunks.cell[m->codecs.order[i]];
-    for (uint64_t n = 0; n < count; n++) {
-        uint64_t rest = n, at[RANK];
-        bool inside = true;
-
-        for (unsigned i = RANK; i-- > 0; rest /= stored[i])
-            at[m->codecs.order[i]] = coords[m->codecs.order[i]] * m->chunks.cell[m->codecs.order[i]] + rest % stored[i];
-        for (unsigned i = 0; i < RANK; i++)
-            inside = inside && at[i] < shape[i];
-        out[n] = inside ? value_at(at) : 7;
-    }
-}
-
-static void write_source(const char *path, const struct array_meta *m, uint64_t skip_chunk)
-{
-    uint64_t raw_bytes = array_chunk_bytes(m), chunks = grid_cells(&m->chunks), encoded_bytes, coords[RANK];
-    struct codec_needs needs;
-    struct encoder *encoder = NULL;
-    struct store *store = NULL;
-    struct error err = { 0 };
-    uint32_t *raw = malloc(raw_bytes);
-    char *encoded, *scratch;
-
-    codec_encode_needs(&m->codecs, m->dtype, raw_bytes, &needs);
-    encoded = malloc(needs.encoded_bytes_max);
-    scratch = aligned_alloc(IO_ALIGN, size_align_up(needs.scratch_bytes_useful + 1, IO_ALIGN));
-    CHECK(store_stage(&store, path, false, "", SPAN_NONE, &err));
-    CHECK(array_meta_write(m, store, &err));
-    CHECK(encoder_new(&encoder, &m->codecs, m->dtype, raw_bytes, scratch, needs.scratch_bytes_useful, &err));
-    for (uint64_t i = 0; i < chunks; i++) {
-        struct chunk_place place;
-
-        grid_coords(&m->chunks, i, coords);
-        array_chunk_place(m, coords, &place);
-        chunk_values(m, coords, raw);
-        if (i == skip_chunk)
-            continue;
-        CHECK(encode(encoder, raw, encoded, &encoded_bytes, &err));
-        CHECK(store_put(store, place.key, encoded, encoded_bytes, &err));
-    }
-    CHECK(store_publish(store, &err));
-    if (err.code)
-        error_print(&err, stderr);
-    encoder_free(encoder);
-    store_close(store);
-    free(raw);
-    free(encoded);
-    free(scratch);
-}
-
-/* Every element of the stored array, compared with the formula; `fill_box` holds the fill value. */
-static bool array_is_right(const char *path, const struct box *fill_box)
-{
-    struct text warnings;
-    struct array_meta m;
-    struct store *store = NULL;
-    struct decoder *decoder = NULL;
-    struct codec_needs needs;
-    struct error err = { 0 };
-    char *scratch;
-    bool right = true;
-
-    text_init(&warnings, 4096);
-    if (!store_open(&store, path, SPAN_NONE, &err) || !array_meta_read(&m, store, &warnings, &err))
-        return false;
-    codec_decode_needs(&m.codecs, m.dtype, array_chunk_bytes(&m), &(struct codec_sample){ 0 }, &needs);
-    scratch = aligned_alloc(IO_ALIGN, size_align_up(needs.scratch_bytes_useful + 1, IO_ALIGN));
-    right = decoder_new(&decoder, &m.codecs, m.dtype, array_chunk_bytes(&m), scratch, needs.scratch_bytes_useful, &err);
-    for (uint64_t i = 0; right && i < grid_cells(&m.chunks); i++) {
-        uint64_t coords[RANK], n = 0, data_bytes, part_bytes = 1;
-        uint32_t *wanted = malloc(array_chunk_bytes(&m));
-        struct chunk_place place;
-        const char *part;
-        char *data;
-
-        grid_coords(&m.chunks, i, coords);
-        chunk_values(&m, coords, wanted);
-        if (fill_box) {         /* these elements were never written */
-            struct box chunk, hole;
-            grid_cell_box(&m.chunks, coords, &chunk);
-            if (box_intersect(RANK, &chunk, fill_box, &hole)) {
-                uint64_t stride[RANK], at = 0, stored[RANK], stored_stride[RANK];
-                for (unsigned a = 0; a < RANK; a++)
-                    stored[a] = m.chunks.cell[m.codecs.order[a]];
-                stored_stride[RANK - 1] = 1;
-                for (unsigned a = RANK - 1; a-- > 0; )
-                    stored_stride[a] = stored_stride[a + 1] * stored[a + 1];
-                for (unsigned a = 0; a < RANK; a++)
-                    stride[m.codecs.order[a]] = stored_stride[a];
-                for (uint64_t x = 0; x < hole.length[0]; x++)
-                    for (uint64_t y = 0; y < hole.length[1]; y++)
-                        for (uint64_t z = 0; z < hole.length[2]; z++) {
-                            at = (hole.start[0] + x - coords[0] * m.chunks.cell[0]) * stride[0] +
-                                 (hole.start[1] + y - coords[1] * m.chunks.cell[1]) * stride[1] +
-                                 (hole.start[2] + z - coords[2] * m.chunks.cell[2]) * stride[2];
-                            wanted[at] = 7;
-                        }
-            }
-        }
-        array_chunk_place(&m, coords, &place);
-        right = store_get(store, place.key, 1 << 26, &data, &data_bytes, &err) && data &&
-                decoder_start(decoder, data, data_bytes, &err);
-        while (right && part_bytes > 0) {
-            right = decoder_next(decoder, &part, &part_bytes, &err) &&
-                    memcmp(part, (char *)wanted + n, part_bytes) == 0;
-            n += part_bytes;
-        }
-        right = right && n == array_chunk_bytes(&m);
-        free(data);
-        free(wanted);
-    }
-    if (err.code)
-        error_print(&err, stderr);
-    decoder_free(decoder);
-    array_meta_release(&m);
-    store_close(store);
-    text_release(&warnings);
-    free(scratch);
-    return right;
-}
-
-static struct stage make_stage(const char *name, enum stage_source source, enum stage_sink sink, const uint64_t *box,
-                               const struct grid *parts, const struct array_meta *from, const struct array_meta *to,
-                               const struct grid *before, unsigned workers)
-{
-    struct stage s = { .name = name, .source = source, .sink = sink, .parts = *parts, .workers = workers,
-                       .reads_in_flight = 4 };
-    struct stage_memory *m = &s.memory;
-    struct codec_needs decode, encode;
-
-    s.tasks = from->chunks;
-    for (unsigned i = 0; i < RANK; i++)
-        s.tasks.cell[i] = box[i];
-    codec_decode_needs(&from->codecs, from->dtype, array_chunk_bytes(from), &(struct codec_sample){ 0 }, &decode);
-    codec_encode_needs(&to->codecs, to->dtype, array_chunk_bytes(to), &encode);
-    m->tile_bytes = tile_bytes_max(sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, 4, parts, &s.tasks);
-    m->piece_bytes_max = size_align_up(size_max(decode.encoded_bytes_max, spill_encoded_bytes_max(4096)), IO_ALIGN) +
-                         2 * IO_ALIGN;
-    m->reads_bytes = 3 * m->piece_bytes_max;
-    m->decode_scratch_bytes = size_align_up(size_max(decode.scratch_bytes_useful, spill_scratch_bytes(4096)), IO_ALIGN);
-    m->encode_scratch_bytes = size_align_up(size_max(encode.scratch_bytes_useful, spill_scratch_bytes(4096)), IO_ALIGN);
-    m->write_slots = 2;
-    m->write_bytes = size_align_up(sink == TO_CHUNKS ? encode.encoded_bytes_max : 4 * spill_encoded_bytes_max(4096),
-                                   IO_ALIGN);
-    if (source == FROM_CHUNKS && codec_chain_is_raw(&from->codecs))
-        s.piece_raw_bytes = 4096;
-    if (sink == TO_SEGMENTS)
-        m->index_bytes = split_index_bytes(&s.tasks, parts, 4, 4096);
-    else if (before)
-        m->index_bytes = merge_index_bytes(before, &s.tasks, 4, 4096);
-    return s;
-}
 
 /* The digest of a stored array, by a scan with pieces of 4 KiB where it is raw. */
 static struct digest_sum digest_of(const char *path)
@@ -218,7 +23,7 @@ static struct digest_sum digest_of(const char *path)
 
     text_init(&warnings, 4096);
     CHECK(store_open(&scan.store, path, SPAN_NONE, &err) && array_meta_read(&m, scan.store, &warnings, &err));
-    model = make_stage("scan", FROM_CHUNKS, TO_CHUNKS, m.chunks.shape, &m.chunks, &m, &m, NULL, 2);
+    model = make_stage("scan", FROM_CHUNKS, TO_CHUNKS, m.chunks.shape, &m.chunks, &m, &m, NULL, BLOCK_BYTES, 2);
     scan.memory = model.memory;
     scan.memory.tile_bytes = scan.memory.write_slots = scan.memory.encode_scratch_bytes = 0;
     scan.piece_raw_bytes = model.piece_raw_bytes;
@@ -252,8 +57,8 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
 {
     static const uint64_t from_chunk[RANK] = { 2, 34, 20 }, to_chunk[RANK] = { 21, 5, 8 };
     static const uint64_t slab[RANK] = { 6, 34, 55 }, bucket[RANK] = { 21, 10, 24 };
-    struct array_meta from = make_meta(from_chunk, o->codec_from, o->fortran_from);
-    struct array_meta to = make_meta(to_chunk, o->codec_to, o->fortran_to);
+    struct array_meta from = make_meta(RANK, shape, from_chunk, o->codec_from, o->fortran_from);
+    struct array_meta to = make_meta(RANK, shape, to_chunk, o->codec_to, o->fortran_to);
     struct graph g = { .source = &from, .target = &to, .threads = o->workers, .backend = o->backend };
     char source_path[256], target_path[256], scratch_path[256];
     struct report_options report_options = { .progress = PROGRESS_NONE };
@@ -270,23 +75,23 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
     g.target_path = target_path;
     g.missing_chunks_max = o->missing_max;
-    g.scratch = (struct scratch_layout){ .block_bytes = 4096, .encoding = SPILL_LZ4, .path = scratch_path,
+    g.scratch = (struct scratch_layout){ .block_bytes = BLOCK_BYTES, .encoding = SPILL_LZ4, .path = scratch_path,
                                           .give_back = o->give_back, .memory_bytes = o->memory_bytes };
     buckets = from.chunks;
     for (unsigned i = 0; i < RANK; i++)
         buckets.cell[i] = bucket[i];
     if (o->split) {
         g.stage_count = 2;
-        g.stages[0] = make_stage("split", FROM_CHUNKS, TO_SEGMENTS, slab, &buckets, &from, &to, NULL, o->workers);
-        g.stages[1] = make_stage("merge", FROM_SEGMENTS, TO_CHUNKS, bucket, &to.chunks, &from, &to, &g.stages[0].tasks,
+        g.stages[0] = make_stage("split", FROM_CHUNKS, TO_SEGMENTS, slab, &buckets, &from, &to, NULL, BLOCK_BYTES,
                                  o->workers);
+        g.stages[1] = make_stage("merge", FROM_SEGMENTS, TO_CHUNKS, bucket, &to.chunks, &from, &to, &g.stages[0],
+                                 BLOCK_BYTES, o->workers);
     } else {
         g.stage_count = 1;
-        g.stages[0] = make_stage("direct", FROM_CHUNKS, TO_CHUNKS, bucket, &to.chunks, &from, &to, NULL, o->workers);
+        g.stages[0] = make_stage("direct", FROM_CHUNKS, TO_CHUNKS, bucket, &to.chunks, &from, &to, NULL,
+                                 BLOCK_BYTES, o->workers);
     }
-    for (unsigned i = 0; i < g.stage_count; i++)
-        g.pool_bytes = size_max(g.pool_bytes, stage_pool_bytes(&g.stages[i]));
-    g.pool_bytes += g.scratch.memory_bytes;
+    sum_pool(&g);
     ok = graph_run(&g, report, stop, err);
     grid_coords(&from.chunks, o->skip_chunk == UINT64_MAX ? 0 : o->skip_chunk, hole.start);
     grid_cell_box(&from.chunks, hole.start, &hole);
