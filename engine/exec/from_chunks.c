@@ -61,7 +61,7 @@ static bool piece_touches(const struct stage_run *run, const struct piece *piece
 static bool shape_piece(const struct stage_run *run, struct piece *piece)
 {
     uint64_t items = 1, sub_items;
-    struct box task_box;
+    struct box task_box, reach;
 
     for (unsigned i = 0; i < run->cells.rank; i++) {
         piece->box.start[i] = piece->coords[i] * run->cells.cell[i];
@@ -78,7 +78,8 @@ static bool shape_piece(const struct stage_run *run, struct piece *piece)
         return false;
     piece->count = size_min(sub_items, items - piece->first);
     stage_task_box(run, piece->task, &task_box);
-    return piece_touches(run, piece, &task_box);
+    stage_reach(run, &task_box, &reach);
+    return piece_touches(run, piece, &reach);
 }
 
 /* A chunk that is not there reads as the fill value, unless it should be there. */

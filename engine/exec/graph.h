@@ -80,9 +80,9 @@ struct stage {
     /* FROM_CHUNKS: a piece is this many raw bytes of a chunk, a multiple of the item size, and only pieces that the
      * task's box needs are read (codec_chain_cannot says which chains allow it); 0: a piece is a whole chunk. */
     uint64_t piece_raw_bytes;
-    /* Chunks on the border between a box and the next one along this axis are decoded once: what the next box needs
-     * of them is carried over. The walk goes along that axis first (group WALK_ALL), and boxes are no shorter on it
-     * than the source's chunks. */
+    /* FROM_CHUNKS, whole or by ranges: chunks on the border between a box and the next one along this axis are decoded
+     * once: what the next box needs of them is carried over. The walk goes along that axis first (group WALK_ALL on it,
+     * 1 elsewhere), and boxes are no shorter on it than the source's chunks, but for the last. */
     bool carries;
     unsigned carry_axis;
     unsigned workers;               /* at most graph.threads: memory may allow fewer */
@@ -136,6 +136,9 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
 
 /* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once. */
 uint64_t graph_work_bytes(const struct graph *g);
+
+/* stage_memory.carry_bytes: the most that a box passes on along `axis`; 0: no chunk is on a border. Saturates. */
+uint64_t stage_carry_bytes(const struct grid *chunks, const struct grid *tasks, unsigned axis, uint32_t item_bytes);
 
 /* The bytes of pool one stage carves. The planner's sum and the engine's carving are this one function. Saturates. */
 uint64_t stage_pool_bytes(const struct stage *s);

@@ -53,6 +53,16 @@ static bool prepare_writes(struct stage_run *run, struct worker *w, struct error
     return true;
 }
 
+/* The area has one part: the whole array is its cell. */
+static void prepare_carry(struct stage_run *run)
+{
+    carry_check(run);
+    run->carry_memory = pool_carve(run->pool, "carry", run->stage->memory.carry_bytes);
+    run->carry_parts = run->stage->tasks;
+    for (unsigned i = 0; i < run->carry_parts.rank; i++)
+        run->carry_parts.cell[i] = size_max(1, run->carry_parts.shape[i]);
+}
+
 static bool prepare_worker(struct stage_run *run, struct worker *w, struct error *err)
 {
     const struct stage_memory *m = &run->stage->memory;
@@ -110,6 +120,7 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         return no_memory(run, "the table of workers", err);
     if (m->tile_bytes)
         run->tile_memory = pool_carve(run->pool, "tile", m->tile_bytes);
+    prepare_carry(run);
     if (!prepare_reads(run, err))
         return false;
     if ((run->from == &from_segments || run->to == &to_segments) && !prepare_indexes(run, err))

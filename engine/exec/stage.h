@@ -8,8 +8,9 @@
  * Invariants
  *  1. Pieces are claimed in order (tasks, then pieces of a task), and take ring memory in the same order. So whoever
  *     holds ring memory comes before whoever waits for it, and can be decoded without it: nothing deadlocks.
- *  2. The tile belongs to task `task`. It is filled while pieces_left > 0, then drained while units_left > 0; the
- *     worker that finishes the last unit begins the next task.
+ *  2. The tile belongs to task `task`. What the task before carried over is copied into it while carries_left > 0, it is
+ *     filled while pieces_left > 0, then drained while units_left > 0; the worker that finishes the last unit begins the
+ *     next task.
  *  3. A worker sleeps only in io_reap, and only after setting `sleeping` under the lock; whoever changes what it could
  *     be waiting for (phase, ready pieces, granted memory, failure) wakes it.
  *  4. After a failure nothing new is claimed; workers leave when the kernel holds none of their buffers.
@@ -140,7 +141,7 @@ struct worker {
 
 enum { PACKED_ENTRIES_MAX = 1024, WORKER_STACK_BYTES = 256 * 1024 };
 
-enum stage_phase { PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
+enum stage_phase { PHASE_CARRY, PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
 
 /* A window into one segment's index, for the task that the claim cursor is in. */
 struct index_window {
@@ -210,6 +211,11 @@ struct stage_run {
     struct box box;                 /* of the task; read without lock while its phase lasts */
     struct tile tile;
     char *tile_memory;
+    bool carrying;                  /* the carry area is in use: filled beside the tile, then copied to the next one */
+    struct tile carry;              /* one part */
+    struct grid carry_parts;
+    char *carry_memory;
+    uint64_t carry_next, carries, carries_left;     /* units of PHASE_CARRY */
     uint64_t pieces_left;
     uint64_t unit_next, units, units_left;
     bool failed;
@@ -228,6 +234,10 @@ bool stage_run(struct stage_run *run, struct error *err);
 void stage_task_box(const struct stage_run *run, uint64_t task, struct box *box);
 /* The box and the cells of run->claim_task, for enter_task. */
 void stage_claim_box(struct stage_run *run);
+/* The cells whose pieces a box claims: those it touches, but for what the box before carries over to it. */
+void stage_cells(const struct stage_run *run, const struct box *box, struct cell_range *cells);
+/* What the pieces of a box are decoded for: the box, and what it carries over. */
+void stage_reach(const struct stage_run *run, const struct box *box, struct box *reach);
 /* Elements on their way: into the tile, or into the worker's digest. */
 void stage_deliver(struct worker *w, const struct run *run);
 void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item);
@@ -253,5 +263,16 @@ void stage_put_ready(struct stage_run *run, struct read *read);
 bool stage_start_reads(struct worker *w, struct error *err);
 /* Decode one ready piece of the task at hand. False: there was none. */
 bool stage_decode_ready(struct worker *w);
+
+/* ---- carry.c ---- */
+
+/* Does the stage keep the rules of `carries`? Aborts if not: the planner's mistake. */
+void carry_check(const struct stage_run *run);
+/* Lock held: what was carried is copied; the area now waits for what the box at hand passes on. */
+void carry_begin(struct stage_run *run);
+/* Lock held: in how many units it is copied into the next tile; 0: nothing was carried. */
+uint64_t carry_units(const struct stage_run *run);
+/* No lock. Copy one unit. */
+void carry_copy(struct worker *w, uint64_t unit);
 
 #endif

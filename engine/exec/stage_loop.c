@@ -25,7 +25,7 @@ void stage_task_box(const struct stage_run *run, uint64_t task, struct box *box)
 void stage_claim_box(struct stage_run *run)
 {
     stage_task_box(run, run->claim_task, &run->claim_box);
-    grid_cells_touched(&run->cells, &run->claim_box, &run->claim_cells);
+    stage_cells(run, &run->claim_box, &run->claim_cells);
     run->claim_piece = 0;
     run->claim_pieces = cell_range_cells(run->cells.rank, &run->claim_cells) * run->subs;
 }
@@ -40,18 +40,28 @@ struct write *stage_free_write(struct worker *w)
 
 void stage_deliver(struct worker *w, const struct run *elements)
 {
-    if (w->run->to)
-        tile_scatter(&w->run->tile, elements);
-    else
-        digest_run(&w->digest, elements, w->run->within);
+    struct stage_run *run = w->run;
+
+    if (!run->to) {
+        digest_run(&w->digest, elements, run->within);
+        return;
+    }
+    tile_scatter(&run->tile, elements);
+    if (run->carrying)
+        tile_scatter(&run->carry, elements);
 }
 
 void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item)
 {
-    if (w->run->to)
-        tile_scatter_fill(&w->run->tile, piece, item);
-    else
-        digest_missing(&w->digest, piece, item, w->run->within);
+    struct stage_run *run = w->run;
+
+    if (!run->to) {
+        digest_missing(&w->digest, piece, item, run->within);
+        return;
+    }
+    tile_scatter_fill(&run->tile, piece, item);
+    if (run->carrying)
+        tile_scatter_fill(&run->carry, piece, item);
 }
 
 /* ---- waking (lock held) ---- */
@@ -111,17 +121,32 @@ static void begin_drain(struct stage_run *run)
     stage_wake_all(run);
 }
 
+static void begin_fill(struct stage_run *run)
+{
+    carry_begin(run);
+    run->phase = PHASE_FILL;
+    stage_wake_all(run);
+    if (run->pieces_left == 0)
+        begin_drain(run);
+}
+
 static void begin_task(struct stage_run *run)
 {
     struct cell_range cells;
 
-    run->phase = PHASE_FILL;
     stage_task_box(run, run->task, &run->box);
-    grid_cells_touched(&run->cells, &run->box, &cells);
+    stage_cells(run, &run->box, &cells);
     run->pieces_left = cell_range_cells(run->cells.rank, &cells) * run->subs;
     if (run->to)
         tile_init(&run->tile, run->stage->sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, run->item_bytes,
                   &run->stage->parts, &run->box, run->target ? run->target->codecs.order : NULL, run->tile_memory);
+    run->carry_next = 0;
+    run->carries = run->carries_left = carry_units(run);
+    if (run->carries == 0) {
+        begin_fill(run);
+        return;
+    }
+    run->phase = PHASE_CARRY;
     stage_wake_all(run);
 }
 
@@ -162,6 +187,26 @@ void stage_piece_done(struct stage_run *run)
 }
 
 /* ---- units ---- */
+
+/* Copy a unit of what the task before carried over. False: there is none. */
+static bool carry_one(struct worker *w)
+{
+    struct stage_run *run = w->run;
+    uint64_t unit = UINT64_MAX;
+
+    pthread_mutex_lock(&run->lock);
+    if (run->phase == PHASE_CARRY && !run->failed && run->carry_next < run->carries)
+        unit = run->carry_next++;
+    pthread_mutex_unlock(&run->lock);
+    if (unit == UINT64_MAX)
+        return false;
+    carry_copy(w, unit);
+    pthread_mutex_lock(&run->lock);
+    if (--run->carries_left == 0 && !run->failed)
+        begin_fill(run);
+    pthread_mutex_unlock(&run->lock);
+    return true;
+}
 
 /* Drain one unit of the task at hand, or write what is held back when none is left. False: nothing to do. */
 static bool drain_one(struct worker *w)
@@ -217,15 +262,16 @@ static void handle(struct worker *w, struct io_request *request)
 static bool may_sleep(struct worker *w)
 {
     struct stage_run *run = w->run;
-    bool ready, units, held, granted, over, sleep;
+    bool carried, ready, units, held, granted, over, sleep;
 
     pthread_mutex_lock(&run->lock);
+    carried = run->phase == PHASE_CARRY && run->carry_next < run->carries;
     ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
     units = run->to && run->phase == PHASE_DRAIN && run->unit_next < run->units && run->to->has_room(w);
     held = run->phase == PHASE_DRAIN && run->unit_next == run->units && w->packing;
     granted = w->waiting && w->waiting->state == READ_GRANTED;
     over = run->failed || run->phase == PHASE_DONE;
-    w->sleeping = over ? io_in_flight(w->io) > 0 : !ready && !units && !held && !granted;
+    w->sleeping = over ? io_in_flight(w->io) > 0 : !carried && !ready && !units && !held && !granted;
     sleep = w->sleeping;        /* from here on another worker may change it */
     pthread_mutex_unlock(&run->lock);
     return sleep;
@@ -261,7 +307,7 @@ static void work(struct worker *w)
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
         started = stage_start_reads(w, &err);
-        idle = !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
+        idle = !carry_one(w) && !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
 }
 
@@ -339,8 +385,6 @@ bool stage_run(struct stage_run *run, struct error *err)
     if (!run->from->enter_task(run, err))
         return false;
     begin_task(run);
-    if (run->pieces_left == 0)
-        begin_drain(run);
     for (unsigned i = 0; i < run->worker_count; i++) {
         struct worker *w = &run->workers[i];
         pthread_attr_t attributes;
