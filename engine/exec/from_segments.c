@@ -201,40 +201,48 @@ static void leave_task(struct stage_run *run)
         run->give_back_step = (unsigned)(tasks_done / tasks_each);
 }
 
-/* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. */
-static void give_back_until(struct scratch *scratch, struct segment *segment, uint64_t offset)
+/* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. So what
+ * lies side by side is given back at once. */
+struct hole {
+    uint64_t from, to;
+};
+
+static void punch(struct stage_run *run, struct hole *hole, uint64_t from, uint64_t to)
 {
-    if (offset <= segment->data_offset)
-        return;
-    scratch_punch(scratch, segment->data_offset, offset);
-    segment->data_offset = offset;
+    if (from != hole->to) {
+        scratch_punch(run->scratch, hole->from, hole->to);
+        hole->from = from;
+    }
+    hole->to = to;
 }
 
+/* SEGMENT_STEPS: after the last task. A segment that no later task touches goes with its index. */
 static void give_back(struct stage_run *run, unsigned step)
 {
     uint64_t segments = grid_cells(&run->cells);
+    struct hole hole = { 0 };
 
     for (uint64_t i = 0; i < segments; i++) {
         struct segment *segment = scratch_segment(run->scratch, run->segments_before + i);
+        uint64_t offset = step < SEGMENT_STEPS ? segment->needed_from_offset[step] : segment->index_offset;
 
-        give_back_until(run->scratch, segment, segment->needed_from_offset[step]);
+        if (offset == segment->index_offset)
+            offset += segment->index_bytes;
+        if (offset <= segment->data_offset)
+            continue;
+        punch(run, &hole, segment->data_offset, offset);
+        segment->data_offset = offset;
     }
+    scratch_punch(run->scratch, hole.from, hole.to);
 }
 
+/* Where this stage writes segments itself the file holds what comes next, too. */
 static void all_decoded(struct stage_run *run)
 {
-    uint64_t segments = grid_cells(&run->cells);
-
-    if (run->to != &to_segments) {
+    if (run->to != &to_segments)
         scratch_discard(run->scratch);
-        return;
-    }
-    /* The file holds what comes next, too. */
-    for (uint64_t i = 0; i < segments && scratch_layout(run->scratch)->give_back; i++) {
-        struct segment *segment = scratch_segment(run->scratch, run->segments_before + i);
-
-        give_back_until(run->scratch, segment, segment->index_offset + segment->index_bytes);
-    }
+    else if (scratch_layout(run->scratch)->give_back)
+        give_back(run, SEGMENT_STEPS);
 }
 
 const struct stage_from from_segments = {
