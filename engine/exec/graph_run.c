@@ -1,4 +1,5 @@
 /* graph_run.c - a graph from its first stage to the rename that publishes the target. */
+#include <assert.h>
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -53,12 +54,14 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         if (stage->piece_raw_bytes)
             run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
     } else {
+        assert(number > 0 && g->stages[number - 1].sink == TO_SEGMENTS);
         run.before = &g->stages[number - 1];
         run.segments_before = segments_of(g, number - 1);
         run.cells = run.before->tasks;
         run.subs = extent_blocks_max(&run.before->tasks, &run.before->parts, item_bytes, g->scratch.block_bytes);
     }
     if (stage->sink == TO_SEGMENTS) {
+        assert(number + 1 < g->stage_count);
         run.after = &g->stages[number + 1];
         run.first_segment = segments_of(g, number);
         run.segment_begin_offset = scratch_bytes_taken(scratch);
