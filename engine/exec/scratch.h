@@ -17,7 +17,8 @@
  *
  * A journal will record each segment when its last write is done, and find it again by the same struct segment.
  *
- * Threads: scratch_take, scratch_punch and scratch_bytes_taken from any thread; segments are set and read by one thread at a time.
+ * Threads: scratch_take, scratch_punch and scratch_bytes_taken from any thread; segments are set and read by one
+ * thread at a time.
  */
 #ifndef SLUICE_EXEC_SCRATCH_H
 #define SLUICE_EXEC_SCRATCH_H
