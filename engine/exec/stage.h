@@ -109,7 +109,9 @@ struct stage_to {
     uint64_t (*unit_count)(struct stage_run *run);
     /* Lock held. May this worker take a unit now (does it have a free write buffer)? */
     bool (*has_room)(struct worker *w);
-    /* No lock. Encode one unit and write it, now or with others. Calls stage_units_done for what needs the tile no more. */
+    /* No lock. Encode one unit and write it, now or with others. Calls stage_units_done for what needs the tile no more.
+     * A unit that takes more write buffers than are free sets w->unit_begun, keeps what it needs to know in the worker,
+     * and is called again, for the same unit, when has_room says so. */
     bool (*drain)(struct worker *w, uint64_t unit, struct error *err);
     /* No lock. No unit is left to claim: write what is held back. NULL: nothing is. */
     bool (*flush)(struct worker *w, struct error *err);
@@ -132,6 +134,8 @@ struct worker {
     char *decode_scratch, *encode_scratch;
     struct write *writes;           /* write_slots of them */
     struct digest digest;           /* of a scan */
+    uint64_t unit;                  /* of the drain, that this worker took last */
+    bool unit_begun;                /* it is not done with it: it goes on when there is room */
     /* TO_SEGMENTS: the buffer being packed */
     struct write *packing;
     uint64_t packed_bytes;

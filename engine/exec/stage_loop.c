@@ -208,26 +208,42 @@ static bool carry_one(struct worker *w)
     return true;
 }
 
+/* May this worker drain a unit now: the one it has begun, or another? Lock held. */
+static bool has_unit(struct worker *w)
+{
+    struct stage_run *run = w->run;
+
+    return run->phase == PHASE_DRAIN && run->to && (w->unit_begun || run->unit_next < run->units) &&
+           run->to->has_room(w);
+}
+
+/* Is anything held back that nothing will be added to? Lock held. */
+static bool has_held(const struct worker *w)
+{
+    const struct stage_run *run = w->run;
+
+    return run->phase == PHASE_DRAIN && run->unit_next == run->units && !w->unit_begun && w->packing;
+}
+
 /* Drain one unit of the task at hand, or write what is held back when none is left. False: nothing to do. */
 static bool drain_one(struct worker *w)
 {
     struct stage_run *run = w->run;
     struct error err = { 0 };
-    uint64_t unit = UINT64_MAX;
-    bool draining, ok = true;
+    bool unit = false, held = false, ok;
 
     pthread_mutex_lock(&run->lock);
-    draining = run->phase == PHASE_DRAIN && !run->failed && run->to;
-    if (draining && run->unit_next < run->units && run->to->has_room(w))
-        unit = run->unit_next++;
-    draining = draining && run->unit_next == run->units;
+    if (!run->failed) {
+        unit = has_unit(w);
+        held = !unit && has_held(w);
+    }
+    if (unit && !w->unit_begun)
+        w->unit = run->unit_next++;
     pthread_mutex_unlock(&run->lock);
-    if (unit != UINT64_MAX)
-        ok = run->to->drain(w, unit, &err);
-    else if (draining && run->to->flush && w->packing)
-        ok = run->to->flush(w, &err);
-    else
+    if (!unit && !held)
         return false;
+    w->unit_begun = false;
+    ok = unit ? run->to->drain(w, w->unit, &err) : run->to->flush(w, &err);
     if (!ok)
         stage_fail_unlocked(run, &err);
     return true;
@@ -267,8 +283,8 @@ static bool may_sleep(struct worker *w)
     pthread_mutex_lock(&run->lock);
     carried = run->phase == PHASE_CARRY && run->carry_next < run->carries;
     ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
-    units = run->to && run->phase == PHASE_DRAIN && run->unit_next < run->units && run->to->has_room(w);
-    held = run->phase == PHASE_DRAIN && run->unit_next == run->units && w->packing;
+    units = has_unit(w);
+    held = has_held(w);
     granted = w->waiting && w->waiting->state == READ_GRANTED;
     over = run->failed || run->phase == PHASE_DONE;
     w->sleeping = over ? io_in_flight(w->io) > 0 : !carried && !ready && !units && !held && !granted;
