@@ -43,7 +43,8 @@ enum stage_source { FROM_CHUNKS, FROM_STREAM, FROM_SEGMENTS };
  * TO_CHUNKS    whole chunks, each encoded at once
  * TO_SLICES    chunks too big to be held, encoded as they come. A task is a slice in stored order of one column of
  *              chunks (it may hold the end of one and the beginning of the next), and the walk stays in a column
- * TO_RANGES    uncompressed chunks, written by runs at their offsets, in any order */
+ * TO_RANGES    uncompressed chunks (codec_chain_is_raw), written by runs at their offsets, in any order and through
+ *              write buffers of any whole number of IO_ALIGN; runs below 64 KiB are right, but slow */
 enum stage_sink { TO_SEGMENTS, TO_CHUNKS, TO_SLICES, TO_RANGES };
 
 /* What a stage may hold at once, in bytes; the planner proved that the sum fits. All but the last are carved from

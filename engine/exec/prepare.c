@@ -50,6 +50,13 @@ static bool prepare_writes(struct stage_run *run, struct worker *w, struct error
         if (!w->packed_entries)
             return no_memory(run, "the table of packed blocks", err);
     }
+    if (run->to == &to_ranges) {
+        w->open_chunks = calloc(m->write_slots + 1, sizeof *w->open_chunks);
+        if (!w->open_chunks)
+            return no_memory(run, "the table of open chunks", err);
+        for (unsigned i = 0; i <= m->write_slots; i++)
+            w->open_chunks[i].object.fd = w->open_chunks[i].object.cached_fd = -1;
+    }
     return true;
 }
 
@@ -144,10 +151,13 @@ void stage_release(struct stage_run *run)
 
         for (unsigned j = 0; w->writes && j < run->stage->memory.write_slots; j++)
             store_object_close(&w->writes[j].object);
+        for (unsigned j = 0; w->open_chunks && j <= run->stage->memory.write_slots; j++)
+            store_ranged_close(run->target_store, &w->open_chunks[j].object, &(struct error){ 0 });
         decoder_free(w->decoder);
         encoder_free(w->encoder);
         free(w->writes);
         free(w->packed_entries);
+        free(w->open_chunks);
     }
     free(run->workers);
     free(run->reads);

@@ -81,10 +81,19 @@ struct write {
     bool busy;
     char *memory;                   /* of write_bytes; NULL: units are written straight from the tile */
     struct object object;           /* TO_CHUNKS */
+    struct open_chunk *chunk;       /* TO_RANGES */
     uint64_t object_bytes;          /* its true length */
     bool holds_tile;                /* the unit counts as drained only when this write is done */
     char key[KEY_BYTES_MAX];
     struct io_request request;
+};
+
+/* TO_RANGES: a chunk that a worker has open, until its part is copied out and no write of it is under way. */
+struct open_chunk {
+    struct ranged_object object;    /* fd -1: none */
+    unsigned writes;                /* under way */
+    bool copied;                    /* the last of them closes it */
+    char key[KEY_BYTES_MAX];
 };
 
 struct stage_from {
@@ -141,6 +150,10 @@ struct worker {
     uint64_t packed_bytes;
     uint32_t *packed_entries;       /* numbers of the entries in it, to be given their offset */
     uint32_t packed_count;
+    /* TO_RANGES */
+    struct open_chunk *open_chunks; /* write_slots + 1 of them */
+    struct open_chunk *chunk;       /* of the unit begun; NULL: none is */
+    uint64_t position;              /* items of the unit copied out, in stored order */
 };
 
 enum { PACKED_ENTRIES_MAX = 1024, WORKER_STACK_BYTES = 256 * 1024 };
@@ -227,7 +240,7 @@ struct stage_run {
 };
 
 extern const struct stage_from from_chunks, from_segments;
-extern const struct stage_to to_chunks, to_segments;
+extern const struct stage_to to_chunks, to_segments, to_ranges;
 
 /* Run a prepared stage until its last task is drained. */
 bool stage_run(struct stage_run *run, struct error *err);

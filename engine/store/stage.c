@@ -340,6 +340,79 @@ bool store_object_finish(struct store *s, struct object *o, const char *tail, ui
     return count_object(s, err);
 }
 
+/* ---- objects written by parts ---- */
+
+/* The way into the file `key` through the page cache, beside a direct one. */
+static int open_cached(const struct store *s, const char *key, struct ranged_object *o)
+{
+    o->cached_fd = o->direct ? os_open_beneath(s->root_fd, key, O_WRONLY | O_CLOEXEC, 0) : o->fd;
+    return o->cached_fd;
+}
+
+static int close_ranged(struct ranged_object *o)
+{
+    int got = 0, cached = 0;
+
+    if (o->cached_fd >= 0 && o->cached_fd != o->fd)
+        cached = os_close(o->cached_fd);
+    if (o->fd >= 0)
+        got = os_close(o->fd);
+    o->fd = o->cached_fd = -1;
+    return got < 0 ? got : cached;
+}
+
+bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o, struct error *err)
+{
+    bool direct = !atomic_load_explicit(&s->direct_refused, memory_order_relaxed);
+    int got;
+
+    *o = (struct ranged_object){ .fd = -1, .cached_fd = -1 };
+    if (!store_key_check(s, key, err))
+        return false;
+    got = os_open_beneath(s->root_fd, key, O_WRONLY | O_CLOEXEC | (direct ? O_DIRECT : 0), 0);
+    if (direct && got == -EINVAL) {
+        direct = false;
+        got = os_open_beneath(s->root_fd, key, O_WRONLY | O_CLOEXEC, 0);
+    }
+    if (got == -ENOENT)
+        return true;
+    if (got >= 0) {
+        o->fd = got;
+        o->direct = direct;
+        got = open_cached(s, key, o);
+    }
+    if (got >= 0)
+        return true;
+    close_ranged(o);
+    return error_sys(err, -got, s->span, "cannot open '%s/%s'", s->path, key);
+}
+
+bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err)
+{
+    struct object made;
+    int got;
+
+    *o = (struct ranged_object){ .fd = -1, .cached_fd = -1 };
+    if (!store_object_create(s, key, &made, err))
+        return false;
+    o->fd = made.fd;
+    o->direct = made.direct;
+    got = os_ftruncate(o->fd, bytes);
+    if (got >= 0)
+        got = open_cached(s, key, o);
+    if (got >= 0)
+        return count_object(s, err);
+    close_ranged(o);
+    return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+}
+
+bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err)
+{
+    int got = close_ranged(o);          /* network file systems report lost writes here */
+
+    return got >= 0 || error_sys(err, -got, s->span, "cannot finish an object of '%s'", s->path);
+}
+
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err)
 {
     struct object o = { .fd = -1 };

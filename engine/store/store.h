@@ -73,6 +73,20 @@ bool store_object_create(struct store *s, const char *key, struct object *o, str
  * bytes % IO_ALIGN bytes, is at `tail` and is written here (not direct: NULL). Padding the last write and cutting the
  * file would cost more: ext4 reads the last block back to clear the rest of it. */
 bool store_object_finish(struct store *s, struct object *o, const char *tail, uint64_t bytes, struct error *err);
+/* An object of known length that is written by parts in any order, each time between an opening and a closing. Several
+ * may have it open at once, as long as they write different bytes. */
+struct ranged_object {
+    int fd;                     /* -1: it has not been made */
+    bool direct;                /* `fd` is O_DIRECT: whole IO_ALIGN blocks, aligned memory */
+    int cached_fd;              /* direct: the same file through the page cache, for bytes that share an IO_ALIGN block with
+                                   a neighbour's; else `fd` itself */
+};
+/* Open it if it has been made. */
+bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o, struct error *err);
+/* Make it, `bytes` long and all zeros. It counts as made from here on; for one caller, who knows that it is not there. */
+bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err);
+/* Not open is fine. */
+bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err);
 /* A small object at once (metadata). */
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);
 
