@@ -86,7 +86,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_OPENAT2] = "no openat2: keys are opened directory by directory",
     [LACK_RENAME_NEW] = "no rename that refuses to replace: looked whether the name was free before renaming",
     [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
-    [LACK_FALLOCATE] = "no fallocate: the scratch file grew as it was written",
+    [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
 };
 

@@ -397,7 +397,9 @@ bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct 
         return false;
     o->fd = made.fd;
     o->direct = made.direct;
-    got = os_ftruncate(o->fd, bytes);
+    got = os_fallocate(o->fd, 0, bytes);
+    if (got == -EOPNOTSUPP)
+        got = os_ftruncate(o->fd, bytes);
     if (got >= 0)
         got = open_cached(s, key, o);
     if (got >= 0)

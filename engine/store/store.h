@@ -83,7 +83,8 @@ struct ranged_object {
 };
 /* Open it if it has been made. */
 bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o, struct error *err);
-/* Make it, `bytes` long and all zeros. It counts as made from here on; for one caller, who knows that it is not there. */
+/* Make it, `bytes` long and all zeros, its space taken where the file system can: runs that come in any order would lie
+ * scattered over the disk. It counts as made from here on; for one caller, who knows that it is not there. */
 bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err);
 /* Not open is fine. */
 bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err);
