@@ -21,7 +21,7 @@
 
 /* What the process holds before it plans anything: text, libraries, heap, the pipeline. Measured: 4 to 5 MiB. */
 #define PROGRAM_BYTES (8 * MIB)
-/* The plan, the report, the engine's tables of up to a thousand reads. */
+/* The plan, the report, the engine's tables of up to a thousand reads; the lists of a sparse array (256 KiB). */
 #define TABLE_BYTES MIB
 /* Attributes, in memory: of the source, of the target, and as they are written. Measured: 3.0 to 3.3. */
 #define METADATA_COPIES 4

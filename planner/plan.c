@@ -25,7 +25,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         !io_choose(&p->io, job->backend, err))
         return false;
     warn_of_long_chunks(&job->output.chunks, &p->target, &p->warnings);
-    if (!array_census(&p->source, p->source_store, census_seconds_max, &p->census, err)) {
+    if (!array_census_listed(&p->source, p->source_store, census_seconds_max, &p->present, &p->census, err)) {
         error_locate(err, job->input.span);
         return false;
     }
@@ -46,6 +46,7 @@ void plan_release(struct plan *p)
 {
     array_meta_release(&p->source);
     array_meta_release(&p->target);
+    chunk_list_release(&p->present);
     store_close(p->source_store);
     text_release(&p->warnings);
     free(p->scratch_path);

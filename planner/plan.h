@@ -51,6 +51,7 @@ struct plan {
     struct array_meta source, target;
     struct store *source_store;
     struct chunk_census census;
+    struct chunk_list present;          /* empty: not known, or too many */
     struct graph graph;             /* points into this plan and the job */
 
     uint64_t memory_bytes;          /* the budget */

@@ -275,6 +275,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->target_path = job->output.path;
     g->overwrite = job->output.overwrite;
     g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
+    g->present = p->present.chunks ? &p->present : NULL;
     g->refuse_missing_chunks = job->input.refuse_missing;
     /* A direct plan may meet a missing chunk more than once. */
     g->missing_chunks_max = !p->census.counted || (a->stage_count == 1 && p->census.present < p->census.chunks)

@@ -82,15 +82,19 @@ static bool shape_piece(const struct stage_run *run, struct piece *piece)
     return piece_touches(run, piece, &reach);
 }
 
-/* A chunk that is not there reads as the fill value, unless it should be there. */
-static bool missing_is_fine(struct stage_run *run, const struct piece *piece, const char *key, struct error *err)
+/* A chunk that is not there reads as the fill value, unless it should be there; a listed one should. */
+static bool missing_is_fine(struct stage_run *run, const struct piece *piece, const char *key, bool listed,
+                            struct error *err)
 {
     if (run->refuse_missing) {
         error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is missing", key, store_path(run->store));
         error_help(err, "'missing: refuse' is set on this input; without it missing chunks read as the fill value");
         return false;
     }
-    if (run->missing_max == 0 || (piece->first == 0 && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
+    if (run->present && !listed)
+        return true;
+    if (run->present || run->missing_max == 0 ||
+        (piece->first == 0 && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
         return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was"
                         " planned", key, store_path(run->store));
     return true;
@@ -101,6 +105,7 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     struct piece *piece = &read->piece;
     uint64_t chunk_bytes = array_chunk_bytes(run->array), piece_bytes_max = run->stage->memory.piece_bytes_max;
     struct chunk_place place;
+    bool listed;
 
     read->object.fd = -1;
     read->payload_bytes = 0;
@@ -108,10 +113,11 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     if (read->empty)
         return true;
     array_chunk_place(run->array, piece->coords, &place);
-    if (!store_object_open(run->store, place.key, &read->object, err))
+    listed = !run->present || chunk_list_has(run->present, grid_index(&run->cells, piece->coords));
+    if (listed && !store_object_open(run->store, place.key, &read->object, err))
         return false;
     if (read->object.fd < 0)
-        return missing_is_fine(run, piece, place.key, err);
+        return missing_is_fine(run, piece, place.key, listed, err);
     read->payload_offset = place.offset;
     read->payload_bytes = size_min(place.bytes, read->object.bytes - size_min(place.offset, read->object.bytes));
     if (codec_chain_is_raw(&run->array->codecs)) {

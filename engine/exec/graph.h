@@ -30,6 +30,7 @@
 #include "engine/array/grid.h"
 #include "engine/array/walk.h"
 #include "engine/base/error.h"
+#include "engine/format/census.h"
 #include "engine/format/format.h"
 #include "engine/io/io.h"
 #include "engine/report/report.h"
@@ -114,6 +115,9 @@ struct graph {
     bool overwrite;
     bool write_empty_chunks;
     bool refuse_missing_chunks;
+    /* The chunks that were there when the run was planned; NULL: not known. The others are not looked for, and boxes without
+     * any are passed over where nothing would be written. */
+    const struct chunk_list *present;
     /* So many chunks were not there when the run was planned; one more is an input that changes under us. UINT64_MAX: not
      * known. */
     uint64_t missing_chunks_max;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/base/size.h"
@@ -11,6 +12,16 @@
 static const struct stage_to *const sinks[] = {
     [TO_SEGMENTS] = &to_segments, [TO_CHUNKS] = &to_chunks, [TO_RANGES] = &to_ranges,
 };
+
+/* May boxes without a chunk be passed over: would nothing be written, and nothing refused? */
+static bool may_list_tasks(const struct graph *g)
+{
+    const struct stage *only = &g->stages[0];
+
+    return g->present && g->stage_count == 1 && only->sink == TO_CHUNKS && !only->carries && !g->refuse_missing_chunks &&
+           !g->write_empty_chunks && !g->target->fill_undefined &&
+           memcmp(g->source->fill, g->target->fill, g->source->dtype.item_bytes) == 0;
+}
 
 /* How many segments the first `stages` of the graph write: as many as they have tasks. */
 static uint64_t segments_of(const struct graph *g, unsigned stages)
@@ -41,6 +52,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .store = g->source_store,
         .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
+        .present = g->present,
         .missing_max = g->missing_chunks_max,
         .seen = g->seen,
         .target = stage->sink == TO_SEGMENTS ? NULL : g->target,
@@ -73,7 +85,7 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
     }
     report_stage(report, stage->name);
     pool_reset(pool);
-    ok = stage_prepare(&run, err) && stage_run(&run, err);
+    ok = stage_prepare(&run, err) && (!may_list_tasks(g) || stage_list_tasks(&run, err)) && stage_run(&run, err);
     stage_release(&run);
     return ok;
 }

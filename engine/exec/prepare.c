@@ -162,6 +162,7 @@ void stage_release(struct stage_run *run)
     free(run->workers);
     free(run->reads);
     free(run->windows);
+    free(run->listed_tasks);
     ring_release(&run->ring);
     pthread_mutex_destroy(&run->lock);
 }

@@ -185,6 +185,8 @@ struct stage_run {
     uint64_t subs;                  /* runs in a cell, at most */
     struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
+    const struct chunk_list *present;   /* the graph's; NULL: not known */
+    uint64_t *listed_tasks;         /* owned; only these are walked, as the walk counts; NULL: all */
     uint64_t missing_max;           /* the graph's missing_chunks_max */
     atomic_uint_fast64_t missing;   /* chunks found missing, each once if the plan reads each once */
     struct codec_sample *seen;      /* lock; NULL: nobody asks */

@@ -18,6 +18,8 @@ void stage_task_box(const struct stage_run *run, uint64_t task, struct box *box)
         *box = *run->within;
         return;
     }
+    if (run->listed_tasks)
+        task = run->listed_tasks[task];
     walk_grid_coords(&run->stage->walk, &run->stage->tasks, task, coords);
     grid_cell_box(&run->stage->tasks, coords, box);
 }

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/size.h"
@@ -76,6 +77,37 @@ static bool sample(const struct array_meta *m, struct store *s, double until, st
     return true;
 }
 
+/* ---- the list ---- */
+
+/* A list that is too long is none. */
+static void list_add(struct chunk_list *l, uint64_t chunk)
+{
+    if (!l || !l->chunks)
+        return;
+    if (l->count == LISTED_CHUNKS_MAX)
+        chunk_list_release(l);
+    else
+        l->chunks[l->count++] = chunk;
+}
+
+static int compare_chunks(const void *a, const void *b)
+{
+    const uint64_t *one = a, *two = b;
+
+    return *one < *two ? -1 : *one > *two;
+}
+
+bool chunk_list_has(const struct chunk_list *l, uint64_t chunk)
+{
+    return bsearch(&chunk, l->chunks, l->count, sizeof *l->chunks, compare_chunks) != NULL;
+}
+
+void chunk_list_release(struct chunk_list *l)
+{
+    free(l->chunks);
+    *l = (struct chunk_list){ 0 };
+}
+
 /* ---- counting ---- */
 
 /* The directory of the chunk last looked at, since the next one is mostly in the same. */
@@ -110,8 +142,8 @@ static int stat_chunk(const struct store *s, const char *key, struct parent *p, 
     return p->fd < 0 ? p->fd : os_fstatat(p->fd, name, st, AT_SYMLINK_NOFOLLOW);
 }
 
-static bool count_by_stat(const struct array_meta *m, struct store *s, double until, struct chunk_census *out,
-                          struct error *err)
+static bool count_by_stat(const struct array_meta *m, struct store *s, double until, struct chunk_list *list,
+                          struct chunk_census *out, struct error *err)
 {
     struct parent parent = { 0 };
     struct sizes sizes = { 0 };
@@ -140,6 +172,7 @@ static bool count_by_stat(const struct array_meta *m, struct store *s, double un
             store_object_close(&o);
         }
         sizes_add(&sizes, (uint64_t)st.st_size);
+        list_add(list, i);
     }
     out->present = sizes.present;
     out->counted = true;
@@ -156,11 +189,13 @@ struct walk {
     const struct array_meta *m;
     double until;
     uint64_t entries, present;
+    uint64_t coords[RANK_MAX];      /* of the name at hand, as far as they are known */
+    struct chunk_list *list;
     bool stopped;
 };
 
-/* One coordinate at *at, of axis `axis`; false if it is none of the grid. "00" is no coordinate. */
-static bool parse_coordinate(const struct walk *w, unsigned axis, const char **at)
+/* One coordinate at *at, of axis `axis`, which goes to w->coords; false if it is none of the grid. "00" is no coordinate. */
+static bool parse_coordinate(struct walk *w, unsigned axis, const char **at)
 {
     const char *start = *at;
     uint64_t value = 0;
@@ -168,11 +203,12 @@ static bool parse_coordinate(const struct walk *w, unsigned axis, const char **a
     for (; **at >= '0' && **at <= '9'; ++*at)
         if (!size_mul(value, 10, &value) || !size_add(value, (uint64_t)(**at - '0'), &value))
             return false;
+    w->coords[axis] = value;
     return *at > start && (*start != '0' || *at == start + 1) && value < grid_axis_cells(&w->m->chunks, axis);
 }
 
 /* Is the name a whole key of a chunk in one directory ("1.2", "c.1.2")? */
-static bool is_flat_key(const struct walk *w, const char *name)
+static bool is_flat_key(struct walk *w, const char *name)
 {
     if (w->m->keys.with_c && *name++ != 'c')
         return false;
@@ -185,9 +221,15 @@ static bool is_flat_key(const struct walk *w, const char *name)
     return *name == '\0';
 }
 
-static bool is_coordinate(const struct walk *w, unsigned axis, const char *name)
+static bool is_coordinate(struct walk *w, unsigned axis, const char *name)
 {
     return parse_coordinate(w, axis, &name) && *name == '\0';
+}
+
+static void count_chunk(struct walk *w)
+{
+    w->present++;
+    list_add(w->list, grid_index(&w->m->chunks, w->coords));
 }
 
 /* Count the names below `name`. With '/' a directory holds the coordinates of one axis, `axis`. */
@@ -206,20 +248,20 @@ static void walk_directory(struct walk *w, int parent_fd, const char *name, unsi
     while (!w->stopped && (entry = readdir(directory))) {
         if (++w->entries % ENTRIES_PER_CLOCK == 0)
             w->stopped = w->entries >= ENTRIES_MAX || os_now() >= w->until;
-        if (!nested)
-            w->present += is_flat_key(w, entry->d_name);
-        else if (is_coordinate(w, axis, entry->d_name) && axis + 1 == w->m->chunks.rank)
-            w->present++;
-        else if (is_coordinate(w, axis, entry->d_name))
+        if (nested ? !is_coordinate(w, axis, entry->d_name) : !is_flat_key(w, entry->d_name))
+            continue;
+        if (nested && axis + 1 < w->m->chunks.rank)
             walk_directory(w, fd, entry->d_name, axis + 1);
+        else
+            count_chunk(w);
     }
     closedir(directory);
 }
 
-static void count_by_listing(const struct array_meta *m, const struct store *s, double until,
+static void count_by_listing(const struct array_meta *m, const struct store *s, double until, struct chunk_list *list,
                              struct chunk_census *out)
 {
-    struct walk w = { .m = m, .until = until };
+    struct walk w = { .m = m, .until = until, .list = list };
     bool below_c = m->keys.with_c && m->keys.separator == '/';
 
     w.stopped = os_now() >= until;
@@ -228,19 +270,39 @@ static void count_by_listing(const struct array_meta *m, const struct store *s, 
     out->present = w.stopped ? 0 : w.present;
 }
 
-bool array_census(const struct array_meta *m, struct store *s, double seconds_max,
+static bool count(const struct array_meta *m, struct store *s, double until, struct chunk_list *list,
                   struct chunk_census *out, struct error *err)
+{
+    if (out->chunks <= STAT_CHUNKS_MAX)
+        return count_by_stat(m, s, until, list, out, err);
+    count_by_listing(m, s, until, list, out);
+    return true;
+}
+
+bool array_census_listed(const struct array_meta *m, struct store *s, double seconds_max, struct chunk_list *list,
+                         struct chunk_census *out, struct error *err)
 {
     double until = os_now() + seconds_max;
     struct sizes sizes = { 0 };
 
     *out = (struct chunk_census){ .chunks = grid_cells(&m->chunks) };
+    if (list)
+        *list = (struct chunk_list){ .chunks = malloc(LISTED_CHUNKS_MAX * sizeof *list->chunks) };
     if (!sample(m, s, until, out, &sizes, err))
         return false;
     out->encoded_bytes_mean = sizes.present ? sizes.bytes / sizes.present : 0;
     out->encoded_bytes_max = sizes.bytes_max;
-    if (out->chunks <= STAT_CHUNKS_MAX)
-        return count_by_stat(m, s, until, out, err);
-    count_by_listing(m, s, until, out);
+    if (!count(m, s, until, list, out, err))
+        return false;
+    if (list && (!out->counted || out->chunks == UINT64_MAX || out->present == out->chunks))
+        chunk_list_release(list);
+    if (list && list->chunks)
+        qsort(list->chunks, list->count, sizeof *list->chunks, compare_chunks);
     return true;
+}
+
+bool array_census(const struct array_meta *m, struct store *s, double seconds_max,
+                  struct chunk_census *out, struct error *err)
+{
+    return array_census_listed(m, s, seconds_max, NULL, out, err);
 }

@@ -14,6 +14,16 @@
 #include "engine/format/format.h"
 #include "engine/store/store.h"
 
+/* Which chunks are there, where they are few: their C-order numbers, sorted. A snapshot: a chunk that appears later is
+ * not on it. Empty (chunks NULL): not known, too many, or none is missing. */
+enum { LISTED_CHUNKS_MAX = 16384 };
+struct chunk_list {
+    uint64_t *chunks;               /* owned; of at most LISTED_CHUNKS_MAX */
+    uint64_t count;
+};
+bool chunk_list_has(const struct chunk_list *l, uint64_t chunk);
+void chunk_list_release(struct chunk_list *l);
+
 struct chunk_census {
     uint64_t chunks;                /* of the grid; saturates */
     uint64_t present;               /* exact if counted */
@@ -25,6 +35,9 @@ struct chunk_census {
     struct codec_sample codec;
 };
 
+/* `list` may be NULL; else it is filled, and to be released also when this fails. */
+bool array_census_listed(const struct array_meta *m, struct store *s, double seconds_max, struct chunk_list *list,
+                         struct chunk_census *out, struct error *err);
 bool array_census(const struct array_meta *m, struct store *s, double seconds_max,
                   struct chunk_census *out, struct error *err);
 
