@@ -76,9 +76,13 @@ struct codec_needs {
 /* What was seen in a few real chunks; zeroes when nothing is known. */
 struct codec_sample {
     uint32_t blosc_block_bytes_max;
+    uint64_t zstd_window_bytes_max;     /* how far back a stream refers */
 };
-/* Look at the head (at least 16 bytes) of an encoded chunk. Never fails: what is wrong is found when decoding. */
+/* Look at the head (16 bytes or more) of an encoded chunk. Never fails: what is wrong is found when decoding. */
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes);
+void codec_sample_merge(struct codec_sample *s, const struct codec_sample *other);
+/* Is anything in `s` more than in `other`: is there reason to plan anew? */
+bool codec_sample_exceeds(const struct codec_sample *s, const struct codec_sample *other);
 
 void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
                         const struct codec_sample *sample, struct codec_needs *out);
