@@ -15,8 +15,10 @@ enum { NEIGHBOURS = 16 };
 static bool cover(struct codec_range *r, const struct blosc_frame *f, uint32_t item_bytes, uint64_t room_bytes,
                   struct error *err)
 {
-    uint64_t blocks_max = size_min(CODEC_RANGE_BLOCKS_MAX, room_bytes / r->block_encoded_max), end, blocks_end;
+    uint64_t blocks_max = CODEC_RANGE_BLOCKS_MAX, end, blocks_end;
 
+    if (room_bytes < f->frame_bytes)
+        blocks_max = size_min(blocks_max, room_bytes / r->block_encoded_max);
     r->block_first = (uint32_t)(r->raw_first / f->block_bytes);
     blocks_end = size_min(r->block_first + blocks_max, f->block_count);
     end = size_min(r->raw_first + r->raw_bytes, size_min(blocks_end * f->block_bytes, f->raw_bytes));
