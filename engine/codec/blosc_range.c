@@ -39,14 +39,13 @@ static bool cover(struct codec_range *r, const struct blosc_frame *f, uint32_t i
     return true;
 }
 
-bool codec_range_begin(struct codec_range *r, const struct codec_chain *c, struct dtype dtype, uint64_t chunk_raw_bytes,
-                       const void *head, uint64_t encoded_bytes, uint64_t raw_first, uint64_t raw_bytes,
-                       uint64_t room_bytes, struct error *err)
+bool codec_range_begin(struct codec_range *r, struct dtype dtype, uint64_t chunk_raw_bytes, const void *head,
+                       uint64_t encoded_bytes, uint64_t raw_first, uint64_t raw_bytes, uint64_t room_bytes,
+                       struct error *err)
 {
     struct blosc_frame f;
     uint32_t from, to;
 
-    (void)c;
     *r = (struct codec_range){ .raw_first = raw_first, .raw_bytes = raw_bytes, .decoded_bytes = raw_bytes,
                                .frame_bytes = encoded_bytes };
     if (!blosc_frame_open(&f, head, encoded_bytes, err))

@@ -7,7 +7,8 @@
  *
  * Decoding goes in parts, so that a chunk bigger than the memory at hand passes through: decoder_next gives the next
  * run of raw bytes, block by block for blosc, straight from the encoded bytes for uncompressed chunks, whole for
- * codecs without a stream. Raw bytes are in stored order with little-endian elements: a swap is undone inside.
+ * codecs without a stream. Raw bytes are in stored order with little-endian elements: a swap is undone inside. Where
+ * not even the encoded chunk fits in memory, ranged.h decodes any range of it and streamed.h a window at a time.
  *
  * Encoding: the bytes depend on the chunk and the chain, never on threads, budget or back end; those of blosc are
  * what c-blosc writes with one thread. Contexts of libraries are made once, in scratch where the library allows it.

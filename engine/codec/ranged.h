@@ -38,9 +38,9 @@ struct codec_range {
 /* The range [raw_first, raw_first + raw_bytes) of a chunk of `encoded_bytes`, whose first CODEC_RANGE_HEAD_BYTES are at
  * `head`; both are whole items. r->raw_bytes comes out shorter, but not 0, if that would be too many blocks, or more
  * than `room_bytes` when they are gathered: then the rest is another range. ERR_FIT: not even one item fits. */
-bool codec_range_begin(struct codec_range *r, const struct codec_chain *c, struct dtype dtype, uint64_t chunk_raw_bytes,
-                       const void *head, uint64_t encoded_bytes, uint64_t raw_first, uint64_t raw_bytes,
-                       uint64_t room_bytes, struct error *err);
+bool codec_range_begin(struct codec_range *r, struct dtype dtype, uint64_t chunk_raw_bytes, const void *head,
+                       uint64_t encoded_bytes, uint64_t raw_first, uint64_t raw_bytes, uint64_t room_bytes,
+                       struct error *err);
 /* `table`: what is at r->table_offset. `places` (CODEC_PLACES_BYTES_MAX) is told where each block begins, counted from
  * encoded_offset. */
 bool codec_range_place(struct codec_range *r, const void *table, void *places, struct error *err);

@@ -101,8 +101,8 @@ bool frame_window_find(struct frame_window *w, const struct array_meta *array, c
 
     if (w->chunk != frame->chunk && !enter_frame(w, frame, report, err))
         return false;
-    if (!codec_range_begin(range, &array->codecs, array->dtype, array_chunk_bytes(array), w->head, frame->bytes,
-                           raw_first, raw_bytes, room_bytes, err))
+    if (!codec_range_begin(range, array->dtype, array_chunk_bytes(array), w->head, frame->bytes, raw_first, raw_bytes,
+                           room_bytes, err))
         return false;
     if (range->table_bytes > 0) {
         table = bytes_at(w, frame->object, frame->offset + range->table_offset, range->table_bytes, report, err);

@@ -75,8 +75,7 @@ static bool decode_range(struct bench *b, const char *frame, uint64_t frame_byte
         const char *part;
         bool ok;
 
-        if (!codec_range_begin(&r, &b->chain, b->dtype, b->raw_bytes, head, frame_bytes, first, end - first, room_bytes,
-                               err))
+        if (!codec_range_begin(&r, b->dtype, b->raw_bytes, head, frame_bytes, first, end - first, room_bytes, err))
             return false;
         if (r.raw_bytes == 0 || r.raw_bytes > end - first || r.table_offset + r.table_bytes > frame_bytes)
             return error_at(err, ERR_IO, SPAN_NONE, "a range of %llu bytes", (unsigned long long)r.raw_bytes);
