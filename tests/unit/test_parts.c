@@ -91,7 +91,7 @@ static void shrink_reads(struct stage *s, const struct array_meta *from, const s
 static bool run_parts(const struct part_case *o, struct part_result *result, struct error *err)
 {
     unsigned axis = o->fortran ? RANK - 1 : 0;
-    const uint64_t to_chunk[RANK] = { axis == 0 ? o->slab_length / 2 : 12, 20, axis == 2 ? o->slab_length / 2 : 30 };
+    const uint64_t to_chunk[RANK] = { axis == 0 ? o->slab_length : 24, 20, axis == 2 ? o->slab_length : 60 };
     struct array_meta from = make_meta(RANK, shape, chunk, o->codec, o->fortran);
     struct array_meta to = make_meta(RANK, shape, to_chunk, "none", false);
     struct graph g = { .source = &from, .target = &to, .threads = o->workers, .backend = o->backend,
