@@ -48,12 +48,13 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
 /* Plans and runs of one session at most. */
 enum { TRIES_MAX = 3 };
 
-/* The run did not fit because a chunk is framed in larger blocks than the plan knew of. */
+/* The run did not fit because a chunk is framed in larger blocks or windows than the plan knew of. */
 static bool knows_better(const struct session *s, const struct error *err)
 {
-    return err->code == ERR_FIT &&
-           s->seen.blosc_block_bytes_max > size_max(s->plan.census.codec.blosc_block_bytes_max,
-                                                    s->job.seen.blosc_block_bytes_max);
+    struct codec_sample known = s->plan.census.codec;
+
+    codec_sample_merge(&known, &s->job.seen);
+    return err->code == ERR_FIT && codec_sample_exceeds(&s->seen, &known);
 }
 
 static bool plan(struct session *s, struct error *err)
@@ -91,7 +92,7 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
     for (unsigned tries = 1; !ok && tries < TRIES_MAX && knows_better(s, err); tries++) {
         text_clear(&lines);
         text_addf(&lines, "planning again: some chunks are framed in blocks of %s, larger than those looked at\n",
-                  SIZE_TEXT(s->seen.blosc_block_bytes_max));
+                  SIZE_TEXT(size_max(s->seen.blosc_block_bytes_max, s->seen.zstd_window_bytes_max)));
         print(o, &lines);
         ok = plan_again(s, err) && run_graph(s, o, err);
     }

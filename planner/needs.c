@@ -104,8 +104,8 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->metadata_bytes = metadata_bytes(source);
     b->source_raw = codec_chain_is_raw(&source->codecs);
     b->target_raw = codec_chain_is_raw(&target->codecs);
-    b->sample.blosc_block_bytes_max = (uint32_t)size_max(census->codec.blosc_block_bytes_max,
-                                                         job->seen.blosc_block_bytes_max);
+    b->sample = census->codec;
+    codec_sample_merge(&b->sample, &job->seen);
     codec_decode_needs(&source->codecs, source->dtype, b->source_chunk_bytes, &b->sample, &b->decode);
     codec_encode_needs(&target->codecs, target->dtype, b->target_chunk_bytes, &b->encode);
     b->source_ratio = 1;

@@ -11,6 +11,7 @@
 #include "engine/codec/blosc_frame.h"
 #include "engine/codec/blosc_writer.h"
 #include "engine/codec/codec_impl.h"
+#include "engine/codec/ranged.h"
 
 /* The longest block any c-blosc chose by itself (1.3, lz4hc at level 9); 1.21 stops at 1 MiB. */
 #define AUTOMATIC_BLOCK_BYTES_MAX (2 * MIB)
@@ -30,8 +31,9 @@ enum { CNAME_COUNT = sizeof cnames / sizeof *cnames, SHUFFLE_COUNT = sizeof shuf
 struct blosc_reader {
     struct blosc_inner inner;
     struct blosc_frame frame;
-    uint32_t next_block;
-    bool memcpyed_given;
+    uint32_t next_block, end_block;
+    const char *memcpyed;       /* what of a memcpyed frame is wanted */
+    uint64_t memcpyed_bytes;    /* 0: it was given */
 };
 
 /* The longest block to expect: it is both the least part and the work room of a shuffled one. A block size in the
@@ -43,6 +45,13 @@ static uint64_t block_bytes_expected(const struct codec *c, uint64_t raw_bytes, 
     if (sample && sample->blosc_block_bytes_max > 0)
         block_bytes = sample->blosc_block_bytes_max;
     return size_min(block_bytes, raw_bytes);
+}
+
+static void blosc_sample(struct codec_sample *s, const char *head, uint64_t head_bytes)
+{
+    if (head_bytes >= BLOSC_HEAD_BYTES && !(head[2] & BLOSC_FLAG_MEMCPYED))
+        s->blosc_block_bytes_max = (uint32_t)size_max(s->blosc_block_bytes_max,
+                                                      size_min(load_u32(head + 8), load_u32(head + 4)));
 }
 
 static uint64_t blosc_decode_library_bytes(const struct codec *c)
@@ -70,14 +79,47 @@ static bool blosc_begin(void *state, const char *from, uint64_t from_bytes, uint
 {
     struct blosc_reader *r = state;
 
-    r->next_block = 0;
-    r->memcpyed_given = false;
     if (!blosc_frame_open(&r->frame, from, from_bytes, err))
         return false;
+    r->next_block = 0;
+    r->end_block = r->frame.block_count;
+    r->memcpyed = blosc_frame_raw(&r->frame);
+    r->memcpyed_bytes = r->frame.raw_bytes;
     if (r->frame.raw_bytes != raw_bytes)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: the frame says %u bytes, the chunk has %llu",
                         r->frame.raw_bytes, (unsigned long long)raw_bytes);
     return blosc_inner_ready(&r->inner, &r->frame, err);
+}
+
+static bool blosc_begin_range(void *state, const struct codec_range *range, const char *from, uint64_t from_bytes,
+                              const char *places, uint64_t *skip_bytes, struct error *err)
+{
+    struct blosc_reader *r = state;
+    struct blosc_frame *f = &r->frame;
+
+    if (!blosc_frame_open(f, range->head, range->frame_bytes, err))
+        return false;
+    f->bytes = from;
+    f->byte_count = from_bytes;
+    f->places = places;
+    f->places_first = r->next_block = range->block_first;
+    f->place_least = 0;
+    r->end_block = range->block_first + range->block_count;
+    *skip_bytes = blosc_frame_is_memcpyed(f) ? 0 : range->raw_first - (uint64_t)range->block_first * f->block_bytes;
+    r->memcpyed = from;
+    r->memcpyed_bytes = from_bytes;
+    return blosc_inner_ready(&r->inner, f, err);
+}
+
+/* Blocks that cover a range begin before it and end behind it. That many of the smallest c-blosc makes, 128 bytes, are
+ * 1/16 longer with the lengths before each split and their places, for which a page is enough. */
+static uint64_t blosc_range_bytes_max(const struct codec *c, uint64_t raw_bytes, uint64_t range_raw_bytes,
+                                      const struct codec_sample *sample)
+{
+    uint64_t block_bytes = block_bytes_expected(c, raw_bytes, sample);
+    uint64_t covered = size_min(raw_bytes, size_add_sat(range_raw_bytes, 2 * block_bytes));
+
+    return size_add_sat(covered + covered / 16, CODEC_PLACES_BYTES_MAX);
 }
 
 /* As many whole blocks as make a good part, the last of the room being for the shuffled block. */
@@ -91,12 +133,12 @@ static bool blosc_next(void *state, char *room, uint64_t room_bytes, const char 
     *part = room;
     *part_bytes = 0;
     if (blosc_frame_is_memcpyed(f)) {
-        *part = blosc_frame_raw(f);
-        *part_bytes = r->memcpyed_given ? 0 : f->raw_bytes;
-        r->memcpyed_given = true;
+        *part = r->memcpyed;
+        *part_bytes = r->memcpyed_bytes;
+        r->memcpyed_bytes = 0;
         return true;
     }
-    if (r->next_block == f->block_count)
+    if (r->next_block == r->end_block)
         return true;
     least = work_bytes + blosc_frame_block_bytes(f, r->next_block);
     if (least > room_bytes) {
@@ -106,7 +148,7 @@ static bool blosc_next(void *state, char *room, uint64_t room_bytes, const char 
         return false;
     }
     end = size_min(size_max(PART_BYTES, f->block_bytes), room_bytes - work_bytes);
-    while (r->next_block < f->block_count && done + blosc_frame_block_bytes(f, r->next_block) <= end) {
+    while (r->next_block < r->end_block && done + blosc_frame_block_bytes(f, r->next_block) <= end) {
         if (!blosc_frame_block(f, &r->inner, r->next_block, room + done, room + room_bytes - work_bytes, err))
             return false;
         done += blosc_frame_block_bytes(f, r->next_block++);
@@ -235,6 +277,7 @@ const struct codec_class blosc_class = {
     .level_default = LEVEL_DEFAULT, .level_min = 0, .level_max = LEVEL_MAX,
     .raw_bytes_max = BLOSC_RAW_BYTES_MAX,
     .encoded_bytes_max = blosc_encoded_bytes_max,
+    .sample = blosc_sample,
     .decode_library_bytes = blosc_decode_library_bytes,
     .encode_library_bytes = blosc_writer_library_bytes,
     .encode_work_bytes = blosc_writer_work_bytes,
@@ -247,6 +290,8 @@ const struct codec_class blosc_class = {
     .decode = blosc_decode,
     .begin = blosc_begin,
     .next = blosc_next,
+    .begin_range = blosc_begin_range,
+    .range_bytes_max = blosc_range_bytes_max,
     .encode = blosc_encode,
     .text = blosc_text,
     .parse = blosc_parse,

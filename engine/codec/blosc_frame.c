@@ -63,6 +63,7 @@ bool blosc_frame_open(struct blosc_frame *f, const char *bytes, uint64_t byte_co
                         (unsigned long long)byte_count);
     *f = (struct blosc_frame){
         .bytes = bytes,
+        .byte_count = byte_count,
         .flags = (unsigned char)bytes[2],
         .inner = (unsigned char)bytes[2] >> 5,
         .typesize = (unsigned char)bytes[3],
@@ -87,6 +88,8 @@ bool blosc_frame_open(struct blosc_frame *f, const char *bytes, uint64_t byte_co
     if (f->block_count > (byte_count - BLOSC_HEAD_BYTES) / 4)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: a frame of %llu bytes cannot hold %u blocks of %u bytes",
                         (unsigned long long)byte_count, f->block_count, f->block_bytes);
+    f->places = bytes + BLOSC_HEAD_BYTES;
+    f->place_least = BLOSC_HEAD_BYTES + 4 * f->block_count;
     return true;
 }
 
@@ -145,23 +148,29 @@ static uint32_t split_count(const struct blosc_frame *f, uint32_t block_bytes)
     return split ? f->typesize : 1;
 }
 
+uint64_t blosc_frame_block_encoded_max(const struct blosc_frame *f)
+{
+    return f->block_bytes + 4 * (uint64_t)split_count(f, f->block_bytes);
+}
+
 static bool decode_splits(const struct blosc_frame *f, struct blosc_inner *inner, uint32_t index, char *to,
                           uint32_t block_bytes, struct error *err)
 {
     uint32_t splits = split_count(f, block_bytes), split_bytes = block_bytes / splits;
-    uint64_t at = load_u32(f->bytes + BLOSC_HEAD_BYTES + 4 * (uint64_t)index);
+    uint64_t at = load_u32(f->places + 4 * (uint64_t)(index - f->places_first));
 
     if (split_bytes * splits != block_bytes)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: blocks of %u bytes are not a multiple of typesize %u",
                         block_bytes, f->typesize);
-    if (at < BLOSC_HEAD_BYTES + 4 * (uint64_t)f->block_count)
+    if (at < f->place_least)
         return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: block %u begins at %llu, inside the frame's header", index,
                         (unsigned long long)at);
     for (uint32_t i = 0; i < splits; i++) {
         uint32_t encoded_bytes;
 
-        if (at + 4 > f->frame_bytes || (encoded_bytes = load_u32(f->bytes + at)) > f->frame_bytes - at - 4)
-            return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: block %u reaches past the frame's %u bytes", index,
+        if (at + 4 > f->byte_count || (encoded_bytes = load_u32(f->bytes + at)) > f->byte_count - at - 4)
+            return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: block %u reaches past %s %u bytes", index,
+                            f->byte_count < f->frame_bytes ? "its share of the frame's" : "the frame's",
                             f->frame_bytes);
         if (!decode_split(f, inner, f->bytes + at + 4, encoded_bytes, to + (uint64_t)i * split_bytes, split_bytes))
             return error_at(err, ERR_INPUT, SPAN_NONE, "blosc: %u bytes of %s in block %u do not decode to %u bytes",

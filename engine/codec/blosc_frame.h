@@ -37,9 +37,13 @@ struct blosc_inner {
 };
 void blosc_inner_release(struct blosc_inner *inner);
 
-/* A frame whose header was found sound. Points into the encoded bytes. */
+/* A frame whose header was found sound, or the part of one that is at hand. Points into the encoded bytes. */
 struct blosc_frame {
-    const char *bytes;
+    const char *bytes;          /* what is at hand: the frame, or what holds the blocks wanted */
+    uint64_t byte_count;
+    const char *places;         /* where blocks begin in `bytes`, from block `places_first` on: 4 bytes each */
+    uint32_t places_first;
+    uint32_t place_least;       /* no block begins before */
     uint32_t frame_bytes, raw_bytes;
     uint32_t block_bytes;       /* at most raw_bytes; the last block may be shorter */
     uint32_t block_count;
@@ -48,7 +52,7 @@ struct blosc_frame {
     unsigned inner;             /* the inner codec's number in the header */
 };
 
-/* Look at the header of a frame that is all of `bytes`. */
+/* Look at the header of a frame that is all of `bytes`: no more than BLOSC_HEAD_BYTES are read. */
 bool blosc_frame_open(struct blosc_frame *f, const char *bytes, uint64_t byte_count, struct error *err);
 
 static inline bool blosc_frame_is_memcpyed(const struct blosc_frame *f) { return f->flags & BLOSC_FLAG_MEMCPYED; }
@@ -65,6 +69,8 @@ static inline uint32_t blosc_frame_block_bytes(const struct blosc_frame *f, uint
     uint64_t left = f->raw_bytes - (uint64_t)index * f->block_bytes;
     return left < f->block_bytes ? (uint32_t)left : f->block_bytes;
 }
+/* The longest encoding of a block, by a writer that stores what does not shrink. */
+uint64_t blosc_frame_block_encoded_max(const struct blosc_frame *f);
 /* Decode a block to `to`. `work` has room for block_bytes if the frame is shuffled. */
 bool blosc_frame_block(const struct blosc_frame *f, struct blosc_inner *inner, uint32_t index, char *to, char *work,
                        struct error *err);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "engine/codec/codec_impl.h"
-#include "engine/codec/blosc_frame.h"
 
 /* By enum codec_kind. */
 static const struct codec_class *const codec_classes[] = {
@@ -28,21 +27,63 @@ uint64_t chain_encoded_bytes_max(const struct codec_chain *c, unsigned count, ui
     return raw_bytes;
 }
 
+/* The only compressor of the chain, if it is innermost or only followed by checksums: they leave the head of what it
+ * wrote where it is. NULL: there are none, or several. */
+static const struct codec *only_compressor(const struct codec_chain *c)
+{
+    const struct codec *only = NULL;
+
+    for (unsigned i = 0; i < c->count; i++) {
+        if (codec_class_of(&c->codecs[i])->strip)
+            continue;
+        if (only)
+            return NULL;
+        only = &c->codecs[i];
+    }
+    return only;
+}
+
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes)
 {
-    const char *bytes = head;
-    unsigned compressors = 0;
-    bool is_blosc = false;
+    const struct codec *only = only_compressor(c);
 
-    /* a checksum appended to a frame leaves its head where it is; another compressor does not */
-    for (unsigned i = 0; i < c->count; i++) {
-        compressors += !codec_class_of(&c->codecs[i])->strip;
-        is_blosc |= c->codecs[i].kind == CODEC_BLOSC;
-    }
-    if (!is_blosc || compressors != 1 || head_bytes < BLOSC_HEAD_BYTES || bytes[2] & BLOSC_FLAG_MEMCPYED)
-        return;
-    s->blosc_block_bytes_max = (uint32_t)size_max(s->blosc_block_bytes_max,
-                                                  size_min(load_u32(bytes + 8), load_u32(bytes + 4)));
+    if (only && codec_class_of(only)->sample)
+        codec_class_of(only)->sample(s, head, head_bytes);
+}
+
+void codec_sample_merge(struct codec_sample *s, const struct codec_sample *other)
+{
+    s->blosc_block_bytes_max = (uint32_t)size_max(s->blosc_block_bytes_max, other->blosc_block_bytes_max);
+    s->zstd_window_bytes_max = size_max(s->zstd_window_bytes_max, other->zstd_window_bytes_max);
+}
+
+bool codec_sample_exceeds(const struct codec_sample *s, const struct codec_sample *other)
+{
+    return s->blosc_block_bytes_max > other->blosc_block_bytes_max ||
+           s->zstd_window_bytes_max > other->zstd_window_bytes_max;
+}
+
+/* ---- parts ---- */
+
+/* How many codecs, from the innermost on, can. */
+static unsigned count_ranged(const struct codec_chain *c)
+{
+    return c->count > 0 && codec_class_of(&c->codecs[0])->begin_range ? 1 : 0;
+}
+
+/* A checksum outside is verified as the bytes go by. */
+static unsigned count_streamed(const struct codec_chain *c)
+{
+    unsigned count = c->count > 0 && codec_class_of(&c->codecs[0])->stream_step ? 1 : 0;
+
+    return count < c->count && c->codecs[count].kind == CODEC_CRC32C ? count + 1 : count;
+}
+
+const char *codec_chain_cannot(const struct codec_chain *c, enum codec_ability ability)
+{
+    unsigned can = ability == CODEC_RANGED ? count_ranged(c) : ability == CODEC_STREAMED ? count_streamed(c) : 0;
+
+    return can < c->count ? codec_class_of(&c->codecs[can])->name : NULL;
 }
 
 /* ---- text ---- */

@@ -7,7 +7,8 @@
  *
  * Decoding goes in parts, so that a chunk bigger than the memory at hand passes through: decoder_next gives the next
  * run of raw bytes, block by block for blosc, straight from the encoded bytes for uncompressed chunks, whole for
- * codecs without a stream. Raw bytes are in stored order with little-endian elements: a swap is undone inside.
+ * codecs without a stream. Raw bytes are in stored order with little-endian elements: a swap is undone inside. Where
+ * not even the encoded chunk fits in memory, ranged.h decodes any range of it and streamed.h a window at a time.
  *
  * Encoding: the bytes depend on the chunk and the chain, never on threads, budget or back end; those of blosc are
  * what c-blosc writes with one thread. Contexts of libraries are made once, in scratch where the library allows it.
@@ -76,9 +77,13 @@ struct codec_needs {
 /* What was seen in a few real chunks; zeroes when nothing is known. */
 struct codec_sample {
     uint32_t blosc_block_bytes_max;
+    uint64_t zstd_window_bytes_max;     /* how far back a stream refers */
 };
-/* Look at the head (at least 16 bytes) of an encoded chunk. Never fails: what is wrong is found when decoding. */
+/* Look at the head (16 bytes or more) of an encoded chunk. Never fails: what is wrong is found when decoding. */
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes);
+void codec_sample_merge(struct codec_sample *s, const struct codec_sample *other);
+/* Is anything in `s` more than in `other`: is there reason to plan anew? */
+bool codec_sample_exceeds(const struct codec_sample *s, const struct codec_sample *other);
 
 void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes,
                         const struct codec_sample *sample, struct codec_needs *out);

@@ -36,6 +36,17 @@ struct decode_job {
     uint64_t room_bytes;        /* at least limit_bytes (decode) or part_bytes (next), plus work_bytes */
 };
 
+/* One step of a stream: takes what it can and gives what it can, and moves on the ends of both. */
+struct stream_job {
+    const char *from;
+    uint64_t from_bytes;
+    char *to;
+    uint64_t to_bytes;
+    bool complete;              /* what was taken so far is whole: the chunk may end here */
+};
+
+struct codec_range;
+
 struct codec_class {
     const char *name;                           /* in the text grammar, and in messages */
     int level_default, level_min, level_max;    /* of the text grammar; equal: it takes no level */
@@ -43,6 +54,8 @@ struct codec_class {
 
     /* The longest encoding of `raw_bytes`. Saturates. */
     uint64_t (*encoded_bytes_max)(const struct codec *c, uint64_t raw_bytes);
+    /* Look at the head of something encoded. NULL: there is nothing to see. */
+    void (*sample)(struct codec_sample *s, const char *head, uint64_t head_bytes);
     /* malloc inside the library, for one state. NULL: none. */
     uint64_t (*decode_library_bytes)(const struct codec *c);
     uint64_t (*encode_library_bytes)(const struct codec *c, uint64_t raw_bytes);
@@ -69,6 +82,22 @@ struct codec_class {
     bool (*begin)(void *state, const char *from, uint64_t from_bytes, uint64_t raw_bytes, struct error *err);
     bool (*next)(void *state, char *room, uint64_t room_bytes, const char **part, uint64_t *part_bytes,
                  struct error *err);
+
+    /* A range, then `next` as above; it gives the whole blocks that cover it. NULL: the codec has no ranges (ranged.h).
+     * *skip_bytes: what of the first part comes before the range. */
+    bool (*begin_range)(void *state, const struct codec_range *r, const char *from, uint64_t from_bytes,
+                        const char *places, uint64_t *skip_bytes, struct error *err);
+    uint64_t (*range_bytes_max)(const struct codec *c, uint64_t raw_bytes, uint64_t range_raw_bytes,
+                                const struct codec_sample *sample);
+
+    /* Decoding that goes on from one window of encoded bytes to the next (streamed.h). NULL: it cannot. The state lives
+     * in `memory`, of stream_bytes or more, and so does all that its library takes. */
+    uint64_t (*stream_bytes)(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample);
+    bool (*stream_open)(void **state, char *memory, uint64_t memory_bytes, struct error *err);
+    bool (*stream_begin)(void *state, struct error *err);
+    bool (*stream_step)(void *state, struct stream_job *job, struct error *err);
+    /* After an ERR_FIT: what should have been known. NULL: nothing. */
+    void (*stream_saw)(const void *state, struct codec_sample *sample);
 
     /* For a codec that appends something to bytes it leaves alone (a checksum): verify it and take it off, instead of
      * decoding; append it. NULL: it has decode and encode. */
@@ -97,6 +126,11 @@ bool codec_parse_level(int *level, const char *word, const struct codec_class *c
 uint64_t chain_encoded_bytes_max(const struct codec_chain *c, unsigned count, uint64_t raw_bytes);
 
 static inline uint64_t buffer_bytes(uint64_t bytes) { return size_align_up(bytes, BUFFER_ALIGN); }
+
+/* The CRC of more bytes: begin with CRC32C_BEGIN, end with ~. */
+#define CRC32C_BEGIN (~(uint32_t)0)
+uint32_t crc32c_go_on(uint32_t crc, const char *bytes, uint64_t count);
+enum { CRC32C_BYTES = 4 };
 
 /* Little-endian, from anywhere. */
 static inline uint32_t load_u32(const char *at)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/codec/codec_impl.h"
+#include "engine/codec/ranged.h"
 
 /* A part of a raw chain is copied only to be swapped. */
 #define SWAP_PART_BYTES_LEAST (64 * KIB)
@@ -35,6 +36,7 @@ struct decoder {
     const char *pending;                /* decoded, not yet given out; in place wherever it is */
     uint64_t pending_bytes;
     uint64_t total_bytes, given_bytes;
+    uint64_t skip_bytes;                /* of what comes next: a range begins inside a block */
     char carry[ITEM_BYTES_MAX];         /* the beginning of an item whose end is in the next part */
     uint32_t carry_bytes;
 };
@@ -121,6 +123,17 @@ void codec_decode_needs(const struct codec_chain *c, struct dtype dtype, uint64_
     for (unsigned i = 0; i < c->count; i++)
         if (codec_class_of(&c->codecs[i])->decode_library_bytes)
             out->library_bytes += codec_class_of(&c->codecs[i])->decode_library_bytes(&c->codecs[i]);
+}
+
+void codec_ranged_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, uint64_t range_raw_bytes,
+                        const struct codec_sample *sample, struct codec_needs *out)
+{
+    uint64_t range_bytes = range_raw_bytes;
+
+    codec_decode_needs(c, dtype, raw_bytes, sample, out);
+    if (!codec_chain_is_raw(c) && !codec_chain_cannot(c, CODEC_RANGED))
+        range_bytes = codec_class_of(&c->codecs[0])->range_bytes_max(&c->codecs[0], raw_bytes, range_raw_bytes, sample);
+    out->encoded_bytes_max = size_min(out->encoded_bytes_max, range_bytes);
 }
 
 /* Intermediates as they were planned; whatever scratch is beyond them is room for parts. */
@@ -235,6 +248,7 @@ bool decoder_start(struct decoder *d, const void *encoded, uint64_t encoded_byte
     d->pending = encoded;
     d->pending_bytes = encoded_bytes;
     d->given_bytes = d->carry_bytes = 0;
+    d->skip_bytes = 0;
     d->total_bytes = d->raw_bytes;
     if (d->chain.count == 0 && encoded_bytes <= d->raw_bytes && encoded_bytes % d->item_bytes == 0)
         d->total_bytes = encoded_bytes;
@@ -247,6 +261,16 @@ bool decoder_start(struct decoder *d, const void *encoded, uint64_t encoded_byte
                         d->chain.count ? codec_class_of(&d->chain.codecs[0])->name : "uncompressed",
                         (unsigned long long)d->pending_bytes, (unsigned long long)d->total_bytes);
     return true;
+}
+
+bool decoder_start_range(struct decoder *d, const struct codec_range *r, const void *encoded, uint64_t encoded_bytes,
+                         const void *places, struct error *err)
+{
+    d->stream = codec_class_of(&d->chain.codecs[0]);
+    d->stream_state = d->states[0];
+    d->pending_bytes = d->given_bytes = d->carry_bytes = 0;
+    d->total_bytes = r->raw_bytes;
+    return d->stream->begin_range(d->stream_state, r, encoded, encoded_bytes, places, &d->skip_bytes, err);
 }
 
 /* Fetch the stream's next part behind what was carried over, and carry over what is no whole item. */
@@ -264,6 +288,14 @@ static bool fetch(struct decoder *d, struct error *err)
         part -= d->carry_bytes;
         part_bytes += d->carry_bytes;
     }
+    if (d->skip_bytes > 0) {        /* nothing is carried yet */
+        uint64_t skipped = size_min(d->skip_bytes, part_bytes);
+
+        part += skipped;
+        part_bytes -= skipped;
+        d->skip_bytes -= skipped;
+    }
+    part_bytes = size_min(part_bytes, d->total_bytes - d->given_bytes);
     d->carry_bytes = (uint32_t)(part_bytes % d->item_bytes);
     part_bytes -= d->carry_bytes;
     memcpy(d->carry, part + part_bytes, d->carry_bytes);
@@ -290,11 +322,11 @@ bool decoder_next(struct decoder *d, const char **part, uint64_t *part_bytes, st
 {
     *part_bytes = 0;
     while (d->pending_bytes == 0 && d->stream && d->given_bytes < d->total_bytes) {
-        uint64_t carried = d->carry_bytes;
+        uint64_t carried = d->carry_bytes, skip = d->skip_bytes;
 
         if (!fetch(d, err))
             return false;
-        if (d->pending_bytes == 0 && d->carry_bytes == carried)
+        if (d->pending_bytes == 0 && d->carry_bytes == carried && d->skip_bytes == skip)
             return error_at(err, ERR_INPUT, SPAN_NONE, "%s: ends after %llu of %llu bytes", d->stream->name,
                             (unsigned long long)d->given_bytes, (unsigned long long)d->total_bytes);
     }

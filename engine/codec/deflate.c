@@ -6,6 +6,7 @@
 #include <libdeflate.h>
 
 #include "engine/codec/codec_impl.h"
+#include "engine/codec/inflate.h"
 
 /* Levels are zlib's, where -1 is the default. */
 static int level_of(const struct codec *c)
@@ -146,6 +147,10 @@ const struct codec_class gzip_class = {
     .encoder_open = deflate_encoder_open,
     .encoder_close = deflate_encoder_close,
     .decode = gzip_decode,
+    .stream_bytes = inflate_stream_bytes,
+    .stream_open = gzip_stream_open,
+    .stream_begin = inflate_stream_begin,
+    .stream_step = inflate_stream_step,
     .encode = gzip_encode,
 };
 
@@ -161,5 +166,9 @@ const struct codec_class zlib_class = {
     .encoder_open = deflate_encoder_open,
     .encoder_close = deflate_encoder_close,
     .decode = zlib_decode,
+    .stream_bytes = inflate_stream_bytes,
+    .stream_open = zlib_stream_open,
+    .stream_begin = inflate_stream_begin,
+    .stream_step = inflate_stream_step,
     .encode = zlib_encode,
 };

@@ -1,11 +1,12 @@
-/* from_chunks.c - the source is an array's chunks. A piece is a whole chunk, or, where no codec stands in the way,
- * a range of one: then only the ranges that the task's box needs are read. */
+/* from_chunks.c - the source is an array's chunks. A piece is a whole chunk, or, where the codecs allow it, a range of
+ * one: then only the ranges that the task's box needs are read. Of a blosc frame a range is the blocks that cover it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
+#include "engine/io/os.h"
 
 static bool enter_task(struct stage_run *run, struct error *err)
 {
@@ -82,28 +83,80 @@ static bool shape_piece(const struct stage_run *run, struct piece *piece)
     return piece_touches(run, piece, &reach);
 }
 
-/* A chunk that is not there reads as the fill value, unless it should be there; a listed one should. */
-static bool missing_is_fine(struct stage_run *run, const struct piece *piece, const char *key, bool listed,
-                            struct error *err)
+/* A chunk's encoded bytes, as they were before payload_offset and payload_bytes became those of a range. */
+static bool find_range(struct worker *w, const struct read *read, uint64_t frame_bytes, uint64_t first, uint64_t bytes,
+                       uint64_t room_bytes, struct codec_range *range, void *places, struct error *err)
 {
-    if (run->refuse_missing) {
-        error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is missing", key, store_path(run->store));
-        error_help(err, "'missing: refuse' is set on this input; without it missing chunks read as the fill value");
+    const struct stage_run *run = w->run;
+    struct frame_place frame = {
+        .object = &read->object, .chunk = grid_index(&run->cells, read->piece.coords),
+        .offset = read->payload_offset, .bytes = frame_bytes,
+    };
+
+    return frame_window_find(w->frames, run->array, &frame, first, bytes, room_bytes, range, places,
+                             run->report, err);
+}
+
+/* Of a compressed chunk: only the blocks that cover the piece. Too scattered for the piece's memory, or too many, they
+ * are read by hand. */
+static bool locate_range(struct worker *w, struct read *read, struct error *err)
+{
+    const struct stage_run *run = w->run;
+    uint64_t piece_bytes = read->piece.count * run->item_bytes, end, from, to;
+    struct codec_range *range = &read->range;
+
+    if (!find_range(w, read, read->payload_bytes, read->piece.first * run->item_bytes, piece_bytes, UINT64_MAX, range,
+                    frame_window_places(w->frames), err))
         return false;
+    end = read->payload_offset + range->encoded_offset + range->encoded_bytes;
+    from = size_align_down(read->payload_offset + range->encoded_offset, IO_ALIGN);
+    to = size_align_up(end, IO_ALIGN);
+    read->beside_bytes = size_align_up(4 * (uint64_t)range->block_count, IO_ALIGN);
+    read->by_hand = range->raw_bytes < piece_bytes ||
+                    to - from + read->beside_bytes > run->stage->memory.piece_bytes_max;
+    if (read->by_hand) {
+        read->beside_bytes = run->stage->memory.piece_bytes_max;
+        read->payload_bytes = 0;
+    } else {
+        read->payload_offset += range->encoded_offset;
+        read->payload_bytes = range->encoded_bytes;
     }
-    if (run->present && !listed)
-        return true;
-    if (run->present || run->missing_max == 0 ||
-        (piece->first == 0 && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was"
-                        " planned", key, store_path(run->store));
     return true;
 }
 
-static bool locate(struct stage_run *run, struct read *read, struct error *err)
+static bool locate_chunk(struct worker *w, struct read *read, const char *key, struct error *err)
 {
+    const struct stage_run *run = w->run;
+    const struct piece *piece = &read->piece;
+    uint64_t chunk_bytes = array_chunk_bytes(run->array);
+
+    if (codec_chain_is_raw(&run->array->codecs)) {
+        if (read->payload_bytes != chunk_bytes)
+            return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' has %" PRIu64 " bytes, not %" PRIu64,
+                            key, store_path(run->store), read->payload_bytes, chunk_bytes);
+        read->payload_offset += piece->first * run->item_bytes;
+        read->payload_bytes = piece->count * run->item_bytes;
+        return true;
+    }
+    if (read->payload_bytes == 0)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is empty (0 bytes)", key,
+                        store_path(run->store));
+    if (run->stage->piece_raw_bytes > 0) {
+        if (locate_range(w, read, err))
+            return true;
+        error_prefix(err, "chunk '%s' of '%s'", key, store_path(run->store));
+        return false;
+    }
+    if (size_add_sat(read->payload_bytes, 2 * IO_ALIGN) > run->stage->memory.piece_bytes_max)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' has %" PRIu64 " bytes, more than any encoding of a"
+                        " chunk of %" PRIu64 " bytes", key, store_path(run->store), read->payload_bytes, chunk_bytes);
+    return true;
+}
+
+static bool locate(struct worker *w, struct read *read, struct error *err)
+{
+    struct stage_run *run = w->run;
     struct piece *piece = &read->piece;
-    uint64_t chunk_bytes = array_chunk_bytes(run->array), piece_bytes_max = run->stage->memory.piece_bytes_max;
     struct chunk_place place;
     bool listed;
 
@@ -117,35 +170,28 @@ static bool locate(struct stage_run *run, struct read *read, struct error *err)
     if (listed && !store_object_open(run->store, place.key, &read->object, err))
         return false;
     if (read->object.fd < 0)
-        return missing_is_fine(run, piece, place.key, listed, err);
+        return stage_missing_is_fine(run, piece->first == 0, listed, place.key, err);
     read->payload_offset = place.offset;
     read->payload_bytes = size_min(place.bytes, read->object.bytes - size_min(place.offset, read->object.bytes));
-    if (codec_chain_is_raw(&run->array->codecs)) {
-        if (read->payload_bytes != chunk_bytes)
-            return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' has %" PRIu64 " bytes, not %" PRIu64,
-                            place.key, store_path(run->store), read->payload_bytes, chunk_bytes);
-        read->payload_offset += piece->first * run->item_bytes;
-        read->payload_bytes = piece->count * run->item_bytes;
-    } else if (read->payload_bytes == 0) {
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is empty (0 bytes)", place.key,
-                        store_path(run->store));
-    } else if (size_add_sat(read->payload_bytes, 2 * IO_ALIGN) > piece_bytes_max) {
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' has %" PRIu64 " bytes, more than any encoding of a"
-                        " chunk of %" PRIu64 " bytes", place.key, store_path(run->store), read->payload_bytes, chunk_bytes);
-    }
-    return true;
+    return locate_chunk(w, read, place.key, err);
 }
 
-static bool decode_parts(struct worker *w, struct read *read, const char *payload, struct error *err)
+/* Until now the places of its blocks were in the worker's window. */
+static void granted(struct worker *w, struct read *read)
+{
+    if (read->range.block_count > 0)
+        memcpy(read->memory + read->request.bytes, frame_window_places(w->frames), 4 * (uint64_t)read->range.block_count);
+}
+
+/* Hand on what the decoder was started on. */
+static bool deliver_parts(struct worker *w, const struct piece *piece, uint64_t first, uint64_t *bytes,
+                          struct error *err)
 {
     struct stage_run *run = w->run;
-    const struct piece *piece = &read->piece;
-    struct run elements = { .piece = piece->box, .order = run->array->codecs.order, .first = piece->first };
+    struct run elements = { .piece = piece->box, .order = run->array->codecs.order, .first = first };
     uint64_t part_bytes;
 
-    if (!decoder_start(w->decoder, payload, read->payload_bytes, err))
-        return false;
-    for (;;) {
+    for (*bytes = 0; ; *bytes += part_bytes) {
         if (!decoder_next(w->decoder, &elements.data, &part_bytes, err))
             return false;
         if (part_bytes == 0)
@@ -153,16 +199,101 @@ static bool decode_parts(struct worker *w, struct read *read, const char *payloa
         elements.count = part_bytes / run->item_bytes;
         stage_deliver(w, &elements);
         elements.first += elements.count;
-        report_add(run->report, COUNT_SOURCE_DECODED_BYTES, part_bytes);
     }
 }
 
+static bool deliver_range(struct worker *w, const struct piece *piece, const struct codec_range *range,
+                          const char *encoded, uint64_t encoded_bytes, const char *places, struct error *err)
+{
+    uint64_t bytes;
+
+    if (!decoder_start_range(w->decoder, range, encoded, encoded_bytes, places, err) ||
+        !deliver_parts(w, piece, range->raw_first / w->run->item_bytes, &bytes, err))
+        return false;
+    report_add(w->run->report, COUNT_SOURCE_DECODED_BYTES, range->decoded_bytes);
+    return true;
+}
+
+static bool deliver_payload(struct worker *w, const struct read *read, const char *payload, struct error *err)
+{
+    const struct piece *piece = &read->piece;
+    uint64_t bytes;
+
+    if (w->frames)
+        return deliver_range(w, piece, &read->range, payload, read->payload_bytes, read->memory + read->request.bytes, err);
+    if (!decoder_start(w->decoder, payload, read->payload_bytes, err) ||
+        !deliver_parts(w, piece, piece->first, &bytes, err))
+        return false;
+    report_add(w->run->report, COUNT_SOURCE_DECODED_BYTES, bytes);
+    return true;
+}
+
+static bool read_into(const struct read *read, char *to, uint64_t bytes, uint64_t offset, struct stage_run *run,
+                      struct error *err)
+{
+    int result = os_pread_all(read->object.fd, to, bytes, read->payload_offset + offset);
+
+    if (result == -ENODATA)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "it ends early: it changed while it was read");
+    if (result < 0)
+        return error_sys(err, -result, SPAN_NONE, "cannot read it");
+    report_add(run->report, COUNT_SOURCE_READ_BYTES, bytes);
+    return true;
+}
+
+/* The blocks of a range to the piece's memory: in one piece if that fits, else one by one. */
+static bool read_blocks(struct worker *w, const struct read *read, const struct codec_range *range, void *places,
+                        uint64_t room_bytes, uint64_t *got_bytes, struct error *err)
+{
+    char *room = read->memory;
+
+    *got_bytes = range->encoded_bytes;
+    if (range->encoded_bytes <= room_bytes)
+        return read_into(read, room, range->encoded_bytes, range->encoded_offset, w->run, err);
+    *got_bytes = 0;
+    for (uint32_t i = 0; i < range->block_count; i++) {
+        uint64_t offset, bytes;
+
+        codec_range_gather(range, i, places, *got_bytes, &offset, &bytes);
+        if (!read_into(read, room + *got_bytes, bytes, offset, w->run, err))
+            return false;
+        *got_bytes += bytes;
+    }
+    return true;
+}
+
+/* As many blocks at a time as the piece's memory holds, their places at its end: those in the window belong to the
+ * piece that this worker located last. Nothing else goes on in the file meanwhile, so it need not be
+ * read past its page cache. */
+static bool decode_by_hand(struct worker *w, struct read *read, struct error *err)
+{
+    struct stage_run *run = w->run;
+    const struct piece *piece = &read->piece;
+    uint64_t first = piece->first * run->item_bytes, end = first + piece->count * run->item_bytes, got_bytes;
+    uint64_t room_bytes = run->stage->memory.piece_bytes_max - size_align_up(CODEC_PLACES_BYTES_MAX, IO_ALIGN);
+    uint64_t frame_bytes = read->range.frame_bytes;
+    char *places = read->memory + room_bytes;
+    struct codec_range range;
+
+    os_set_buffered(read->object.fd);
+    read->object.direct = false;
+    for (; first < end; first += range.raw_bytes) {
+        if (stop_asked(run->stop))
+            return error_stopped(err, stop_asked(run->stop));
+        if (!find_range(w, read, frame_bytes, first, end - first, room_bytes, &range, places, err) ||
+            !read_blocks(w, read, &range, places, room_bytes, &got_bytes, err) ||
+            !deliver_range(w, piece, &range, read->memory, got_bytes, places, err))
+            return false;
+    }
+    return true;
+}
+
 /* A chunk whose blocks need more scratch than was planned: let the next plan know. */
-static void note_blocks(struct stage_run *run, const void *payload, uint64_t payload_bytes)
+static void note_blocks(struct stage_run *run, const void *head, uint64_t head_bytes)
 {
     pthread_mutex_lock(&run->lock);
     if (run->seen)
-        codec_sample_add(run->seen, &run->array->codecs, payload, payload_bytes);
+        codec_sample_add(run->seen, &run->array->codecs, head, head_bytes);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -179,6 +310,7 @@ static void deliver_missing(struct worker *w, const struct piece *piece)
         report_add(run->report, COUNT_CHUNKS_MISSING, 1);
 }
 
+/* What was read for the piece. */
 static bool decode_payload(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
@@ -191,9 +323,9 @@ static bool decode_payload(struct worker *w, struct read *read, struct error *er
     if ((uint64_t)result < skip + read->payload_bytes)
         return error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %" PRIi64 " bytes: it changed while it was read", result);
     report_add(run->report, COUNT_SOURCE_READ_BYTES, read->payload_bytes);
-    if (decode_parts(w, read, payload, err))
+    if (deliver_payload(w, read, payload, err))
         return true;
-    if (err->code == ERR_FIT)
+    if (err->code == ERR_FIT && !w->frames)
         note_blocks(run, payload, read->payload_bytes);
     return false;
 }
@@ -202,6 +334,7 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
     struct chunk_place place;
+    bool ok;
 
     if (read->empty)
         return true;
@@ -209,7 +342,11 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
         deliver_missing(w, &read->piece);
         return true;
     }
-    if (!decode_payload(w, read, err)) {
+    ok = read->by_hand ? decode_by_hand(w, read, err) : decode_payload(w, read, err);
+    store_object_close(&read->object);
+    if (!ok) {
+        if (err->code == ERR_FIT && w->frames)
+            note_blocks(run, read->range.head, sizeof read->range.head);
         array_chunk_place(run->array, read->piece.coords, &place);
         error_prefix(err, "chunk '%s' of '%s'", place.key, store_path(run->store));
         return false;
@@ -219,4 +356,6 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     return true;
 }
 
-const struct stage_from from_chunks = { .enter_task = enter_task, .locate = locate, .decode = decode };
+const struct stage_from from_chunks = {
+    .enter_task = enter_task, .locate = locate, .granted = granted, .decode = decode,
+};

@@ -129,8 +129,10 @@ static bool shape_piece(const struct stage_run *run, struct piece *piece)
     return piece_touches(run->cells.rank, piece, &task_box);
 }
 
-static bool locate(struct stage_run *run, struct read *read, struct error *err)
+static bool locate(struct worker *w, struct read *read, struct error *err)
 {
+    struct stage_run *run = w->run;
+
     read->object.fd = -1;
     read->payload_bytes = 0;
     read->empty = !shape_piece(run, &read->piece);

@@ -34,6 +34,11 @@ static uint64_t segments_of(const struct graph *g, unsigned stages)
     return segments;
 }
 
+/* By enum stage_source. */
+static const struct stage_from *const sources[] = {
+    [FROM_CHUNKS] = &from_chunks, [FROM_STREAM] = &from_stream, [FROM_SEGMENTS] = &from_segments,
+};
+
 /* One stage over the pool. */
 static bool run_stage(const struct graph *g, unsigned number, struct store *target_store, struct pool *pool,
                       struct scratch *scratch, struct report *report, const volatile int *stop, struct error *err)
@@ -46,11 +51,11 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .report = report,
         .backend = g->backend,
         .stop = stop,
-        .from = stage->source == FROM_CHUNKS ? &from_chunks : &from_segments,
+        .from = sources[stage->source],
         .to = sinks[stage->sink],
         .array = g->source,
         .store = g->source_store,
-        .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
+        .source_span = stage->source == FROM_SEGMENTS ? g->scratch.span : g->source_span,
         .refuse_missing = g->refuse_missing_chunks,
         .present = g->present,
         .missing_max = g->missing_chunks_max,
@@ -69,6 +74,8 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         run.cells = g->source->chunks;
         if (stage->piece_raw_bytes)
             run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
+    } else if (stage->source == FROM_STREAM) {
+        run.cells = stage->tasks;       /* a task is one piece, whatever it touches */
     } else {
         assert(number > 0 && g->stages[number - 1].sink == TO_SEGMENTS);
         run.before = &g->stages[number - 1];

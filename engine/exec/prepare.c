@@ -84,6 +84,9 @@ static bool prepare_worker(struct stage_run *run, struct worker *w, struct error
         !decoder_new(&w->decoder, &run->array->codecs, run->array->dtype, array_chunk_bytes(run->array),
                      w->decode_scratch, m->decode_scratch_bytes, err))
         return false;
+    if (run->from == &from_chunks && run->stage->piece_raw_bytes && !codec_chain_is_raw(&run->array->codecs) &&
+        !frame_window_new(&w->frames, err))
+        return false;
     if (run->to == &to_chunks &&
         !encoder_new(&w->encoder, &run->target->codecs, run->target->dtype, array_chunk_bytes(run->target),
                      w->encode_scratch, m->encode_scratch_bytes, err))
@@ -130,6 +133,9 @@ bool stage_prepare(struct stage_run *run, struct error *err)
     prepare_carry(run);
     if (!prepare_reads(run, err))
         return false;
+    if (run->from == &from_stream &&
+        !chunk_stream_new(&run->stream, run, pool_carve(run->pool, "stream", m->stream_bytes), err))
+        return false;
     if ((run->from == &from_segments || run->to == &to_segments) && !prepare_indexes(run, err))
         return false;
     for (unsigned i = 0; i < run->worker_count; i++) {
@@ -154,11 +160,13 @@ void stage_release(struct stage_run *run)
         for (unsigned j = 0; w->open_chunks && j <= run->stage->memory.write_slots; j++)
             store_ranged_close(run->target_store, &w->open_chunks[j].object, &(struct error){ 0 });
         decoder_free(w->decoder);
+        frame_window_free(w->frames);
         encoder_free(w->encoder);
         free(w->writes);
         free(w->packed_entries);
         free(w->open_chunks);
     }
+    chunk_stream_free(run->stream);
     free(run->workers);
     free(run->reads);
     free(run->windows);

@@ -31,6 +31,8 @@
 #include "engine/array/digest.h"
 #include "engine/array/tile.h"
 #include "engine/base/error.h"
+#include "engine/codec/ranged.h"
+#include "engine/exec/frame_window.h"
 #include "engine/exec/graph.h"
 #include "engine/exec/ring.h"
 #include "engine/exec/scan.h"
@@ -67,6 +69,9 @@ struct read {
     bool empty;                     /* no element of it lies in the task's box */
     uint64_t payload_offset;        /* in the file, as located */
     uint64_t payload_bytes;
+    uint64_t beside_bytes;          /* memory behind that of the payload, for what decode is to know; whole IO_ALIGN */
+    struct codec_range range;       /* FROM_CHUNKS, of compressed chunks */
+    bool by_hand;                   /* FROM_CHUNKS: the range is read while it is decoded, from payload_offset on */
     struct index_entry entry;       /* FROM_SEGMENTS */
     uint64_t segment, block;        /* FROM_SEGMENTS: which one, as the index counts */
     const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
@@ -101,8 +106,12 @@ struct stage_from {
     bool (*enter_task)(struct stage_run *run, struct error *err);
     /* Lock held, the cursor is still in the piece's task: copy what locate needs of it. NULL: nothing. */
     void (*claimed)(struct stage_run *run, struct read *read);
-    /* No lock. Find the piece's bytes: object or entry, payload_offset, payload_bytes (0: nothing to read). */
-    bool (*locate)(struct stage_run *run, struct read *read, struct error *err);
+    /* No lock. Find the piece's bytes: object or entry, payload_offset, payload_bytes (0: nothing to read); what memory
+     * decode needs beside them. */
+    bool (*locate)(struct worker *w, struct read *read, struct error *err);
+    /* No lock, on the worker that located it, which has located nothing since: the piece's memory is there and will be
+     * read into. NULL: nothing to do. */
+    void (*granted)(struct worker *w, struct read *read);
     /* No lock. Decode and hand the elements on with stage_deliver. */
     bool (*decode)(struct worker *w, struct read *read, struct error *err);
     /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
@@ -140,6 +149,7 @@ struct worker {
     unsigned reads_in_flight;
     struct decoder *decoder;
     struct encoder *encoder;
+    struct frame_window *frames;    /* FROM_CHUNKS, ranges of compressed chunks */
     char *decode_scratch, *encode_scratch;
     struct write *writes;           /* write_slots of them */
     struct digest digest;           /* of a scan */
@@ -190,6 +200,7 @@ struct stage_run {
     uint64_t missing_max;           /* the graph's missing_chunks_max */
     atomic_uint_fast64_t missing;   /* chunks found missing, each once if the plan reads each once */
     struct codec_sample *seen;      /* lock; NULL: nobody asks */
+    struct chunk_stream *stream;    /* FROM_STREAM: the worker that decodes the task's one piece */
     /* the target */
     const struct array_meta *target;
     struct store *target_store;
@@ -241,8 +252,12 @@ struct stage_run {
     struct error error;
 };
 
-extern const struct stage_from from_chunks, from_segments;
+extern const struct stage_from from_chunks, from_stream, from_segments;
 extern const struct stage_to to_chunks, to_segments, to_ranges;
+
+/* FROM_STREAM: the stage's one decoder, in stream_bytes of `memory`. */
+bool chunk_stream_new(struct chunk_stream **s, const struct stage_run *run, char *memory, struct error *err);
+void chunk_stream_free(struct chunk_stream *s);     /* NULL is fine */
 
 /* Run a prepared stage until its last task is drained. */
 bool stage_run(struct stage_run *run, struct error *err);
@@ -260,6 +275,9 @@ void stage_reach(const struct stage_run *run, const struct box *box, struct box 
 /* Elements on their way: into the tile, or into the worker's digest. */
 void stage_deliver(struct worker *w, const struct run *run);
 void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item);
+/* A chunk that is not there reads as the fill value, unless it should be there, as a listed one should; `first`: this piece
+ * of it counts. */
+bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err);
 /* `count` units need the tile no more. */
 void stage_units_done(struct stage_run *run, uint64_t count);
 /* A write buffer that is not in flight; NULL: none now. */

@@ -66,6 +66,22 @@ void stage_deliver_missing(struct worker *w, const struct box *piece, const void
         tile_scatter_fill(&run->carry, piece, item);
 }
 
+bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err)
+{
+    if (run->refuse_missing) {
+        error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is missing", key, store_path(run->store));
+        error_help(err, "'missing: refuse' is set on this input; without it missing chunks read as the fill value");
+        return false;
+    }
+    if (run->present && !listed)
+        return true;
+    if (run->present || run->missing_max == 0 ||
+        (first && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
+        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was"
+                        " planned", key, store_path(run->store));
+    return true;
+}
+
 /* ---- waking (lock held) ---- */
 
 void stage_wake(struct worker *w)

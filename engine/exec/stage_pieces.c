@@ -18,11 +18,11 @@ static void grant(struct stage_run *run)
             i++;
             continue;
         }
-        if (read->payload_bytes > 0) {
+        if (read->payload_bytes > 0 || read->beside_bytes > 0) {
             uint64_t from = size_align_down(read->payload_offset, IO_ALIGN);
-            uint64_t to = size_align_up(read->payload_offset + read->payload_bytes, IO_ALIGN);
+            uint64_t to = read->payload_bytes ? size_align_up(read->payload_offset + read->payload_bytes, IO_ALIGN) : from;
 
-            read->memory = ring_take(&run->ring, to - from, &read->ring_id);
+            read->memory = ring_take(&run->ring, to - from + read->beside_bytes, &read->ring_id);
             if (!read->memory)
                 return;
             read->request = (struct io_request){
@@ -94,7 +94,7 @@ static void submit_granted(struct worker *w)
     read = w->waiting;
     if (read && read->state == READ_GRANTED) {
         w->waiting = NULL;
-        if (read->memory) {
+        if (read->payload_bytes > 0) {
             read->state = READ_SUBMITTED;
         } else {
             stage_put_ready(run, read);
@@ -105,6 +105,8 @@ static void submit_granted(struct worker *w)
     }
     pthread_mutex_unlock(&run->lock);
     if (read) {
+        if (run->from->granted)
+            run->from->granted(w, read);
         w->reads_in_flight++;
         io_submit(w->io, &read->request);
     }
@@ -123,7 +125,8 @@ static bool report_damage(struct stage_run *run, struct read *read, struct error
         run->damaged(run->damaged_context, place.key, err);
     pthread_mutex_unlock(&run->lock);
     *err = (struct error){ 0 };
-    read->payload_bytes = 0;
+    store_object_close(&read->object);
+    read->payload_bytes = read->beside_bytes = 0;
     read->empty = true;
     return true;
 }
@@ -142,7 +145,7 @@ bool stage_start_reads(struct worker *w, struct error *err)
         pthread_mutex_unlock(&run->lock);
         if (!read)
             return i > 0;
-        if (!run->from->locate(run, read, err) && !report_damage(run, read, err)) {
+        if (!run->from->locate(w, read, err) && !report_damage(run, read, err)) {
             error_locate(err, run->source_span);
             stage_fail_unlocked(run, err);
             return false;

@@ -123,4 +123,33 @@ static inline struct codec_chain chain_of(const char *words, uint32_t item_bytes
     return c;
 }
 
+/* The blocks of a blosc frame put in another order: neighbours in the file are `stride` apart. To be freed. */
+static inline char *shuffled_frame(const char *frame, uint64_t bytes, uint32_t stride)
+{
+    uint32_t raw_bytes, block_bytes, count, at;
+    char *to = malloc(bytes);
+
+    if (frame[2] & 2)           /* memcpyed */
+        abort();
+    memcpy(&raw_bytes, frame + 4, 4);
+    memcpy(&block_bytes, frame + 8, 4);
+    count = (raw_bytes + block_bytes - 1) / block_bytes;
+    at = 16 + 4 * count;
+    memcpy(to, frame, at);
+    for (uint32_t first = 0; first < stride; first++)
+        for (uint32_t i = first; i < count; i += stride) {
+            uint32_t from, end = (uint32_t)bytes;
+
+            memcpy(&from, frame + 16 + 4 * i, 4);
+            if (i + 1 < count)
+                memcpy(&end, frame + 20 + 4 * i, 4);
+            memcpy(to + 16 + 4 * i, &at, 4);
+            memcpy(to + at, frame + from, end - from);
+            at += end - from;
+        }
+    if (at != bytes)
+        abort();
+    return to;
+}
+
 #endif
