@@ -248,6 +248,7 @@ const struct codec_class blosc_class = {
     .begin = blosc_begin,
     .next = blosc_next,
     .encode = blosc_encode,
+    .appending = &blosc_appending,
     .text = blosc_text,
     .parse = blosc_parse,
 };

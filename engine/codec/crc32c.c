@@ -5,8 +5,6 @@
 
 #include "engine/codec/codec_impl.h"
 
-enum { CRC_BYTES = 4 };
-
 /* Four bits at a time, for processors without SSE4.2. */
 static uint32_t crc_by_table(uint32_t crc, const char *bytes, uint64_t count)
 {
@@ -39,21 +37,24 @@ static uint32_t crc_by_instruction(uint32_t crc, const char *bytes, uint64_t cou
     return crc;
 }
 
+uint32_t crc32c_go_on(uint32_t crc, const char *bytes, uint64_t count)
+{
+    return __builtin_cpu_supports("sse4.2") ? crc_by_instruction(crc, bytes, count) : crc_by_table(crc, bytes, count);
+}
+
 static uint32_t crc32c(const char *bytes, uint64_t count)
 {
-    if (__builtin_cpu_supports("sse4.2"))
-        return ~crc_by_instruction(~0u, bytes, count);
-    return ~crc_by_table(~0u, bytes, count);
+    return ~crc32c_go_on(CRC32C_BEGIN, bytes, count);
 }
 
 static bool crc32c_strip(const char *from, uint64_t *from_bytes, struct error *err)
 {
     uint32_t stored, computed;
 
-    if (*from_bytes < CRC_BYTES)
+    if (*from_bytes < CRC32C_BYTES)
         return error_at(err, ERR_INPUT, SPAN_NONE, "crc32c: %llu bytes are too few to hold a checksum",
                         (unsigned long long)*from_bytes);
-    *from_bytes -= CRC_BYTES;
+    *from_bytes -= CRC32C_BYTES;
     stored = load_u32(from + *from_bytes);
     computed = crc32c(from, *from_bytes);
     if (stored != computed)
@@ -65,13 +66,13 @@ static bool crc32c_strip(const char *from, uint64_t *from_bytes, struct error *e
 static void crc32c_append(char *bytes, uint64_t *byte_count)
 {
     store_u32(bytes + *byte_count, crc32c(bytes, *byte_count));
-    *byte_count += CRC_BYTES;
+    *byte_count += CRC32C_BYTES;
 }
 
 static uint64_t crc32c_encoded_bytes_max(const struct codec *c, uint64_t raw_bytes)
 {
     (void)c;
-    return size_add_sat(raw_bytes, CRC_BYTES);
+    return size_add_sat(raw_bytes, CRC32C_BYTES);
 }
 
 const struct codec_class crc32c_class = {

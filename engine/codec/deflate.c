@@ -147,6 +147,7 @@ const struct codec_class gzip_class = {
     .encoder_close = deflate_encoder_close,
     .decode = gzip_decode,
     .encode = gzip_encode,
+    .appending = &gzip_appending,
 };
 
 const struct codec_class zlib_class = {
@@ -162,4 +163,5 @@ const struct codec_class zlib_class = {
     .encoder_close = deflate_encoder_close,
     .decode = zlib_decode,
     .encode = zlib_encode,
+    .appending = &zlib_appending,
 };

@@ -141,6 +141,7 @@ const struct codec_class zstd_class = {
     .encoder_close = zstd_encoder_close,
     .decode = zstd_decode,
     .encode = zstd_encode,
+    .appending = &zstd_appending,
     .text = zstd_text,
     .parse = zstd_parse,
 };
