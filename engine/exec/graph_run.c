@@ -8,6 +8,10 @@
 #include "engine/exec/prepare.h"
 #include "engine/io/os.h"
 
+static const struct stage_to *const sinks[] = {
+    [TO_SEGMENTS] = &to_segments, [TO_CHUNKS] = &to_chunks, [TO_SLICES] = &to_slices,
+};
+
 /* How many segments the first `stages` of the graph write: as many as they have tasks. */
 static uint64_t segments_of(const struct graph *g, unsigned stages)
 {
@@ -32,14 +36,14 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .backend = g->backend,
         .stop = stop,
         .from = stage->source == FROM_CHUNKS ? &from_chunks : &from_segments,
-        .to = stage->sink == TO_CHUNKS ? &to_chunks : &to_segments,
+        .to = sinks[stage->sink],
         .array = g->source,
         .store = g->source_store,
         .source_span = stage->source == FROM_CHUNKS ? g->source_span : g->scratch.span,
         .refuse_missing = g->refuse_missing_chunks,
         .missing_max = g->missing_chunks_max,
         .seen = g->seen,
-        .target = stage->sink == TO_CHUNKS ? g->target : NULL,
+        .target = stage->sink == TO_SEGMENTS ? NULL : g->target,
         .target_store = target_store,
         .write_empty_chunks = g->write_empty_chunks,
         .item_bytes = item_bytes,

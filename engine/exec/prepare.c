@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/slices.h"
 
 /* Room for pieces that wait, decoded by nobody yet, beside those in flight. */
 enum { READS_WAITING_MAX = 1024 };
@@ -125,6 +126,8 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         return false;
     if ((run->from == &from_segments || run->to == &to_segments) && !prepare_indexes(run, err))
         return false;
+    if (run->to == &to_slices && !slices_prepare(run, err))
+        return false;
     for (unsigned i = 0; i < run->worker_count; i++) {
         struct worker *w = &run->workers[i];
 
@@ -149,6 +152,7 @@ void stage_release(struct stage_run *run)
         free(w->writes);
         free(w->packed_entries);
     }
+    slices_release(run);
     free(run->workers);
     free(run->reads);
     free(run->windows);

@@ -180,6 +180,7 @@ struct stage_run {
     struct store *target_store;
     bool write_empty_chunks;
     uint32_t item_bytes;
+    struct slices *slices;          /* TO_SLICES: the chunk at hand */
     /* scratch */
     struct scratch *scratch;
     const struct stage *after;      /* TO_SEGMENTS: the stage that reads them */
@@ -227,7 +228,7 @@ struct stage_run {
 };
 
 extern const struct stage_from from_chunks, from_segments;
-extern const struct stage_to to_chunks, to_segments;
+extern const struct stage_to to_chunks, to_segments, to_slices;
 
 /* Run a prepared stage until its last task is drained. */
 bool stage_run(struct stage_run *run, struct error *err);

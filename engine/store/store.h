@@ -73,6 +73,11 @@ bool store_object_create(struct store *s, const char *key, struct object *o, str
  * bytes % IO_ALIGN bytes, is at `tail` and is written here (not direct: NULL). Padding the last write and cutting the
  * file would cost more: ext4 reads the last block back to clear the rest of it. */
 bool store_object_finish(struct store *s, struct object *o, const char *tail, uint64_t bytes, struct error *err);
+/* Write over the beginning of a new object of which at least `bytes` are there: nothing direct may follow. */
+bool store_object_write_head(struct store *s, struct object *o, const char *head, uint64_t bytes, struct error *err);
+/* Open an object that was made and finished, for reading without O_DIRECT, and remove it: it may be made anew, and can
+ * be read until it is closed. */
+bool store_object_reopen_removed(struct store *s, const char *key, struct object *o, struct error *err);
 /* A small object at once (metadata). */
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);
 
