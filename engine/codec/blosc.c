@@ -293,6 +293,7 @@ const struct codec_class blosc_class = {
     .begin_range = blosc_begin_range,
     .range_bytes_max = blosc_range_bytes_max,
     .encode = blosc_encode,
+    .appending = &blosc_appending,
     .text = blosc_text,
     .parse = blosc_parse,
 };

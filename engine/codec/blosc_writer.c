@@ -46,6 +46,17 @@ struct inner {
     size_t (*encode)(struct blosc_writer *w, const char *from, uint32_t from_bytes, char *to, uint32_t room_bytes);
 };
 
+/* A frame while it is written. */
+struct draft {
+    char *head;                     /* header and offsets */
+    char *bytes;                    /* what follows offset `first` of the frame */
+    uint64_t first;
+    uint64_t end, limit;            /* of the frame: written so far, and what there is room for */
+    uint32_t block_bytes, block_count;
+    bool splits;
+    const volatile int *stop;       /* NULL: nobody stops it */
+};
+
 struct blosc_writer {
     const struct codec *codec;
     const struct inner *inner;
@@ -56,6 +67,11 @@ struct blosc_writer {
     ZSTD_CCtx *zstd;                /* inside `context` */
     z_stream zlib;
     bool zlib_is_open;
+    /* a frame that comes block by block */
+    struct draft draft;
+    uint64_t raw_bytes;
+    uint32_t next_block;
+    bool shrinks;
 };
 
 /* ---- inner codecs ---- */
@@ -322,15 +338,6 @@ void blosc_writer_close(struct blosc_writer *w)
 
 /* ---- frames ---- */
 
-/* A frame while it is written. */
-struct draft {
-    char *bytes;
-    uint64_t end, limit;            /* written so far, and what there is room for */
-    uint32_t block_bytes, block_count;
-    bool splits;
-    const volatile int *stop;       /* NULL: nobody stops it */
-};
-
 static bool is_stopped(const struct draft *d) { return stop_asked(d->stop) != 0; }
 
 /* c-blosc writes shuffle into the flags even where there is nothing to shuffle. */
@@ -344,19 +351,19 @@ static unsigned flags_of(const struct blosc_writer *w, const struct draft *d)
 
 static void write_head(const struct blosc_writer *w, const struct draft *d, unsigned flags, uint64_t raw_bytes)
 {
-    d->bytes[0] = FORMAT_VERSION;
-    d->bytes[1] = INNER_VERSION;
-    d->bytes[2] = (char)flags;
-    d->bytes[3] = (char)w->typesize;
-    store_u32(d->bytes + 4, (uint32_t)raw_bytes);
-    store_u32(d->bytes + 8, d->block_bytes);
-    store_u32(d->bytes + 12, (uint32_t)d->end);
+    d->head[0] = FORMAT_VERSION;
+    d->head[1] = INNER_VERSION;
+    d->head[2] = (char)flags;
+    d->head[3] = (char)w->typesize;
+    store_u32(d->head + 4, (uint32_t)raw_bytes);
+    store_u32(d->head + 8, d->block_bytes);
+    store_u32(d->head + 12, (uint32_t)d->end);
 }
 
 /* Its length, and the stream or, where that is not shorter, the bytes themselves. False: there is no room. */
 static bool write_stream(struct blosc_writer *w, struct draft *d, const char *from, uint32_t from_bytes)
 {
-    char *to = d->bytes + d->end + 4;
+    char *length = d->bytes + (d->end - d->first), *to = length + 4;
     uint64_t room_bytes, got;
 
     if (d->end + 4 >= d->limit)
@@ -370,7 +377,7 @@ static bool write_stream(struct blosc_writer *w, struct draft *d, const char *fr
         memcpy(to, from, from_bytes);
         got = from_bytes;
     }
-    store_u32(d->bytes + d->end, (uint32_t)got);
+    store_u32(length, (uint32_t)got);
     d->end += 4 + got;
     return true;
 }
@@ -393,11 +400,13 @@ static const char *shuffled(struct blosc_writer *w, const char *from, uint32_t b
 }
 
 /* A last block that is short is never split. */
-static bool write_block(struct blosc_writer *w, struct draft *d, const char *from, uint32_t block_bytes)
+static bool write_block(struct blosc_writer *w, struct draft *d, uint32_t index, const char *from,
+                        uint32_t block_bytes)
 {
     uint32_t streams = d->splits && block_bytes == d->block_bytes ? w->typesize : 1;
     uint32_t stream_bytes = block_bytes / streams;
 
+    store_u32(d->head + BLOSC_HEAD_BYTES + 4 * (uint64_t)index, (uint32_t)d->end);
     from = shuffled(w, from, block_bytes);
     for (uint32_t i = 0; i < streams; i++)
         if (!write_stream(w, d, from + (uint64_t)i * stream_bytes, stream_bytes))
@@ -405,19 +414,33 @@ static bool write_block(struct blosc_writer *w, struct draft *d, const char *fro
     return true;
 }
 
+/* A frame with nothing in it. */
+static void draft_init(struct draft *d, const struct blosc_writer *w, uint64_t raw_bytes)
+{
+    *d = (struct draft){ .limit = blosc_frame_bytes_max(raw_bytes) };
+    d->block_bytes = (uint32_t)block_bytes_of(w->codec, w->inner, raw_bytes);
+    d->block_count = (uint32_t)size_div_up(raw_bytes, d->block_bytes);
+    d->splits = splits(w->inner, w->typesize, d->block_bytes);
+    d->end = BLOSC_HEAD_BYTES + 4 * (uint64_t)d->block_count;
+}
+
+/* Is it worth trying? */
+static bool may_shrink(const struct blosc_writer *w, const struct draft *d, uint64_t raw_bytes)
+{
+    return w->level > 0 && raw_bytes >= RAW_BYTES_LEAST && d->end <= d->limit;
+}
+
 /* False: the frame would be longer than the bytes it holds, or nobody wants it any more. */
 static bool write_blocks(struct blosc_writer *w, struct draft *d, const char *from, uint64_t from_bytes)
 {
-    d->end = BLOSC_HEAD_BYTES + 4 * (uint64_t)d->block_count;
-    if (w->level == 0 || from_bytes < RAW_BYTES_LEAST || d->end > d->limit)
+    if (!may_shrink(w, d, from_bytes))
         return false;
     for (uint32_t i = 0; i < d->block_count; i++) {
         uint64_t at = (uint64_t)i * d->block_bytes;
 
         if (is_stopped(d))
             return false;
-        store_u32(d->bytes + BLOSC_HEAD_BYTES + 4 * (uint64_t)i, (uint32_t)d->end);
-        if (!write_block(w, d, from + at, (uint32_t)size_min(d->block_bytes, from_bytes - at)))
+        if (!write_block(w, d, i, from + at, (uint32_t)size_min(d->block_bytes, from_bytes - at)))
             return false;
     }
     return true;
@@ -440,14 +463,14 @@ static bool write_blosclz(struct blosc_writer *w, const char *from, uint64_t fro
 bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes,
                         const volatile int *stop, struct error *err)
 {
-    struct draft d = { .bytes = to, .limit = blosc_frame_bytes_max(from_bytes), .stop = stop };
+    struct draft d;
     unsigned flags;
 
     if (is_blosclz(w->inner))
         return write_blosclz(w, from, from_bytes, to, to_bytes, err);
-    d.block_bytes = (uint32_t)block_bytes_of(w->codec, w->inner, from_bytes);
-    d.block_count = (uint32_t)size_div_up(from_bytes, d.block_bytes);
-    d.splits = splits(w->inner, w->typesize, d.block_bytes);
+    draft_init(&d, w, from_bytes);
+    d.head = d.bytes = to;
+    d.stop = stop;
     flags = flags_of(w, &d);
     if (!write_blocks(w, &d, from, from_bytes)) {
         if (is_stopped(&d))
@@ -459,4 +482,94 @@ bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_
     write_head(w, &d, flags, from_bytes);
     *to_bytes = d.end;
     return true;
+}
+
+/* ---- frames that come block by block ---- */
+
+bool blosc_writer_goes_by_blocks(const struct codec *c)
+{
+    return !is_blosclz(inner_of(c));
+}
+
+uint64_t blosc_writer_block_bytes(const struct codec *c, uint64_t raw_bytes)
+{
+    const struct inner *inner = inner_of(c);
+
+    return inner ? block_bytes_of(c, inner, raw_bytes) : raw_bytes;
+}
+
+uint64_t blosc_writer_block_room_bytes(const struct codec *c, uint64_t raw_bytes)
+{
+    const struct inner *inner = inner_of(c);
+    uint64_t block_bytes = blosc_writer_block_bytes(c, raw_bytes), streams, stream_bytes, whole, one;
+
+    if (!inner)
+        return block_bytes;
+    streams = splits(inner, typesize_of(c), block_bytes) ? typesize_of(c) : 1;
+    stream_bytes = size_div_up(block_bytes, streams);
+    whole = streams * (4 + (inner->stream_bytes_max ? inner->stream_bytes_max(stream_bytes) : stream_bytes));
+    one = 4 + (inner->stream_bytes_max ? inner->stream_bytes_max(block_bytes) : block_bytes);
+    return size_max(whole, one);
+}
+
+uint64_t blosc_writer_head_bytes(const struct codec *c, uint64_t raw_bytes)
+{
+    return BLOSC_HEAD_BYTES + 4 * size_div_up(raw_bytes, blosc_writer_block_bytes(c, raw_bytes));
+}
+
+void blosc_writer_begin(struct blosc_writer *w, uint64_t raw_bytes, char *head)
+{
+    draft_init(&w->draft, w, raw_bytes);
+    w->draft.head = head;
+    w->raw_bytes = raw_bytes;
+    w->next_block = 0;
+    w->shrinks = may_shrink(w, &w->draft, raw_bytes);
+}
+
+bool blosc_writer_shrinks(const struct blosc_writer *w)
+{
+    return w->shrinks;
+}
+
+void blosc_writer_block(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes)
+{
+    struct draft *d = &w->draft;
+
+    d->bytes = to;
+    d->first = d->end;
+    w->shrinks = write_block(w, d, w->next_block, from, (uint32_t)from_bytes);
+    *to_bytes = d->end - d->first;
+    w->next_block++;
+}
+
+void blosc_writer_place(const struct blosc_writer *w, uint32_t index, uint64_t *offset, uint64_t *bytes)
+{
+    const char *at = w->draft.head + BLOSC_HEAD_BYTES + 4 * (uint64_t)index;
+
+    *offset = load_u32(at);
+    *bytes = (index + 1 < w->next_block ? load_u32(at + 4) : w->draft.end) - *offset;
+}
+
+void blosc_writer_finish(struct blosc_writer *w, bool stored)
+{
+    struct draft *d = &w->draft;
+
+    if (stored)
+        d->end = d->limit;
+    write_head(w, d, flags_of(w, d) | (stored ? BLOSC_FLAG_MEMCPYED : 0), w->raw_bytes);
+}
+
+void blosc_writer_wrap_block(const struct blosc_writer *w, char *frame, uint64_t block_bytes)
+{
+    struct draft d = w->draft;
+
+    d.head = frame;
+    d.end = BLOSC_HEAD_BYTES + 4 + block_bytes;
+    write_head(w, &d, flags_of(w, &d), d.block_bytes);
+    store_u32(frame + BLOSC_HEAD_BYTES, BLOSC_HEAD_BYTES + 4);
+}
+
+char *blosc_writer_block_work(struct blosc_writer *w)
+{
+    return w->block;
 }

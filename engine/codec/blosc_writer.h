@@ -40,4 +40,29 @@ void blosc_writer_close(struct blosc_writer *w);        /* NULL is fine */
 bool blosc_writer_write(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes,
                         const volatile int *stop, struct error *err);
 
+/* ---- a frame written block by block, in the same bytes ---- */
+
+/* False: c-blosc writes these itself, at once. */
+bool blosc_writer_goes_by_blocks(const struct codec *c);
+/* A block's raw bytes (the last may be shorter), the longest that one is encoded to, and the frame's beginning: header
+ * and offsets. */
+uint64_t blosc_writer_block_bytes(const struct codec *c, uint64_t raw_bytes);
+uint64_t blosc_writer_block_room_bytes(const struct codec *c, uint64_t raw_bytes);
+uint64_t blosc_writer_head_bytes(const struct codec *c, uint64_t raw_bytes);
+
+/* Begin a frame of `raw_bytes`, for which the writer was opened. The offsets are kept in `head` (of head_bytes). */
+void blosc_writer_begin(struct blosc_writer *w, uint64_t raw_bytes, char *head);
+/* Does the frame shrink, as far as it has come? Once it does not, no block may follow: c-blosc stores it as it is. */
+bool blosc_writer_shrinks(const struct blosc_writer *w);
+/* The next block: its bytes follow those of the one before; the first one's follow the head. */
+void blosc_writer_block(struct blosc_writer *w, const char *from, uint64_t from_bytes, char *to, uint64_t *to_bytes);
+/* Where a block is in the frame, once it is written. */
+void blosc_writer_place(const struct blosc_writer *w, uint32_t index, uint64_t *offset, uint64_t *bytes);
+/* Write the header into `head`: after the last block; or `stored`: 16 bytes before the raw ones. */
+void blosc_writer_finish(struct blosc_writer *w, bool stored);
+/* A frame of one block, whose bytes are behind `frame` + 20: write what comes before them. */
+void blosc_writer_wrap_block(const struct blosc_writer *w, char *frame, uint64_t block_bytes);
+/* Room for one shuffled block, which is free between blocks. */
+char *blosc_writer_block_work(struct blosc_writer *w);
+
 #endif

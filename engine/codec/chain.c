@@ -81,8 +81,10 @@ static unsigned count_streamed(const struct codec_chain *c)
 
 const char *codec_chain_cannot(const struct codec_chain *c, enum codec_ability ability)
 {
-    unsigned can = ability == CODEC_RANGED ? count_ranged(c) : ability == CODEC_STREAMED ? count_streamed(c) : 0;
+    unsigned can = ability == CODEC_RANGED ? count_ranged(c) : count_streamed(c);
 
+    if (ability == CODEC_APPENDED)
+        return chain_append_cannot(c);
     return can < c->count ? codec_class_of(&c->codecs[can])->name : NULL;
 }
 

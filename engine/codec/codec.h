@@ -12,7 +12,7 @@
  *
  * Encoding: the bytes depend on the chunk and the chain, never on threads, budget or back end; those of blosc are
  * what c-blosc writes with one thread. Contexts of libraries are made once, in scratch where the library allows it.
- * encode() is one call per chunk; an append cursor for chunks that come in slices will stand beside it.
+ * encode() is one call per chunk; append.h is for chunks that come in slices.
  *
  * Inputs are not trusted: sizes are checked before a library sees the bytes, every length is bounded by the chunk's.
  * Errors are ERR_INPUT with the reason ("blosc frame says 4096 bytes, the chunk has 8192"); the caller adds the file.

@@ -109,6 +109,8 @@ struct codec_class {
     bool (*encode)(void *state, const struct codec *c, const char *from, uint64_t from_bytes, char *to,
                    uint64_t *to_bytes, const volatile int *stop, struct error *err);
 
+    const struct appending *appending;          /* NULL: a chunk cannot come in steps */
+
     /* The text grammar beyond NAME[:LEVEL]. `words`: what stands after the name, split at ':'. NULL: no more. */
     void (*text)(const struct codec *c, struct text *out);
     bool (*parse)(struct codec *c, char *const *words, unsigned count, uint32_t item_bytes, struct error *err);
@@ -144,5 +146,44 @@ static inline void store_u32(char *at, uint32_t value)
     for (unsigned i = 0; i < 4; i++)
         at[i] = (char)(value >> (8 * i));
 }
+
+/* ---- chunks that come in steps ---- */
+
+/* How a codec encodes a chunk that comes in steps (append.h). Work room and state are as for an encoder. */
+struct appending {
+    bool like_encode;               /* gives the bytes of `encode` at any length; else it stands in for it from
+                                       APPENDED_RAW_BYTES_LEAST on */
+    /* NULL: this codec's parameters do; else its name and what stands in the way. NULL: all do. */
+    const char *(*cannot)(const struct codec *c);
+    /* Raw bytes of a step, and the longest that one encodes to. */
+    uint64_t (*step_bytes)(const struct codec *c, uint64_t raw_bytes);
+    uint64_t (*room_bytes)(const struct codec *c, uint64_t raw_bytes);
+    uint64_t (*work_bytes)(const struct codec *c, uint64_t raw_bytes);
+    uint64_t (*library_bytes)(const struct codec *c, uint64_t raw_bytes);   /* NULL: none */
+
+    bool (*open)(void **state, const struct codec *c, uint64_t raw_bytes, char *work, struct error *err);
+    void (*close)(void *state);
+    bool (*begin)(void *state, char *head, struct error *err);
+    bool (*step)(void *state, const char *from, uint64_t from_bytes, bool last, char *to, uint64_t *to_bytes,
+                 struct error *err);
+
+    /* For a codec that writes its head last, and stores as it is what does not shrink. NULL, all of them: neither.
+     * `head` of begin is where the head grows; shrinks is asked after begin and each step. `stored`: as it is. */
+    uint64_t (*head_bytes)(const struct codec *c, uint64_t raw_bytes, bool stored);
+    bool (*shrinks)(const void *state);
+    void (*finish)(void *state, bool stored);
+    /* Where an encoded step is; and back to its raw bytes. There is UNDO_LEAD_BYTES of room in front of `from`. */
+    void (*place)(const void *state, uint64_t index, uint64_t *offset, uint64_t *bytes);
+    bool (*undo)(void *state, char *from, uint64_t from_bytes, char *to, struct error *err);
+};
+
+enum { UNDO_LEAD_BYTES = 64 };
+
+extern const struct appending blosc_appending, zstd_appending, gzip_appending, zlib_appending;
+
+/* CODEC_APPENDED's half of codec_chain_cannot. */
+const char *chain_append_cannot(const struct codec_chain *c);
+/* Does encode() give what an appender does, and only that? */
+bool chain_is_always_appended(const struct codec_chain *c, uint64_t raw_bytes);
 
 #endif

@@ -152,6 +152,7 @@ const struct codec_class gzip_class = {
     .stream_begin = inflate_stream_begin,
     .stream_step = inflate_stream_step,
     .encode = gzip_encode,
+    .appending = &gzip_appending,
 };
 
 const struct codec_class zlib_class = {
@@ -171,4 +172,5 @@ const struct codec_class zlib_class = {
     .stream_begin = inflate_stream_begin,
     .stream_step = inflate_stream_step,
     .encode = zlib_encode,
+    .appending = &zlib_appending,
 };

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/codec/append.h"
 #include "engine/codec/codec_impl.h"
 
 struct encoder {
     struct codec_chain chain;
+    struct appender *appender;      /* long chunks of codecs that stream; NULL: all else */
     void *states[CODECS_MAX];
     uint64_t raw_bytes;
     uint32_t swap_bytes;
@@ -46,7 +48,10 @@ static uint64_t work_bytes(const struct codec_chain *c, unsigned index, uint64_t
 
 void codec_encode_needs(const struct codec_chain *c, struct dtype dtype, uint64_t raw_bytes, struct codec_needs *out)
 {
-    (void)dtype;
+    if (chain_is_always_appended(c, raw_bytes)) {
+        codec_appended_needs(c, dtype, raw_bytes, out);
+        return;
+    }
     *out = (struct codec_needs){ .encoded_bytes_max = chain_encoded_bytes_max(c, c->count, raw_bytes) };
     out->scratch_bytes_least = between_bytes(c, raw_bytes);
     for (unsigned i = 0; i < c->count; i++) {
@@ -113,8 +118,12 @@ bool encoder_new(struct encoder **out, const struct codec_chain *c, struct dtype
         error_bytes(err, needs.scratch_bytes_least, scratch_bytes);
         goto failed;
     }
-    if (!open_codecs(e, err))
+    if (chain_is_always_appended(c, raw_bytes)) {
+        if (!appender_new(&e->appender, c, dtype, raw_bytes, scratch, scratch_bytes, err))
+            goto failed;
+    } else if (!open_codecs(e, err)) {
         goto failed;
+    }
     *out = e;
     return true;
 failed:
@@ -127,14 +136,31 @@ void encoder_free(struct encoder *e)
     if (!e)
         return;
     for (unsigned i = 0; i < e->chain.count; i++)
-        if (codec_class_of(&e->chain.codecs[i])->encoder_close)
+        if (e->states[i] && codec_class_of(&e->chain.codecs[i])->encoder_close)
             codec_class_of(&e->chain.codecs[i])->encoder_close(e->states[i]);
+    appender_free(e->appender);
     free(e);
 }
 
 void encoder_stop_when(struct encoder *e, const volatile int *stop)
 {
     e->stop = stop;
+    if (e->appender)
+        appender_stop_when(e->appender, stop);
+}
+
+static bool append_whole(struct encoder *e, void *raw, char *encoded, uint64_t *encoded_bytes, struct error *err)
+{
+    uint64_t room_bytes = chain_encoded_bytes_max(&e->chain, e->chain.count, e->raw_bytes);
+
+    if (!appender_begin(e->appender, err))
+        return false;
+    appender_put(e->appender, raw, e->raw_bytes);
+    if (!appender_take(e->appender, encoded, room_bytes, encoded_bytes, err))
+        return false;
+    return appender_is_complete(e->appender) ||
+           error_at(err, ERR_FIT, SPAN_NONE, "a chunk's encoding is longer than %llu bytes",
+                    (unsigned long long)room_bytes);
 }
 
 bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes, struct error *err)
@@ -143,6 +169,8 @@ bool encode(struct encoder *e, void *raw, void *encoded, uint64_t *encoded_bytes
     uint64_t bytes = e->raw_bytes;
     char *at = raw;
 
+    if (e->appender)
+        return append_whole(e, raw, encoded, encoded_bytes, err);
     if (e->swap_bytes > 1)
         dtype_swap(raw, e->raw_bytes, e->swap_bytes);
     if (e->chain.count == 0) {

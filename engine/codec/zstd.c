@@ -262,6 +262,7 @@ const struct codec_class zstd_class = {
     .stream_step = zstd_stream_step,
     .stream_saw = zstd_stream_saw,
     .encode = zstd_encode,
+    .appending = &zstd_appending,
     .text = zstd_text,
     .parse = zstd_parse,
 };

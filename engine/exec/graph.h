@@ -55,7 +55,7 @@ struct stage_memory {
     uint64_t tile_bytes;
     uint64_t carry_bytes;           /* what a box passes on to the next (stage.carries) */
     uint64_t stream_bytes;          /* FROM_STREAM: the decoder, and what it reads at once */
-    uint64_t append_bytes;          /* TO_SLICES: the encoder that goes on from slice to slice */
+    uint64_t append_bytes;          /* TO_SLICES: the encoder that goes on from slice to slice (slices.h) */
     uint64_t reads_bytes;           /* encoded pieces, read and not yet decoded; at least one of piece_bytes_max */
     uint64_t piece_bytes_max;       /* the longest encoded piece, aligned for direct I/O (plus one IO_ALIGN at each end) */
     uint64_t decode_scratch_bytes;  /* for each worker */

@@ -10,7 +10,8 @@
 #include "engine/io/os.h"
 
 static const struct stage_to *const sinks[] = {
-    [TO_SEGMENTS] = &to_segments, [TO_CHUNKS] = &to_chunks, [TO_RANGES] = &to_ranges,
+    [TO_SEGMENTS] = &to_segments, [TO_CHUNKS] = &to_chunks, [TO_SLICES] = &to_slices,
+    [TO_RANGES] = &to_ranges,
 };
 
 /* May boxes without a chunk be passed over: would nothing be written, and nothing refused? */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/slices.h"
 
 /* Room for pieces that wait, decoded by nobody yet, beside those in flight. */
 enum { READS_WAITING_MAX = 1024 };
@@ -138,6 +139,8 @@ bool stage_prepare(struct stage_run *run, struct error *err)
         return false;
     if ((run->from == &from_segments || run->to == &to_segments) && !prepare_indexes(run, err))
         return false;
+    if (run->to == &to_slices && !slices_prepare(run, err))
+        return false;
     for (unsigned i = 0; i < run->worker_count; i++) {
         struct worker *w = &run->workers[i];
 
@@ -167,6 +170,7 @@ void stage_release(struct stage_run *run)
         free(w->open_chunks);
     }
     chunk_stream_free(run->stream);
+    slices_release(run);
     free(run->workers);
     free(run->reads);
     free(run->windows);

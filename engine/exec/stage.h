@@ -206,6 +206,7 @@ struct stage_run {
     struct store *target_store;
     bool write_empty_chunks;
     uint32_t item_bytes;
+    struct slices *slices;          /* TO_SLICES: the chunk at hand */
     /* scratch */
     struct scratch *scratch;
     const struct stage *after;      /* TO_SEGMENTS: the stage that reads them */
@@ -253,7 +254,7 @@ struct stage_run {
 };
 
 extern const struct stage_from from_chunks, from_stream, from_segments;
-extern const struct stage_to to_chunks, to_segments, to_ranges;
+extern const struct stage_to to_chunks, to_segments, to_slices, to_ranges;
 
 /* FROM_STREAM: the stage's one decoder, in stream_bytes of `memory`. */
 bool chunk_stream_new(struct chunk_stream **s, const struct stage_run *run, char *memory, struct error *err);

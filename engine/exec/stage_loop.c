@@ -148,6 +148,12 @@ static void begin_fill(struct stage_run *run)
         begin_drain(run);
 }
 
+/* How the sink wants the tile. */
+static enum tile_layout sink_layout(enum stage_sink sink)
+{
+    return sink == TO_CHUNKS || sink == TO_SLICES ? TILE_WHOLE : TILE_CLIPPED;
+}
+
 static void begin_task(struct stage_run *run)
 {
     struct cell_range cells;
@@ -156,7 +162,7 @@ static void begin_task(struct stage_run *run)
     stage_cells(run, &run->box, &cells);
     run->pieces_left = cell_range_cells(run->cells.rank, &cells) * run->subs;
     if (run->to)
-        tile_init(&run->tile, run->stage->sink == TO_CHUNKS ? TILE_WHOLE : TILE_CLIPPED, run->item_bytes,
+        tile_init(&run->tile, sink_layout(run->stage->sink), run->item_bytes,
                   &run->stage->parts, &run->box, run->target ? run->target->codecs.order : NULL, run->tile_memory);
     run->carry_next = 0;
     run->carries = run->carries_left = carry_units(run);

@@ -415,6 +415,38 @@ bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *
     return got >= 0 || error_sys(err, -got, s->span, "cannot finish an object of '%s'", s->path);
 }
 
+bool store_object_write_head(struct store *s, struct object *o, const char *head, uint64_t bytes, struct error *err)
+{
+    int got = 0;
+
+    if (bytes == 0)
+        return true;
+    if (o->direct)
+        got = os_set_buffered(o->fd);
+    o->direct = false;
+    if (got >= 0)
+        got = os_pwrite_all(o->fd, head, bytes, 0);
+    return got >= 0 || error_sys(err, -got, s->span, "cannot write to an object of '%s'", s->path);
+}
+
+bool store_object_reopen_removed(struct store *s, const char *key, struct object *o, struct error *err)
+{
+    int got;
+
+    if (!store_object_open(s, key, o, err))
+        return false;
+    got = o->fd < 0 ? -ENOENT : o->direct ? os_set_buffered(o->fd) : 0;
+    o->direct = false;
+    if (got >= 0)
+        got = os_unlinkat(s->root_fd, key, 0);
+    if (got < 0) {
+        store_object_close(o);
+        return error_sys(err, -got, s->span, "cannot make '%s/%s' anew", s->path, key);
+    }
+    atomic_fetch_sub_explicit(&s->objects_made, 1, memory_order_relaxed);
+    return true;
+}
+
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err)
 {
     struct object o = { .fd = -1 };

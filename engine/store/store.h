@@ -88,6 +88,11 @@ bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o
 bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err);
 /* Not open is fine. */
 bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err);
+/* Write over the beginning of a new object of which at least `bytes` are there: nothing direct may follow. */
+bool store_object_write_head(struct store *s, struct object *o, const char *head, uint64_t bytes, struct error *err);
+/* Open an object that was made and finished, for reading without O_DIRECT, and remove it: it may be made anew, and can
+ * be read until it is closed. */
+bool store_object_reopen_removed(struct store *s, const char *key, struct object *o, struct error *err);
 /* A small object at once (metadata). */
 bool store_put(struct store *s, const char *key, const char *data, uint64_t bytes, struct error *err);
 

@@ -44,6 +44,17 @@ def test_bytes__are_the_same_for_uncompressed(directory):
     same_bytes(directory, source, "--chunks", f"{FRAMES // 2},32,180")
 
 
+def test_bytes__of_chunks_of_16_mib_and_more_are_read_by_zarr(directory):
+    """There zstd and deflate are streams, written in steps."""
+    source = inputs.generate(directory / "in.zarr", "9,720,721", "3,720,721", "--codec", "none")
+    wanted = inputs.values(source)
+    for codec, version in (("zstd:3:checksum", "zarr3"), ("gzip:1+crc32c", "zarr3"), ("gzip:4", "zarr2"),
+                           ("zlib:1", "zarr2")):
+        rechunk(source, directory / "out.zarr", "--chunks", "9,720,721", "--format", version, "--codec", codec,
+                "--overwrite").expect(0)
+        check((inputs.values(directory / "out.zarr") == wanted).all(), "zarr reads other values with", codec, version)
+
+
 if __name__ == "__main__":
     suite = Suite("same-bytes")
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])

@@ -4,6 +4,8 @@
 #include "tests/unit/test.h"
 #include "tests/unit/codec_bench.h"
 
+#include "engine/codec/append.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define COUNTING 0
 #else
@@ -223,10 +225,105 @@ static void test_codec_memory__blosc_makes_no_longer_blocks_than_reckoned(void)
     free(raw);
 }
 
+static bool read_kept(void *context, uint64_t offset, void *to, uint64_t bytes, struct error *err)
+{
+    (void)err;
+    memcpy(to, (char *)context + offset, bytes);
+    return true;
+}
+
+/* Chunks that come in slices. A static context too small for its stream is an error, so this tries the estimates. */
+static void test_codec_memory__of_what_is_appended_is_scratch(void)
+{
+    static const char *const words[] = {
+        "zstd:-5", "zstd:1", "zstd:3", "zstd:7", "zstd:9", "zstd:13", "zstd:16", "zstd:19", "gzip:0", "gzip:1", "zlib:5",
+        "blosc:zlib:5", "blosc:snappy:5", "blosc:zstd:1", "blosc:lz4:5",
+    };
+    const uint64_t raw_bytes = APPENDED_RAW_BYTES_LEAST + 4;
+    char *raw, *encoded;
+
+    if (!COUNTING)
+        SKIP("a sanitizer has taken malloc");
+    raw = calloc(1, raw_bytes);
+    encoded = malloc(2 * raw_bytes);
+    fill_noise(raw + 3 * MIB, 10000);
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+        struct codec_chain c = chain_of(words[i], 4);
+        struct codec_needs needs, as_encoder;
+        struct error err = { 0 };
+        struct appender *a = NULL;
+        uint64_t before, encoded_bytes;
+        char *scratch;
+
+        codec_appended_needs(&c, dtype_i4, raw_bytes, &needs);
+        codec_encode_needs(&c, dtype_i4, raw_bytes, &as_encoder);
+        CHECK(strstr(words[i], "blosc") || as_encoder.scratch_bytes_least == needs.scratch_bytes_least);
+        scratch = malloc(needs.scratch_bytes_least);
+        before = heap_bytes_max = heap_bytes;
+        CHECK(appender_new(&a, &c, dtype_i4, raw_bytes, scratch, needs.scratch_bytes_least, &err));
+        for (unsigned j = 0; j < 2; j++) {
+            CHECK(appender_begin(a, &err));
+            appender_put(a, raw, raw_bytes);
+            CHECK(appender_take(a, encoded, 2 * raw_bytes, &encoded_bytes, &err));
+            CHECK(appender_is_complete(a) && encoded_bytes <= needs.encoded_bytes_max);
+        }
+        CHECK(heap_bytes_max - before <= needs.library_bytes + OURS_BYTES);
+        appender_free(a);
+        CHECK_EQUAL(heap_bytes, before);
+        free(scratch);
+    }
+    free(raw);
+    free(encoded);
+}
+
+/* Going back over a frame that does not shrink takes a decoder. */
+static void test_codec_memory__of_undoing_is_promised(void)
+{
+    static const char *const words[] = { "blosc:zlib:5", "blosc:zstd:1", "blosc:lz4:5" };
+    enum { BYTES = 3000000 };
+    char *raw, *encoded, *kept;
+
+    if (!COUNTING)
+        SKIP("a sanitizer has taken malloc");
+    raw = calloc(1, BYTES);
+    encoded = malloc(2 * BYTES);
+    kept = malloc(2 * BYTES);
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+        struct codec_chain c = chain_of(words[i], 4);
+        struct codec_needs needs;
+        struct error err = { 0 };
+        struct appender *a = NULL;
+        uint64_t before, encoded_bytes;
+        char *scratch;
+
+        fill_noise(raw, BYTES);
+        codec_appended_needs(&c, dtype_i4, BYTES, &needs);
+        scratch = malloc(needs.scratch_bytes_least);
+        before = heap_bytes_max = heap_bytes;
+        CHECK(appender_new(&a, &c, dtype_i4, BYTES, scratch, needs.scratch_bytes_least, &err));
+        CHECK(appender_begin(a, &err));
+        appender_put(a, raw, BYTES);
+        CHECK(appender_take(a, encoded, 2 * BYTES, &encoded_bytes, &err));
+        CHECK(appender_must_restart(a));
+        memcpy(kept, encoded, encoded_bytes);
+        appender_restart(a, read_kept, kept);
+        CHECK(appender_take(a, encoded, 2 * BYTES, &encoded_bytes, &err));
+        CHECK(appender_is_complete(a) && memcmp(encoded + 16, raw, BYTES) == 0);
+        CHECK(heap_bytes_max - before <= needs.library_bytes + OURS_BYTES);
+        appender_free(a);
+        free(scratch);
+    }
+    free(raw);
+    free(encoded);
+    free(kept);
+}
+
 int main(void)
 {
     RUN(test_codec_memory__stays_within_what_was_promised);
     RUN(test_codec_memory__blosc_takes_no_more_than_scratch);
     RUN(test_codec_memory__blosc_makes_no_longer_blocks_than_reckoned);
+    RUN(test_codec_memory__of_what_is_appended_is_scratch);
+    RUN(test_codec_memory__of_undoing_is_promised);
     return test_summary();
 }
