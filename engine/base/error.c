@@ -188,9 +188,12 @@ static bool find_line(const struct source *source, uint32_t number, const char *
     return true;
 }
 
-static bool inside_character(const char *line, size_t at)
+/* Where the character begins that byte `at` is of. Of a line that is not UTF-8 no further back than one can be long. */
+static size_t character_start(const char *line, size_t at)
 {
-    return ((unsigned char)line[at] & 0xc0) == 0x80;
+    for (unsigned i = 0; i < 3 && at > 0 && ((unsigned char)line[at] & 0xc0) == 0x80; i++)
+        at--;
+    return at;
 }
 
 /* The line the span stands on, and a caret under it. Of a long line only what surrounds the span. */
@@ -207,12 +210,8 @@ static void print_line(const struct span *span, FILE *to)
         column = length;
     marked = span->length > length - column ? length - column : span->length;
     if (length > SHOWN_MAX && column > BEFORE_MAX)
-        from = column - BEFORE_MAX;
-    while (from > 0 && inside_character(line, from))
-        from--;
-    until = length - from > SHOWN_MAX ? from + SHOWN_MAX : length;
-    while (until < length && inside_character(line, until))
-        until--;
+        from = character_start(line, column - BEFORE_MAX);
+    until = length - from > SHOWN_MAX ? character_start(line, from + SHOWN_MAX) : length;
     if (marked > until - column)
         marked = until - column;
     fprintf(to, "%5u | %s", span->line, from ? "..." : "");

@@ -126,6 +126,27 @@ static void test_error__of_a_long_line_the_part_around_the_place_is_shown(void)
     CHECK(strlen(third) <= (size_t)(third - second));
 }
 
+/* A run of bytes that are all inside of characters has no place to begin at. */
+static void test_error__a_long_line_that_is_not_utf8_is_shown_too(void)
+{
+    char line[400];
+    struct source noise = { .name = "p.yaml", .text = line, .text_bytes = sizeof line };
+
+    memset(line, '\xb1', sizeof line);
+    for (uint32_t column = 1; column <= sizeof line; column += 19) {
+        struct error err = { 0 };
+        char *chars = NULL;
+        size_t length = 0;
+        FILE *to = open_memstream(&chars, &length);
+
+        error_at(&err, ERR_USAGE, span_at(&noise, 1, column, 300), "not UTF-8");
+        error_print(&err, to);
+        fclose(to);
+        CHECK(length < 300 && strchr(chars, '^'));
+        free(chars);
+    }
+}
+
 static void test_error__what_comes_from_outside_cannot_steer_the_terminal(void)
 {
     static const char text[] = "a: \x1b[31mred";
@@ -236,6 +257,7 @@ int main(void)
     RUN(test_error__a_span_past_the_line_is_cut_to_it);
     RUN(test_error__carets_count_characters_not_bytes);
     RUN(test_error__of_a_long_line_the_part_around_the_place_is_shown);
+    RUN(test_error__a_long_line_that_is_not_utf8_is_shown_too);
     RUN(test_error__what_comes_from_outside_cannot_steer_the_terminal);
     RUN(test_error__the_first_cause_wins);
     RUN(test_error__nothing_is_added_to_no_error);
