@@ -139,7 +139,7 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
     if (read->empty)
         return true;
     if (read->entry.bytes > spill_encoded_bytes_max(scratch_layout(run->scratch)->block_bytes) ||
-        entry_offset(&read->entry) + read->entry.bytes > scratch_bytes_taken(run->scratch))
+        !scratch_holds(run->scratch, entry_offset(&read->entry), read->entry.bytes))
         return damaged(run, read, "lies outside it: its index is damaged", err);
     if (read->entry.bytes)
         read->kept = scratch_at(run->scratch, entry_offset(&read->entry));

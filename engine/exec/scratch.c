@@ -117,6 +117,15 @@ uint64_t scratch_bytes_taken(struct scratch *s)
     return taken_bytes;
 }
 
+bool scratch_holds(struct scratch *s, uint64_t offset, uint64_t bytes)
+{
+    uint64_t taken_bytes = scratch_bytes_taken(s);
+
+    if (offset > taken_bytes || bytes > taken_bytes - offset)
+        return false;
+    return offset >= s->layout.memory_bytes || bytes <= s->layout.memory_bytes - offset;
+}
+
 char *scratch_at(const struct scratch *s, uint64_t offset)
 {
     return offset < s->layout.memory_bytes ? s->memory + offset : NULL;

@@ -89,6 +89,8 @@ bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct er
  * stays. Each byte once. */
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
 uint64_t scratch_bytes_taken(struct scratch *s);         /* the cursor */
+/* Is the run of bytes of what was taken, and all in memory or all in the file? An index that is damaged says anything. */
+bool scratch_holds(struct scratch *s, uint64_t offset, uint64_t bytes);
 
 /* Of the encoded bytes of block `number` (as its index counts) of a segment. */
 uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,

@@ -1,6 +1,8 @@
-/* The scratch file's codec. */
+/* The scratch file's codec, and what an index may say of the scratch. */
+#include "engine/exec/scratch.h"
 #include "tests/unit/test.h"
 #include "tests/unit/codec_bench.h"
+#include "tests/unit/directory.h"
 
 static void check_round_trip(const char *data, uint64_t bytes, uint32_t item_bytes, enum spill_encoding wanted,
                              enum spill_encoding expected)
@@ -65,10 +67,32 @@ static void test_spill__refuses_what_it_did_not_write(void)
     free(scratch);
 }
 
+/* An index that is damaged must not lead out of the memory that the first segments stay in. */
+static void test_scratch__a_block_is_all_in_memory_or_all_in_the_file(void)
+{
+    enum { MEMORY_BYTES = 2 * IO_ALIGN };
+    struct directory d = directory_new();
+    struct scratch_layout layout = { .memory_bytes = MEMORY_BYTES, .path = directory_path(&d, "x.sluice-scratch") };
+    char memory[MEMORY_BYTES];
+    struct error err = { 0 };
+    struct scratch *s;
+    uint64_t offset;
+
+    CHECK(scratch_open(&s, &layout, memory, 1, &err));
+    CHECK(!scratch_holds(s, 0, 1));
+    CHECK(scratch_take(s, MEMORY_BYTES, &offset, &err) && scratch_take(s, IO_ALIGN, &offset, &err));
+    CHECK(scratch_holds(s, MEMORY_BYTES - 8, 8) && scratch_holds(s, MEMORY_BYTES, IO_ALIGN));
+    CHECK(!scratch_holds(s, MEMORY_BYTES - 8, 9));
+    CHECK(!scratch_holds(s, MEMORY_BYTES + 1, IO_ALIGN) && !scratch_holds(s, UINT64_MAX, 2));
+    scratch_close(s);
+    directory_remove(&d);
+}
+
 int main(void)
 {
     RUN(test_spill__gives_back_what_it_took);
     RUN(test_spill__raw_blocks_are_not_copied_when_read);
     RUN(test_spill__refuses_what_it_did_not_write);
+    RUN(test_scratch__a_block_is_all_in_memory_or_all_in_the_file);
     return test_summary();
 }
