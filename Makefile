@@ -31,6 +31,10 @@ ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=thread
 override BUILD := $(ROOT)/tsan
 TSAN = TSAN_OPTIONS=suppressions=tests/tools/tsan.supp
+else ifeq ($(SAN),fuzz)
+ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=fuzzer,address,undefined
+override BUILD := $(ROOT)/fuzz
 else ifneq ($(SAN),)
 $(error SAN=$(SAN): address, undefined or thread)
 endif
@@ -38,6 +42,9 @@ endif
 SOURCES = $(wildcard engine/*/*.c planner/*.c dsl/*.c)
 LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out dsl/main.c,$(SOURCES)))
 UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 30
+REPLAYS = $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
 BENCHES = $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 GENERATE = $(ROOT)/bench/generate
 VENV = $(ROOT)/venv
@@ -50,7 +57,7 @@ export SLUICE_CORPUS
 endif
 TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all help deps unit test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
+.PHONY: all help deps unit fuzz fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -125,8 +132,15 @@ test:                  ## everything that is quick: unit, tidy, golden, run, int
 test-long:             ## the same with thousands of random cases
 	@$(MAKE) --no-print-directory test INTEROP_CASES=5000
 
-unit: $(UNIT_TESTS)
-	@status=0; for t in $(UNIT_TESTS); do $(TSAN) $$t || status=1; done; exit $$status
+unit: $(UNIT_TESTS) $(REPLAYS)
+	@status=0; for t in $(UNIT_TESTS) $(REPLAYS); do $(TSAN) $$t || status=1; done; exit $$status
+
+# The targets of tests/fuzz without a fuzzer play their seeds, in `unit`; with one they look for more.
+fuzz:                  ## libFuzzer on all that reads what others wrote, FUZZ_SECONDS=30 each (needs clang)
+	@tests/tools/deps.sh fuzz
+	@$(MAKE) --no-print-directory -s SAN=fuzz CC=clang fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/tools/fuzz.sh $(ROOT)/fuzz $(FUZZ_TARGETS)
+fuzzers: $(REPLAYS)
 
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
 test-run: $(BUILD)/sluice $(GENERATE) $(JUDGE_READY)
@@ -161,6 +175,9 @@ golden: $(BUILD)/sluice  ## rewrite the expected messages of tests/golden (read 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsluice.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(if $(filter fuzz,$(SAN)),,$(BUILD)/tests/fuzz/replay.o) $(BUILD)/libsluice.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 $(JUDGE_READY): tests/requirements.txt
 	@tests/tools/venv.sh $(PYTHON) $(VENV) tests/requirements.txt
 
@@ -184,4 +201,4 @@ demo:                  ## installs what is missing, builds, rechunks 1 GB inside
 clean:                 ## remove what was built (the Python environment too)
 	rm -rf $(ROOT) sluice
 
--include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c bench/*.c))
+-include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c))

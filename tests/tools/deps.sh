@@ -1,8 +1,9 @@
 #!/bin/sh
-# deps.sh check|install - the libraries and tools sluice is built with.
+# deps.sh check|install|fuzz - the libraries and tools sluice is built with.
 #
 # check    compiles one line against each library and names the package of every one that is missing
 # install  installs what is missing with apt (with sudo when not root); where there is no apt it says what to install
+# fuzz     says what is missing for make fuzz, which nothing else needs: clang, with its libFuzzer
 set -u
 CC=${CC:-cc}
 
@@ -91,8 +92,19 @@ install)
         $packages >/dev/null </dev/null || exit 1
     [ -z "$(missing_libraries)" ] || { echo "still missing: $(missing_libraries | names 1)" >&2; exit 1; }
     ;;
+fuzz)
+    probe=$(mktemp)
+    echo 'int LLVMFuzzerTestOneInput(const char *data, unsigned long bytes) { return data && bytes > 9; }' |
+        clang -fsanitize=fuzzer,address -x c -o "$probe" - >/dev/null 2>&1
+    status=$?
+    rm -f "$probe"
+    [ $status = 0 ] && exit 0
+    echo "error: make fuzz needs clang with libFuzzer" >&2
+    echo "help: apt-get install clang 'libclang-rt-*-dev'; on Fedora: dnf install clang compiler-rt" >&2
+    exit 1
+    ;;
 *)
-    echo "usage: deps.sh check|install" >&2
+    echo "usage: deps.sh check|install|fuzz" >&2
     exit 2
     ;;
 esac

@@ -13,7 +13,7 @@
 
 static unsigned test_passed, test_failed, test_skipped;
 static unsigned test_failures_here;
-static const char *test_skip_reason;
+static const char *test_skip_reason __attribute__((unused));
 
 #define CHECK(condition) \
     do { \
