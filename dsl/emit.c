@@ -5,7 +5,37 @@
 #include "dsl/pipeline.h"
 #include "engine/base/size.h"
 
-/* Plain where every YAML reader takes it for this text; else in quotes, as JSON writes it, which is YAML too. */
+/* Of one to three bytes; those of four are never special. */
+static uint32_t code_of(const char *at, size_t length)
+{
+    uint32_t a = (unsigned char)at[0], b = length > 1 ? (unsigned char)at[1] & 63 : 0;
+
+    return length == 3 ? (a & 15) << 12 | b << 6 | ((unsigned char)at[2] & 63) : length == 2 ? (a & 31) << 6 | b : a;
+}
+
+/* In quotes as JSON writes it, which is YAML too, but for characters that end a line there or are not taken. */
+static void add_quoted(struct text *out, const char *words)
+{
+    struct text json;
+
+    text_init(&json, 512 * 1024);
+    text_add_json_string(&json, words);
+    for (size_t at = 0, length; at < json.length; at += length) {
+        uint32_t code;
+
+        length = text_utf8_length(json.chars + at, json.length - at);
+        length = length ? length : 1;
+        code = code_of(json.chars + at, length);
+        if (length < 4 && ((code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 || code == 0xfeff ||
+                           code >= 0xfffe))
+            text_addf(out, "\\u%04x", code);
+        else
+            text_add_bytes(out, json.chars + at, length);
+    }
+    text_release(&json);
+}
+
+/* Plain where every YAML reader takes it for this text; else in quotes. */
 static void add_words(struct text *out, const char *words)
 {
     struct text doubled;
@@ -21,7 +51,7 @@ static void add_words(struct text *out, const char *words)
     if (plain)
         text_add(out, doubled.chars);
     else
-        text_add_json_string(out, doubled.chars);
+        add_quoted(out, doubled.chars);
     text_release(&doubled);
 }
 
@@ -75,17 +105,14 @@ static void add_chunks(struct text *out, const struct chunk_request *chunks)
     text_add(out, named ? "{" : "[");
     for (unsigned i = 0; i < chunks->count; i++) {
         text_add(out, i ? ", " : "");
-        if (named) {
-            struct text name;
+        if (named) {    /* a key: names are not replaced there, so a dollar stays one */
+            const char *name = chunks->axes[i].name;
 
-            text_init(&name, 4096);     /* a key: names are not replaced there, so a dollar stays one */
-            text_add_json_string(&name, chunks->axes[i].name);
-            if (chunks->axes[i].name[strspn(chunks->axes[i].name, "abcdefghijklmnopqrstuvwxyz_")] == '\0')
-                text_add(out, chunks->axes[i].name);
+            if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz_")] == '\0')
+                text_add(out, name);
             else
-                text_add(out, name.chars);
+                add_quoted(out, name);
             text_add(out, ": ");
-            text_release(&name);
         }
         add_axis(out, &chunks->axes[i]);
     }
