@@ -1,5 +1,6 @@
 /* The program: malloc's settings, limits, signals, and then commands.c. Nothing else may call exit. */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "dsl/commands.h"
+#include "engine/io/os.h"
 
 /* Handlers can reach only what is global. */
 static struct stop_request stop;
@@ -35,6 +37,19 @@ static void on_signal(int number)
     }
     say(stopping, sizeof stopping - 1);
     errno = saved_errno;
+}
+
+/* Where one of the three is closed, the next file that is opened gets its number, and what is then said would be
+ * written into that file. Something that takes no reads and no writes stands there instead. */
+static void hold_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = os_open("/", O_PATH | O_CLOEXEC, 0);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        os_close(fd);
 }
 
 static void set_signals(void)
@@ -76,6 +91,7 @@ static void raise_file_limit(void)
 
 int main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     set_malloc();
     raise_file_limit();
     set_signals();
