@@ -318,6 +318,8 @@ static bool decode_payload(struct worker *w, struct read *read, struct error *er
     uint64_t skip = read->payload_offset - read->request.offset;
     const char *payload = read->memory + skip;
 
+    if (result == -ESTALE)
+        return error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
     if (result < 0)
         return error_sys(err, (int)-result, SPAN_NONE, "cannot read it");
     if ((uint64_t)result < skip + read->payload_bytes)

@@ -280,6 +280,11 @@ static void read_done(struct worker *w, struct read *read)
     struct stage_run *run = w->run;
 
     w->reads_in_flight--;
+    if (read->object.fd >= 0 && read->request.result >= 0) {
+        int changed = store_object_changed(&read->object);
+
+        read->request.result = changed < 0 ? changed : read->request.result;
+    }
     store_object_close(&read->object);
     pthread_mutex_lock(&run->lock);
     stage_put_ready(run, read);

@@ -125,19 +125,31 @@ static bool open_key(const struct store *s, const char *key, int flags, int *fd,
     }
 }
 
-/* A regular file, and its size. */
-static bool check_kind(const struct store *s, const char *key, int fd, uint64_t *bytes, struct error *err)
+/* A regular file, its size and time. */
+static bool check_kind(const struct store *s, const char *key, struct object *o, struct error *err)
 {
     struct stat st;
-    int got = os_fstat(fd, &st);
+    int got = os_fstat(o->fd, &st);
 
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot look at '%s/%s'", s->path, key);
     if (!S_ISREG(st.st_mode))
         return error_at(err, ERR_INPUT, s->span, "'%s/%s' is %s, not a regular file", s->path, key,
                         kind_name(st.st_mode));
-    *bytes = (uint64_t)st.st_size;
+    o->bytes = (uint64_t)st.st_size;
+    o->written = st.st_mtim;
     return true;
+}
+
+int store_object_changed(const struct object *o)
+{
+    struct stat st;
+    int got = os_fstat(o->fd, &st);
+
+    if (got < 0)
+        return got;
+    return (uint64_t)st.st_size == o->bytes && st.st_mtim.tv_sec == o->written.tv_sec &&
+           st.st_mtim.tv_nsec == o->written.tv_nsec ? 0 : -ESTALE;
 }
 
 bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err)
@@ -157,7 +169,7 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
         return error_sys(err, EINVAL, s->span, "cannot open '%s/%s'", s->path, key);
     if (o->fd < 0)
         return true;
-    if (!check_kind(s, key, o->fd, &o->bytes, err)) {
+    if (!check_kind(s, key, o, err)) {
         store_object_close(o);
         return false;
     }
@@ -177,44 +189,44 @@ void store_object_close(struct object *o)
 bool store_get(const struct store *s, const char *key, uint64_t bytes_max,
                char **data, uint64_t *data_bytes, struct error *err)
 {
-    uint64_t bytes = 0;
-    int fd, got;
+    struct object o = { .fd = -1 };
+    int got;
 
     *data = NULL;
     *data_bytes = 0;
     if (!store_key_check(s, key, err))
         return false;
-    if (!open_key(s, key, 0, &fd, err))
+    if (!open_key(s, key, 0, &o.fd, err))
         return error_sys(err, EINVAL, s->span, "cannot open '%s/%s'", s->path, key);
-    if (fd < 0)
+    if (o.fd < 0)
         return true;
-    if (!check_kind(s, key, fd, &bytes, err))
+    if (!check_kind(s, key, &o, err))
         goto fail;
-    if (bytes > bytes_max) {
+    if (o.bytes > bytes_max) {
         error_at(err, ERR_INPUT, s->span, "'%s/%s' has %s, more than the %s that are possible", s->path, key,
-                 SIZE_TEXT(bytes), SIZE_TEXT(bytes_max));
+                 SIZE_TEXT(o.bytes), SIZE_TEXT(bytes_max));
         goto fail;
     }
-    *data = malloc(bytes + 1);
+    *data = malloc(o.bytes + 1);
     if (!*data) {
-        error_at(err, ERR_FIT, s->span, "no memory for the %s of '%s/%s'", SIZE_TEXT(bytes), s->path, key);
+        error_at(err, ERR_FIT, s->span, "no memory for the %s of '%s/%s'", SIZE_TEXT(o.bytes), s->path, key);
         goto fail;
     }
-    got = os_pread_all(fd, *data, bytes, 0);
+    got = os_pread_all(o.fd, *data, o.bytes, 0);
     if (got == -ENODATA)
         error_at(err, ERR_INPUT, s->span, "'%s/%s' became shorter while it was read", s->path, key);
     else if (got < 0)
         error_sys(err, -got, s->span, "cannot read '%s/%s'", s->path, key);
     if (got < 0)
         goto fail;
-    (*data)[bytes] = '\0';
-    *data_bytes = bytes;
-    os_close(fd);
+    (*data)[o.bytes] = '\0';
+    *data_bytes = o.bytes;
+    os_close(o.fd);
     return true;
 fail:
     free(*data);
     *data = NULL;
-    os_close(fd);
+    os_close(o.fd);
     return false;
 }
 

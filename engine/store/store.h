@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "engine/base/error.h"
 
@@ -43,8 +44,12 @@ struct object {
     int fd;                     /* -1: there is no such object */
     bool direct;                /* O_DIRECT: offsets, lengths and memory must be IO_ALIGN aligned */
     uint64_t bytes;             /* its size when opened */
+    struct timespec written;    /* when it had last been written to then */
 };
 bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err);
+/* -ESTALE if it was written to since it was opened for reading, as far as its size and time say: what was read may be
+ * neither the old nor the new. One that was replaced or removed is still what was opened. Else 0 or -errno. */
+int store_object_changed(const struct object *o);
 void store_object_close(struct object *o);
 
 /* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts

@@ -135,6 +135,30 @@ static void test_store__a_directory_does_not_turn_direct_reads_off(void)
     directory_remove(&d);
 }
 
+static void test_store__an_object_that_is_written_to_while_it_is_read_is_told(void)
+{
+    static const struct timespec times[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000, .tv_nsec = 5 } };
+    struct directory d = directory_new();
+    struct store *s = opened(d.path);
+    struct error err = { 0 };
+    struct object o;
+
+    directory_put(&d, "0.0", "old!");
+    CHECK(store_object_open(s, "0.0", &o, &err));
+    CHECK_EQUAL(store_object_changed(&o), 0);
+    CHECK(utimensat(AT_FDCWD, directory_path(&d, "0.0"), times, 0) == 0);
+    CHECK_EQUAL(store_object_changed(&o), -ESTALE);
+    store_object_close(&o);
+    /* of what is replaced or removed, the old bytes are still read, all of them */
+    CHECK(store_object_open(s, "0.0", &o, &err));
+    directory_put(&d, "new", "new!");
+    CHECK(rename(directory_path(&d, "new"), directory_path(&d, "0.0")) == 0);
+    CHECK_EQUAL(store_object_changed(&o), 0);
+    store_object_close(&o);
+    store_close(s);
+    directory_remove(&d);
+}
+
 static void test_store__publishes_at_the_end_and_not_before(void)
 {
     struct directory d = directory_new();
@@ -394,6 +418,7 @@ int main(void)
     RUN(test_store__takes_a_path_through_a_link_and_with_slashes);
     RUN(test_store__tells_missing_from_what_is_no_file);
     RUN(test_store__a_directory_does_not_turn_direct_reads_off);
+    RUN(test_store__an_object_that_is_written_to_while_it_is_read_is_told);
     RUN(test_store__publishes_at_the_end_and_not_before);
     RUN(test_store__objects_get_their_true_length);
     RUN(test_store__refuses_a_target_that_is_there);
