@@ -271,13 +271,11 @@ static bool parse_number(struct parser *p, struct json *node)
 
 static bool parse_key(struct parser *p, struct json *key)
 {
-    uint32_t length = 0;
-
     skip_space(p);
     if (peek(p) != '"')
         return complain(p, "expected a key in double quotes");
     key->key_source = p->at;
-    if (!parse_string(p, &key->key, &length))
+    if (!parse_string(p, &key->key, &key->key_length))
         return false;
     key->key_source_length = (uint32_t)(p->at - key->key_source);
     skip_space(p);
@@ -363,12 +361,17 @@ static bool skip_value(struct parser *p)
     return parse_into(p, &node);
 }
 
-static bool is_unread(const struct parser *p, const char *key)
+static bool has_key(const struct json *member, const char *key)
 {
-    if (p->depth != 1 || !key)
+    return member->key && member->key_length == strlen(key) && !memcmp(member->key, key, member->key_length);
+}
+
+static bool is_unread(const struct parser *p, const struct json *node)
+{
+    if (p->depth != 1 || !node->key)
         return false;
     for (const char *const *at = p->unread; at && *at; at++)
-        if (!strcmp(*at, key))
+        if (has_key(node, *at))
             return true;
     return false;
 }
@@ -383,7 +386,7 @@ static struct json *parse_value(struct parser *p, const struct json *key)
     *node = key ? *key : (struct json){ 0 };
     skip_space(p);
     node->source = p->at;
-    node->unread = p->skipping = p->skipping || is_unread(p, node->key);
+    node->unread = p->skipping = p->skipping || is_unread(p, node);
     ok = parse_into(p, node);
     p->skipping = false;
     if (!ok)
@@ -460,16 +463,29 @@ static struct parser members_begin(struct json_doc *doc, const struct json *obje
                             .end = object->source + object->source_length };
 }
 
+/* Longer keys are none that anybody looks for: they are not decoded, which may take more memory than there is. */
+enum { KEY_SOURCE_BYTES_MAX = 4096 };
+
 /* The next member's key, and its value's source alone. False: there is none, or no memory for its key. */
 static bool members_next(struct parser *p, struct json *member)
 {
+    const char *begin;
+
     *member = (struct json){ 0 };
     clear(p->doc);
     skip_space(p);
     accept(p, ",");
     skip_space(p);
+    begin = p->at;
+    p->skipping = true;
     if (peek(p) != '"' || !parse_key(p, member))
         return false;
+    p->skipping = false;
+    if (member->key_source_length <= KEY_SOURCE_BYTES_MAX) {
+        p->at = begin;
+        if (!parse_key(p, member))
+            return false;
+    }
     skip_space(p);
     member->source = p->at;
     p->skipping = true;
@@ -488,7 +504,7 @@ struct json_doc *json_parse_member(const struct json *object, const char *key)
     char why[64];
 
     while (object->kind == JSON_OBJECT && members_next(&p, &member))
-        if (!strcmp(member.key, key))
+        if (has_key(&member, key))
             last = member;
     clear(&keys);
     free(keys.blocks);
@@ -506,7 +522,7 @@ const struct json *json_get(const struct json *object, const char *key)
     if (!object || object->kind != JSON_OBJECT)
         return NULL;
     for (const struct json *member = object->first; member; member = member->next)
-        if (!strcmp(member->key, key))
+        if (has_key(member, key))
             found = member;
     return found;
 }
@@ -594,7 +610,7 @@ void json_write(const struct json *value, const char *without, struct text *out)
     }
     text_add(out, "{");
     while (members_next(&p, &member)) {
-        if (!strcmp(member.key, without))
+        if (has_key(&member, without))
             continue;
         if (!first)
             text_add(out, ", ");

@@ -41,6 +41,7 @@ struct json {
     const char *key;            /* of an object's member; NULL elsewhere */
     const char *chars;          /* string: decoded; number and token: as written. NUL-terminated */
     uint32_t length;            /* of chars; a string may hold NULs */
+    uint32_t key_length;        /* and so may a key */
     const struct json *first;   /* element or member */
     const struct json *next;    /* of the same array or object */
     const char *source;         /* the value as it was written */

@@ -14,7 +14,7 @@ static void walk(const struct json *value, unsigned depth)
     if (value->chars)
         MUST(value->chars[value->length] == '\0');
     for (const struct json *at = value->first; at; at = at->next, count++) {
-        MUST(!at->key || json_get(value, at->key));
+        MUST(!at->key || strlen(at->key) != at->key_length || json_get(value, at->key));
         walk(at, depth + 1);
     }
     MUST(value->unread || count == value->count || value->kind < JSON_ARRAY);

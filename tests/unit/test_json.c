@@ -48,6 +48,24 @@ static void test_json__members_are_left_out_by_what_their_key_means(void)
     CHECK(gives("{\"attributes\": {\"x\": 1, \"y\": [2], \"z\": {\"x\": 3}}}", "x", "{\"y\": [2], \"z\": {\"x\": 3}}"));
     CHECK(gives("{\"attributes\": {\"a\": NaN, \"\\u0078\": 1}}", "x", "{\"a\": \"NaN\"}"));
     CHECK(gives("{\"attributes\": {\"x\": 1}}", "x", "{}"));
+    /* a NUL does not end a key: this is another one */
+    CHECK(gives("{\"attributes\": {\"x\\u0000\": 1}, \"attributes\\u0000\": 2}", "x", "{\"x\\u0000\": 1}"));
+}
+
+/* It would take more memory than a tree may have. */
+static void test_json__a_huge_key_hides_no_other(void)
+{
+    enum { KEY_BYTES = 2 << 20 };
+    static const char head[] = "{\"attributes\": {\"x\": 1, \"", tail[] = "\": 2, \"last\": 3}}", rest[] = "\": 2, \"last\": 3}";
+    char *text = calloc(1, KEY_BYTES + 100), why[128] = "", *got;
+
+    strcpy(text, head);
+    memset(text + strlen(head), 'k', KEY_BYTES);
+    strcat(text + KEY_BYTES, tail);
+    got = rewritten(text, "x", why);
+    CHECK(got && strlen(got) == KEY_BYTES + strlen(rest) + 2 && !strcmp(got + KEY_BYTES + 2, rest));
+    free(got);
+    free(text);
 }
 
 static void test_json__members_of_unread_objects_are_found(void)
@@ -125,6 +143,7 @@ int main(void)
 {
     RUN(test_json__unread_values_are_written_as_they_were);
     RUN(test_json__members_are_left_out_by_what_their_key_means);
+    RUN(test_json__a_huge_key_hides_no_other);
     RUN(test_json__members_of_unread_objects_are_found);
     RUN(test_json__unread_values_are_checked_all_the_same);
     RUN(test_json__unread_values_cost_their_text_alone);
