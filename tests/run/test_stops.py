@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs that are stopped: by a signal, by a full disk. Nothing half-made stays where the output was to be."""
+"""Runs that are stopped: by a signal, by a full disk, by nobody who reads what they say. Nothing half-made stays where
+the output was to be."""
 import contextlib
 import os
 import pathlib
@@ -111,6 +112,82 @@ def test_stop__after_kill_the_same_command_works(directory):
     rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", "--memory", "96MiB").expect(0)
     sluice("verify", source, directory / "out.zarr").expect(0)
     check_left_alone(directory, "in.zarr", "out.zarr")
+
+
+def deaf_outputs():
+    """What standard output may be that takes nothing: how it is called, and how to open it (None: it is closed)."""
+    def pipe_without_reader():
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+    return {"full": lambda: os.open("/dev/full", os.O_WRONLY), "a closed pipe": pipe_without_reader, "closed": None}
+
+
+def run_deaf(arguments, opener, cwd, descriptors=(1,)):
+    """With these descriptors deaf. Exit status and what was said on standard error."""
+    end = opener() if opener else None
+
+    def prepare():
+        for descriptor in descriptors:
+            os.dup2(end, descriptor) if opener else os.close(descriptor)
+    try:
+        done = subprocess.run(command(*arguments), env=ENVIRONMENT, cwd=cwd, stdin=subprocess.DEVNULL, preexec_fn=prepare,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        if opener:
+            os.close(end)
+    return done.returncode, done.stderr
+
+
+PIPELINE = "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, chunks: [12, 5, 7]}\n"
+RECHUNK = ["rechunk", "in.zarr", "out.zarr", "--chunks", "12,5,7", "--memory", "64MiB"]
+
+
+def test_output__that_nobody_takes_is_an_error_of_every_command_that_prints(directory):
+    inputs.small(directory / "in.zarr")
+    (directory / "p.yaml").write_text(PIPELINE)
+    for arguments in (["run", "p.yaml", "-n"], ["plan", "p.yaml"], ["plan", "p.yaml", "--json"], ["check", "p.yaml"],
+                      ["check", "--chunks", "in.zarr"], ["info", "in.zarr"], ["info", "in.zarr", "--json"],
+                      ["verify", "in.zarr", "in.zarr"], ["digest", "in.zarr"], [*RECHUNK, "--emit"], ["help"],
+                      ["help", "keys"], ["help", "chunks"], ["help", "run"], ["--version"]):
+        for name, opener in deaf_outputs().items():
+            status, err = run_deaf(arguments, opener, directory)
+            check(status == 5 and "cannot write to standard output" in err, f"{name}: {arguments}: exit {status}\n{err}")
+    check_left_alone(directory, "in.zarr", "p.yaml")
+
+
+def test_output__that_nobody_takes_does_not_harm_the_array(directory):
+    inputs.small(directory / "in.zarr")
+    for name, opener in deaf_outputs().items():
+        for flags, descriptors, wanted in (([], (1,), 0), (["--json"], (1,), 5), (["--progress", "log"], (2,), 0),
+                                           (["--json", "--progress", "log"], (0, 1, 2), 5)):
+            for plan in ("direct", "split"):
+                status, err = run_deaf([*RECHUNK, "--plan", plan, *flags], opener, directory, descriptors)
+                check(status == wanted, f"{name}: {flags}: exit {status}, not {wanted}\n{err}")
+                sluice("verify", directory / "in.zarr", directory / "out.zarr").expect(0)
+                check_left_alone(directory, "in.zarr", "out.zarr")
+                shutil.rmtree(directory / "out.zarr")
+
+
+def test_output__descriptors_that_are_closed_are_given_to_no_file(directory):
+    """Or what is said would be written into it."""
+    source = inputs.big(directory / "in.zarr")
+
+    def prepare():
+        for descriptor in range(3):
+            os.close(descriptor)
+    process = subprocess.Popen(command("rechunk", source, directory / "out.zarr", "--chunks", "60,64,64", *SLOW),
+                               env=ENVIRONMENT, preexec_fn=prepare)
+    process.stderr = "it was closed"
+    try:
+        wait_until_working(process, directory)
+        held = [os.readlink(f"/proc/{process.pid}/fd/{i}") for i in range(3)]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    check(held == ["/", "/", "/"], f"they are {held}")
+    check(process.returncode == 143, f"exit {process.returncode}")
+    check_left_alone(directory, "in.zarr")
 
 
 @contextlib.contextmanager
