@@ -13,7 +13,7 @@ static const char *const chains[] = {
 };
 enum { CHAIN_COUNT = sizeof chains / sizeof *chains };
 
-static const uint32_t lengths[] = { 16, 48, 256, 1024, 4096, 65536, 1 << 20, 1 << 20 | 16 };
+static const uint32_t lengths[] = { 16, 48, 256, 1024, 4096, 16384, 65536, 576 << 10 };
 enum { LENGTH_COUNT = sizeof lengths / sizeof *lengths };
 
 static const struct dtype dtypes[] = {

@@ -56,7 +56,8 @@ static void test_json__members_are_left_out_by_what_their_key_means(void)
 static void test_json__a_huge_key_hides_no_other(void)
 {
     enum { KEY_BYTES = 2 << 20 };
-    static const char head[] = "{\"attributes\": {\"x\": 1, \"", tail[] = "\": 2, \"last\": 3}}", rest[] = "\": 2, \"last\": 3}";
+    static const char head[] = "{\"attributes\": {\"x\": 1, \"", tail[] = "\": 2, \"last\": 3}}";
+    static const char rest[] = "\": 2, \"last\": 3}";
     char *text = calloc(1, KEY_BYTES + 100), why[128] = "", *got;
 
     strcpy(text, head);
