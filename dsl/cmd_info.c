@@ -26,7 +26,7 @@ static void add_dimensions(const struct array_meta *m, bool json, struct text *o
         if (json && m->dimension_names[i])
             text_add_json_string(out, m->dimension_names[i]);
         else
-            text_add(out, m->dimension_names[i] ? m->dimension_names[i] : json ? "null" : "-");
+            text_add_shown(out, m->dimension_names[i] ? m->dimension_names[i] : json ? "null" : "-");
     }
 }
 
@@ -55,7 +55,8 @@ static void add_text(const struct array_file *a, const char *codec, const char *
     const struct chunk_census *census = &a->census;
     uint64_t raw = array_file_bytes(a), stored = stored_bytes(census);
 
-    text_addf(out, "%s: %s, %s ", a->path, format_name(m->format), dtype_name(m->dtype));
+    text_add_shown(out, a->path);
+    text_addf(out, ": %s, %s ", format_name(m->format), dtype_name(m->dtype));
     answer_shape(out, m->chunks.rank, m->chunks.shape);
     text_addf(out, ", %s\n", SIZE_TEXT(raw));
     if (has_names(m)) {

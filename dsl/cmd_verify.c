@@ -162,10 +162,11 @@ static void add_place(const struct comparison *c, struct text *out)
 static void add_names(const struct comparison *c, struct text *out)
 {
     for (unsigned i = 0; i < c->a.meta.chunks.rank; i++)
-        if (c->a.meta.dimension_names[i])
-            text_addf(out, "%s%s %llu", i ? ", " : " (", c->a.meta.dimension_names[i],
-                      (unsigned long long)c->differs.start[i]);
-        else
+        if (c->a.meta.dimension_names[i]) {
+            text_add(out, i ? ", " : " (");
+            text_add_shown(out, c->a.meta.dimension_names[i]);
+            text_addf(out, " %llu", (unsigned long long)c->differs.start[i]);
+        } else
             text_addf(out, "%saxis %u: %llu", i ? ", " : " (", i, (unsigned long long)c->differs.start[i]);
     text_add(out, c->a.meta.chunks.rank ? ")" : "");
 }

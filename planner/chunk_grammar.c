@@ -311,7 +311,8 @@ void warn_of_long_chunks(const struct chunk_request *request, const struct array
                 ;
         if (r->kind != AXIS_COUNT || axis >= g->rank || r->value <= size_max(1, g->shape[axis]))
             continue;
-        text_addf(warnings, "chunks of %" PRIu64 " along %s%s: it has %" PRIu64 ", 'all' would do\n", r->value,
-                  target->dimension_names[axis] ? "" : "axis ", names.name[axis], g->shape[axis]);
+        text_addf(warnings, "chunks of %" PRIu64 " along %s", r->value, target->dimension_names[axis] ? "" : "axis ");
+        text_add_shown(warnings, names.name[axis]);
+        text_addf(warnings, ": it has %" PRIu64 ", 'all' would do\n", g->shape[axis]);
     }
 }

@@ -102,6 +102,12 @@ void text_addf(struct text *t, const char *format, ...)
     free(big);
 }
 
+void text_add_shown(struct text *t, const char *chars)
+{
+    for (; *chars; chars++)
+        text_add_bytes(t, (unsigned char)*chars < ' ' || *chars == 0x7f ? "?" : chars, 1);
+}
+
 size_t text_utf8_length(const char *chars, size_t left)
 {
     const unsigned char *at = (const unsigned char *)chars;
