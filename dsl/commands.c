@@ -90,11 +90,28 @@ bool session_from_line(struct session *s, const struct invocation *v, bool plan_
     return ok;
 }
 
+/* A path of a flag may be any bytes, and a file with other bytes in their place would ask for something else. */
+static bool is_utf8(const char *path, struct span span, struct error *err)
+{
+    size_t left = path ? strlen(path) : 0, length;
+
+    for (; left; path += length, left -= length) {
+        length = text_utf8_length(path, left);
+        if (!length)
+            return error_at(err, ERR_USAGE, span, "this path is not UTF-8, and a pipeline file is");
+    }
+    return true;
+}
+
 bool print_pipeline(const struct pipeline *p, bool json, struct error *err)
 {
+    const struct job *job = &p->job;
     struct text file, out;
     bool ok;
 
+    if (!is_utf8(job->input.path, job->input.span, err) || !is_utf8(job->output.path, job->output.span, err) ||
+        !is_utf8(job->scratch_path, job->scratch_span, err))
+        return false;
     text_init(&file, ANSWER_BYTES_MAX / 4);
     text_init(&out, ANSWER_BYTES_MAX);
     pipeline_emit(p, &file);

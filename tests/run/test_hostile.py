@@ -244,7 +244,35 @@ def test_metadata__nul_bytes_end_nothing(directory):
     check_left_alone(directory, "in.zarr")
 
 
+def test_metadata__names_of_dimensions_do_not_steer_the_terminal(directory):
+    source = inputs.small(directory / "in.zarr")
+    names = ["\x1b[31mx", "y\nerror: z", "\x07\x7f"]
+    (source / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": names}))
+    other = inputs.small(directory / "other.zarr")
+    (other / "3.0.0").unlink()
+    for arguments in (["info", source], ["verify", source, other], ["rechunk", source, directory / "out.zarr", *FLAGS],
+                      ["rechunk", source, directory / "o.zarr", "--chunks", "120,50,70", "--memory", "64MiB", "-n"],
+                      ["rechunk", source, directory / "o.zarr", "--chunks", "x=5", "-n"]):
+        result = sluice(*arguments)
+        for said in (result.out, result.err):
+            check(not any(c < " " and c != "\n" or c == "\x7f" for c in said), f"control characters\n{said!r}")
+            check("\nerror: z" not in said, f"a line of its own\n{said!r}")
+    written = json.loads((directory / "out.zarr" / ".zattrs").read_text())
+    check(written["_ARRAY_DIMENSIONS"] == names, written)
+
+
 # ---- paths that lead astray ----
+
+def test_paths__that_are_not_utf8_are_used_and_not_emitted(directory):
+    """A pipeline file could only name another one."""
+    odd = pathlib.Path(os.fsdecode(os.fsencode(directory) + b"/\xff.zarr"))
+    source = inputs.small(directory / "in.zarr")
+    rechunk(source, odd, *FLAGS).expect(0)
+    sluice("verify", source, odd).expect(0)
+    rechunk(source, odd, *FLAGS, "--emit").expect(2, "not UTF-8")
+    rechunk(odd, directory / "out.zarr", *FLAGS, "--emit").expect(2, "not UTF-8")
+    check_left_alone(directory, "in.zarr", odd.name)
+
 
 def test_paths__dots_and_links_do_not_hide_the_input(directory):
     source = inputs.small(directory / "in.zarr")
