@@ -102,6 +102,23 @@ def test_stop__a_second_signal_stops_at_once_and_says_what_is_left(directory):
     check_left_alone(directory, "in.zarr", "out.zarr")
 
 
+def test_stop__one_signal_ends_what_only_reads(directory):
+    source = inputs.big(directory / "in.zarr")
+    for arguments in (["digest", source], ["verify", source, source], ["check", "--chunks", source]):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            for attempt in range(20):       # on a quick machine it may be done first: then sooner
+                process = subprocess.Popen(command(*arguments, "--threads", 1), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                time.sleep((0.5 if SANITIZER else 0.1) / (attempt + 1))
+                process.send_signal(number)
+                out, err = process.communicate(timeout=STOP_SECONDS)
+                if process.returncode != 0:
+                    break
+            check(process.returncode == status, f"{arguments[0]}: exit {process.returncode}\n{err.decode()}")
+            check(out == b"", f"{arguments[0]}: an answer, though it was stopped: {out}")
+    check_left_alone(directory, "in.zarr")
+
+
 def test_stop__after_kill_the_same_command_works(directory):
     source = inputs.big(directory / "in.zarr")
     process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", *SLOW)
