@@ -29,26 +29,33 @@ struct chunk {
     size_t encoded_bytes;
 };
 
+/* What decoder_next gives, from raw + *done to raw + end. */
+static bool take_parts(const struct chunk *c, struct decoder *d, char *raw, uint64_t *done, uint64_t end, struct error *err)
+{
+    uint64_t part_bytes;
+    const char *part;
+
+    do {
+        if (!decoder_next(d, &part, &part_bytes, err))
+            return false;
+        MUST(part_bytes % c->dtype.item_bytes == 0 && part_bytes <= end - *done);
+        if (part_bytes > 0)
+            memcpy(raw + *done, part, part_bytes);
+        *done += part_bytes;
+    } while (part_bytes > 0);
+    return true;
+}
+
 static bool decode_within(const struct chunk *c, uint64_t scratch_bytes, char *raw, struct error *err)
 {
-    char *scratch = aligned_alloc(IO_ALIGN, scratch_bytes ? (scratch_bytes + IO_ALIGN - 1) / IO_ALIGN * IO_ALIGN : IO_ALIGN);
+    char *scratch = aligned_alloc(IO_ALIGN, (scratch_bytes + IO_ALIGN) / IO_ALIGN * IO_ALIGN);
     struct decoder *d = NULL;
-    uint64_t done = 0, part_bytes = 1;
-    const char *part;
+    uint64_t done = 0;
     bool ok;
 
     MUST(scratch);
     ok = decoder_new(&d, &c->chain, c->dtype, c->raw_bytes, scratch, scratch_bytes, err) &&
-         decoder_start(d, c->encoded, c->encoded_bytes, err);
-    while (ok && part_bytes > 0) {
-        ok = decoder_next(d, &part, &part_bytes, err);
-        if (!ok)
-            break;
-        MUST(part_bytes % c->dtype.item_bytes == 0 && part_bytes <= c->raw_bytes - done);
-        if (part_bytes > 0)
-            memcpy(raw + done, part, part_bytes);
-        done += part_bytes;
-    }
+         decoder_start(d, c->encoded, c->encoded_bytes, err) && take_parts(c, d, raw, &done, c->raw_bytes, err);
     /* of a raw chain any part may be given */
     MUST(!ok || done == c->raw_bytes || (c->chain.count == 0 && done == c->encoded_bytes));
     decoder_free(d);
