@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import struct
@@ -25,10 +26,16 @@ FLAGS = ["--chunks", "12,5,7", "--memory", "64MiB"]
 SECONDS_MAX = 20 if SANITIZER else 1
 
 
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def quickly(what, *arguments, **keywords):
-    begun = time.monotonic()
+    """In a second of its own CPU time; who waits is ended by the harness."""
+    begun = cpu_seconds()
     result = sluice(*arguments, **keywords)
-    seconds = time.monotonic() - begun
+    seconds = cpu_seconds() - begun
     check(seconds < SECONDS_MAX, f"{what}: took {seconds:.1f} s\n{result}")
     return result
 
