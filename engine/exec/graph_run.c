@@ -143,7 +143,8 @@ bool graph_run(const struct graph *g, struct report *report, const volatile int 
         goto out;
     if (g->scratch.memory_bytes)
         segment_memory = pool_carve_for_good(pool, "segments in memory", g->scratch.memory_bytes);
-    if (segments > 0 && !scratch_open(&scratch, &g->scratch, segment_memory, segments, err))
+    /* an empty array has no segments, and its stages ask for the scratch all the same */
+    if (g->stage_count > 1 && !scratch_open(&scratch, &g->scratch, segment_memory, segments, err))
         goto out;
     for (unsigned i = 0; i < g->stage_count; i++)
         if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))

@@ -240,6 +240,20 @@ def test_metadata__a_hundred_thousand_attributes_are_passed_on(directory):
     check(json.loads((directory / "out.zarr" / ".zattrs").read_text()) == attributes)
 
 
+def test_metadata__of_an_array_without_elements_is_fine(directory):
+    for shape in ((0, 20, 30), (12, 0, 30), (0, 0, 0)):
+        for version in (2, 3):
+            source = directory / "in.zarr"
+            zarr.create_array(str(source), shape=shape, chunks=(1, 20, 30), dtype="float32", zarr_format=version)
+            for plan in ("direct", "split"):
+                quickly(shape, "rechunk", source, directory / "out.zarr", *FLAGS, "--plan", plan).expect(0)
+                check(inputs.values(directory / "out.zarr").shape == shape)
+                sluice("verify", source, directory / "out.zarr").expect(0)
+                check_left_alone(directory, "in.zarr", "out.zarr")
+                shutil.rmtree(directory / "out.zarr")
+            shutil.rmtree(source)
+
+
 def test_metadata__nul_bytes_end_nothing(directory):
     source = inputs.small(directory / "in.zarr")
     whole = (source / ".zarray").read_text()
