@@ -345,6 +345,8 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
         return true;
     }
     ok = read->by_hand ? decode_by_hand(w, read, err) : decode_payload(w, read, err);
+    if (ok && read->by_hand && store_object_changed(&read->object) == -ESTALE)
+        ok = error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
     store_object_close(&read->object);
     if (!ok) {
         if (err->code == ERR_FIT && w->frames)

@@ -178,7 +178,8 @@ static bool next_part(struct stage_run *run, struct error *err)
             return true;
         }
         if (s->read_bytes == s->bytes)
-            return true;
+            return store_object_changed(&s->object) != -ESTALE ||
+                   error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
         if (!read_window(run, err))
             return false;
     }
