@@ -1,4 +1,4 @@
-/* memory_table.c - the memory table of a stage: the same numbers needs.c added up, with a name for each. */
+/* memory_table.c - the memory table of a stage: the same numbers arrange.c added up, with a name for each. */
 #include "planner/planner.h"
 
 #include <string.h>

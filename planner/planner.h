@@ -3,7 +3,8 @@
  *   resolve.c         job, stores  -> the target's metadata, limits, room on disk
  *   chunk_grammar.c   what was written about chunks, on one array
  *   boxes.c           two grids    -> box shapes with few overlaps
- *   needs.c           a setting    -> stages and their memory
+ *   basis.c           metadata     -> what plans are reckoned from
+ *   arrange*.c        a setting    -> stages and their memory, with needs.c for each source and sink
  *   cost.c            stages       -> bytes, files, seconds
  *   fit.c             a budget     -> the best setting; the exact minimum
  *   weigh.c           plans        -> the one chosen, or a refusal
@@ -62,7 +63,7 @@ bool box_best(const struct grid *unit, enum tile_layout layout, uint32_t item_by
 bool box_pair_best(const struct grid *source, const struct grid *target, uint32_t item_bytes,
                    uint64_t slab_bytes_max, uint64_t bucket_bytes_max, uint64_t *slab, uint64_t *bucket);
 
-/* ---- needs.c ---- */
+/* ---- arrange.c, needs.c ---- */
 
 /* How generous a stage is to all that is not its tile. */
 enum comfort { COMFORT_LEAST, COMFORT_LOW, COMFORT_GOOD, COMFORT_USEFUL, COMFORTS };

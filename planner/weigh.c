@@ -1,6 +1,6 @@
 /* weigh.c - every plan there is for a job, measured with the same rule; the quickest that fits is taken.
  *
- * A new plan is a row in `kinds`, a case in arrange() (needs.c) and one in cost_of() (cost.c).
+ * A new plan is a row in `kinds`, a case in arrange() (arrange.c) and one in cost_of() (cost.c).
  */
 #include "planner/planner.h"
 

@@ -1,6 +1,6 @@
 /* pool.h - the one place chunk-sized memory comes from: an anonymous mapping made once, carved by name.
  *
- * The planner has added up what every stage holds (planner/needs.c); the pool is exactly the largest of those sums.
+ * The planner has added up what every stage holds (planner/arrange.c); the pool is exactly the largest of those sums.
  * A stage carves its areas when it starts, and gives all of them back at once when it ends: nobody waits for
  * memory while holding some, so nothing can deadlock. Pages are touched only when used.
  *

@@ -1,0 +1,65 @@
+/* basis.c - what plans are reckoned from: sizes, ratios and what codecs need, from two metadata and a census. */
+#include "planner/planner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/size.h"
+#include "engine/exec/scratch.h"
+
+static double ratio_expected(const struct basis *b)
+{
+    if (b->target_raw)
+        return 1;
+    return b->source_raw ? 2 : b->source_ratio;
+}
+
+/* What chunks are missing, in every box that they alone cover, is not written: they are fill in both arrays. */
+static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
+{
+    if (!b->census->counted || job->output.write_empty_chunks || b->target->fill_undefined ||
+        memcmp(b->source->fill, b->target->fill, b->source->dtype.item_bytes) != 0)
+        return b->target_chunks;
+    return size_min(b->target_chunks, size_mul_sat(b->census->present,
+                                                   cells_touched_max(&b->source->chunks, &b->target->chunks)));
+}
+
+void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
+                const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job)
+{
+    uint64_t elements = shape_elements(source->chunks.rank, source->chunks.shape);
+
+    memset(b, 0, sizeof *b);
+    b->source = source;
+    b->target = target;
+    b->census = census;
+    b->threads = threads;
+    b->backend = backend;
+    b->array_bytes = size_mul_sat(elements, source->dtype.item_bytes);
+    b->source_chunks = grid_cells(&source->chunks);
+    b->target_chunks = grid_cells(&target->chunks);
+    b->target_chunks_written = chunks_written_max(b, job);
+    b->source_chunk_bytes = array_chunk_bytes(source);
+    b->target_chunk_bytes = array_chunk_bytes(target);
+    b->metadata_bytes = metadata_bytes(source);
+    b->source_raw = codec_chain_is_raw(&source->codecs);
+    b->target_raw = codec_chain_is_raw(&target->codecs);
+    b->sample = census->codec;
+    codec_sample_merge(&b->sample, &job->seen);
+    codec_decode_needs(&source->codecs, source->dtype, b->source_chunk_bytes, &b->sample, &b->decode);
+    codec_encode_needs(&target->codecs, target->dtype, b->target_chunk_bytes, &b->encode);
+    b->source_ratio = 1;
+    if (!b->source_raw && census->encoded_bytes_mean)
+        b->source_ratio = fmax(1, (double)b->source_chunk_bytes / (double)census->encoded_bytes_mean);
+    b->target_ratio = ratio_expected(b);
+    b->present_share = 1;
+    if (census->counted && census->chunks)
+        b->present_share = (double)census->present / (double)census->chunks;
+    else if (census->sampled)
+        b->present_share = (double)census->sampled_present / (double)census->sampled;
+    /* A source that a codec could not shrink will not shrink in scratch either; of a raw one nothing is known. */
+    b->spill = job->scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
+    if (job->scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
+        b->spill = SPILL_RAW;
+    b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, b->source_ratio);
+}
