@@ -9,7 +9,7 @@
  *
  * A stage first gets all but its tile by the setting's comfort (needs.c); the tile takes what is left, because extents
  * grow with the product of slab and bucket. Each family of plans is a file of its own: arrange_direct.c,
- * arrange_split.c.
+ * arrange_split.c (further passes too), arrange_ranged.c, arrange_carry.c.
  */
 #include "planner/arrange.h"
 
@@ -26,12 +26,11 @@ bool pool_room(enum plan_kind kind, const struct basis *b, const struct setting 
 
     memset(a, 0, sizeof *a);
     a->setting = *set;
+    a->decode_factor = 1;
     a->outside_bytes = program_bytes() + table_bytes() + b->metadata_bytes +
                        set->workers * worker_outside_bytes(b->backend, reads);
-    a->library_bytes = size_mul_sat(set->workers, kind == KIND_SPLIT
-                                                      ? size_max(b->decode.library_bytes, b->encode.library_bytes)
-                                                      : size_add_sat(b->decode.library_bytes,
-                                                                     b->encode.library_bytes));
+    a->library_bytes = kind_spills(kind) ? size_max(source_library_bytes(b, set), target_library_bytes(b, set))
+                                         : size_add_sat(source_library_bytes(b, set), target_library_bytes(b, set));
     taken = size_add_sat(size_add_sat(a->outside_bytes, a->library_bytes), set->kept_bytes);
     if (taken >= memory_bytes)
         return false;
@@ -105,8 +104,11 @@ uint64_t room_for_tile(const struct stage *s, uint64_t pool_bytes)
 bool arrange(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
              struct arrangement *out)
 {
-    bool fits = kind == KIND_DIRECT ? arrange_direct(b, set, memory_bytes, out)
-                                    : arrange_split(b, set, memory_bytes, out);
+    static bool (*const families[])(const struct basis *, const struct setting *, uint64_t, struct arrangement *) = {
+        [KIND_DIRECT] = arrange_direct, [KIND_SPLIT] = arrange_split, [KIND_PASSES] = arrange_passes,
+        [KIND_RANGED_WRITE] = arrange_ranged, [KIND_CARRY] = arrange_carry,
+    };
+    bool fits = families[kind](b, set, memory_bytes, out);
 
     if (fits)
         cost_of(b, out);

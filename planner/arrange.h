@@ -23,6 +23,9 @@ static inline bool array_is_trivial(const struct basis *b)
     return b->array_bytes == 0 || b->source->chunks.rank == 0;
 }
 
+/* Scratch lies between its stages, so the source's codecs and the target's are never at work at once. */
+static inline bool kind_spills(enum plan_kind kind) { return kind == KIND_SPLIT || kind == KIND_PASSES; }
+
 /* ---- arrange.c ---- */
 
 /* Outside bytes and libraries; what is left is the pool. False: nothing is. */
@@ -35,14 +38,27 @@ bool arrangement_end(struct arrangement *a, const struct basis *b, uint64_t memo
 
 /* ---- needs.c ---- */
 
-void needs_from_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes);
+/* malloc of the codec libraries, all workers. */
+uint64_t source_library_bytes(const struct basis *b, const struct setting *set);
+uint64_t target_library_bytes(const struct basis *b, const struct setting *set);
+
+void needs_from_source(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes);
 void needs_from_segments(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes);
 void needs_to_segments(struct stage *s, const struct setting *set);
-void needs_to_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes);
+void needs_to_target(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes);
 
 /* ---- one family each ---- */
 
 bool arrange_direct(const struct basis *b, const struct setting *set, uint64_t memory_bytes, struct arrangement *a);
 bool arrange_split(const struct basis *b, const struct setting *set, uint64_t memory_bytes, struct arrangement *a);
+bool arrange_passes(const struct basis *b, const struct setting *set, uint64_t memory_bytes, struct arrangement *a);
+bool arrange_ranged(const struct basis *b, const struct setting *set, uint64_t memory_bytes, struct arrangement *a);
+bool arrange_carry(const struct basis *b, const struct setting *set, uint64_t memory_bytes, struct arrangement *a);
+
+/* ---- pass_boxes.c ---- */
+
+/* Boxes of the stages between a split (stages[0].tasks) and its merge (the last one's tasks), each within its room, and
+ * the parts and walks of all. False: they do not fit. */
+bool pass_boxes(struct stage *stages, unsigned stage_count, uint32_t item_bytes, const uint64_t *room_bytes);
 
 #endif

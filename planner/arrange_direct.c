@@ -1,68 +1,111 @@
-/* arrange_direct.c - one stage from chunks to chunks: boxes of whole target chunks, and how often the source chunks under
- * them are decoded.
+/* arrange_direct.c - one stage from chunks to chunks.
+ *
+ *     box of whole target chunks                 and how often the source chunks under it are decoded
+ *     slice of target chunks too big to be held  the same
+ *     slice of source chunks too big to be held  of whole target chunks, or of the same target chunks
  */
 #include "planner/arrange.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "engine/base/size.h"
+enum { ROUNDS_MAX = 3 };
 
-/* The axis along which ranges of an uncompressed chunk are contiguous: the first in stored order that the chunk is
- * longer than one element on. */
-static unsigned range_axis(const struct array_meta *m)
+/* What one task holds of an uncompressed chunk: pieces of a quarter of it waste little at its ends. */
+static uint64_t raw_piece_bytes(const struct basis *b, const uint64_t *box)
 {
-    for (unsigned i = 0; i < m->chunks.rank; i++)
-        if (m->chunks.cell[m->codecs.order[i]] > 1)
-            return m->codecs.order[i];
-    return 0;
+    const struct grid *g = &b->source->chunks;
+    uint64_t bytes = b->source->dtype.item_bytes;
+
+    for (unsigned i = g->rank; i-- > 0; ) {
+        unsigned axis = b->source->codecs.order[i];
+        uint64_t length = size_min(size_min(g->cell[axis], box[axis]), g->shape[axis]);
+
+        bytes = size_mul_sat(bytes, length);
+        if (length < g->cell[axis])
+            break;
+    }
+    return piece_raw_bytes_for(b->source, bytes / 4);
 }
 
 /* How much of the source is decoded (read, for raw chunks) per byte of it. */
-static double decode_factor(const struct basis *b, const uint64_t *box, uint64_t *piece_raw_bytes)
+static double decode_factor(const struct basis *b, const struct setting *set, const uint64_t *box,
+                            uint64_t *piece_raw_bytes)
 {
     const struct grid *g = &b->source->chunks;
-    double touches = grid_overlaps(g->rank, g->shape, g->cell, box), bytes, row_bytes;
-    unsigned axis = range_axis(b->source);
-    uint64_t span;
 
+    if (set->forms.source == SOURCE_RANGED && !b->source_raw)
+        return ranged_factor(b, box, *piece_raw_bytes);
     if (!b->source_raw || b->source_chunk_bytes <= RAW_PIECE_BYTES_LEAST)
-        return touches / (double)b->source_chunks;
-    row_bytes = (double)b->source_chunk_bytes / (double)g->cell[axis];
-    span = (uint64_t)((double)size_min(size_min(g->cell[axis], box[axis]), g->shape[axis]) * row_bytes);
-    *piece_raw_bytes = piece_raw_bytes_for(b->source, span / 4);
-    bytes = touches / (double)axis_overlaps(g->shape[axis], g->cell[axis], box[axis]) *
-                (double)g->shape[axis] * row_bytes +
-            touches * (double)(span < b->source_chunk_bytes ? *piece_raw_bytes : 0);
-    bytes = fmin(bytes, touches * (double)b->source_chunk_bytes);
-    return fmax(1, bytes / ((double)b->source_chunks * (double)b->source_chunk_bytes));
+        return grid_overlaps(g->rank, g->shape, g->cell, box) / (double)b->source_chunks;
+    *piece_raw_bytes = raw_piece_bytes(b, box);
+    return ranged_factor(b, box, *piece_raw_bytes);
 }
 
-/* Box shapes for chunks that are read whole, and for ranges of raw chunks, where cutting along the range axis is
- * nearly free. The better of the two. */
-static bool direct_box(const struct basis *b, uint64_t room, uint64_t *box, double *factor, uint64_t *piece_raw_bytes)
+/* Box shapes for chunks that are read whole, and for ranges of chunks, where cutting along the axis that is stored first
+ * is nearly free. The better of the two. */
+static bool box_of_units(const struct basis *b, const struct setting *set, const struct side *side, uint64_t room,
+                         struct stage *s, double *factor)
 {
-    const struct grid *source = &b->source->chunks, *target = &b->target->chunks;
-    uint64_t ranged[RANK_MAX], ranges[RANK_MAX], ranged_piece = *piece_raw_bytes;
-    unsigned axis = range_axis(b->source);
-    double ranged_factor;
+    const struct grid *source = &b->source->chunks;
+    uint32_t item_bytes = b->target->dtype.item_bytes;
+    uint64_t ranged[RANK_MAX], ranged_piece = s->piece_raw_bytes;
+    struct side pieces;
+    double ranged_decodes;
 
-    if (!box_best(target, TILE_WHOLE, b->target->dtype.item_bytes, source->cell, room, box))
+    if (!box_best(&side->unit, side->layout, item_bytes, source->cell, room, s->tasks.cell))
         return false;
-    *factor = decode_factor(b, box, piece_raw_bytes);
-    if (!b->source_raw || source->rank == 0)
+    *factor = decode_factor(b, set, s->tasks.cell, &s->piece_raw_bytes);
+    if (!b->source_raw && set->forms.source != SOURCE_RANGED)
         return true;
-    memcpy(ranges, source->cell, sizeof ranges);
-    ranges[axis] = size_max(1, size_min(source->cell[axis], RAW_PIECE_BYTES_LEAST * source->cell[axis] /
-                                                            size_max(1, b->source_chunk_bytes)));
-    if (!box_best(target, TILE_WHOLE, b->target->dtype.item_bytes, ranges, room, ranged))
+    pieces_of(b->source, b->source_raw ? RAW_PIECE_BYTES_LEAST : s->piece_raw_bytes, &pieces);
+    if (!box_best(&side->unit, side->layout, item_bytes, pieces.unit.cell, room, ranged))
         return true;
-    ranged_factor = decode_factor(b, ranged, &ranged_piece);
-    if (ranged_factor < *factor) {
-        *factor = ranged_factor;
-        *piece_raw_bytes = ranged_piece;
-        memcpy(box, ranged, target->rank * sizeof *box);
+    ranged_decodes = decode_factor(b, set, ranged, &ranged_piece);
+    if (ranged_decodes < *factor) {
+        *factor = ranged_decodes;
+        s->piece_raw_bytes = ranged_piece;
+        memcpy(s->tasks.cell, ranged, source->rank * sizeof *ranged);
     }
+    return true;
+}
+
+/* One chunk is one chunk: the same slices of both. */
+static bool same_chunks(const struct basis *b)
+{
+    const struct array_meta *s = b->source, *t = b->target;
+
+    for (unsigned i = 0; i < s->chunks.rank; i++)
+        if (s->chunks.cell[i] != t->chunks.cell[i] || s->codecs.order[i] != t->codecs.order[i])
+            return false;
+    return true;
+}
+
+/* The slices of a direct plan, where there are any. */
+static bool direct_slices(const struct basis *b, const struct forms *forms, uint64_t room, struct side *out)
+{
+    if (forms->source != SOURCE_STREAMED || forms->target == TARGET_SLICED)
+        return (forms->source != SOURCE_STREAMED || same_chunks(b)) && target_side(b, forms->target, room, out);
+    return forms->target == TARGET_WHOLE && slices_of(b->source, TILE_CLIPPED, b->target->chunks.cell, room, out);
+}
+
+/* Tasks for the room given. */
+static bool direct_box(const struct basis *b, const struct setting *set, uint64_t room, struct arrangement *a)
+{
+    struct stage *s = &a->stages[0];
+    struct side side;
+
+    if (array_is_trivial(b)) {
+        memcpy(s->tasks.cell, b->target->chunks.cell, sizeof s->tasks.cell);
+        return true;
+    }
+    if (!direct_slices(b, &set->forms, room, &side))
+        return false;
+    if (set->forms.source != SOURCE_STREAMED && !side.fixed)
+        return box_of_units(b, set, &side, room, s, &a->decode_factor);
+    memcpy(s->tasks.cell, side.unit.cell, sizeof s->tasks.cell);
+    s->walk = side.walk;
+    if (set->forms.source != SOURCE_STREAMED)
+        a->decode_factor = decode_factor(b, set, s->tasks.cell, &s->piece_raw_bytes);
     return true;
 }
 
@@ -70,26 +113,31 @@ bool arrange_direct(const struct basis *b, const struct setting *set, uint64_t m
                     struct arrangement *a)
 {
     struct stage *s = &a->stages[0];
-    uint64_t pool_bytes, room, piece_raw_bytes;
+    uint64_t pool_bytes, room;
 
     if (!pool_room(KIND_DIRECT, b, set, memory_bytes, a, &pool_bytes))
         return false;
     a->stage_count = 1;
-    a->decode_factor = 1;
     stage_begin(s, "direct", b, set);
-    needs_from_chunks(s, b, set, pool_bytes);
-    needs_to_chunks(s, b, set, pool_bytes);
+    needs_from_source(s, b, set, pool_bytes);
+    needs_to_target(s, b, set, pool_bytes);
     room = room_for_tile(s, pool_bytes);
-    memcpy(s->tasks.cell, b->target->chunks.cell, sizeof s->tasks.cell);
-    if (!array_is_trivial(b)) {
-        piece_raw_bytes = s->piece_raw_bytes;
-        if (!direct_box(b, room, s->tasks.cell, &a->decode_factor, &piece_raw_bytes))
+    /* Chunks in a tile take a little more than their bytes: slices that do not fit at once fit a little shorter. */
+    for (unsigned round = 0; ; round++) {
+        if (!direct_box(b, set, room, a))
             return false;
-        s->piece_raw_bytes = piece_raw_bytes;
-        s->memory.piece_bytes_max = piece_bytes_max_for(b->source, &b->decode, b->census->encoded_bytes_max,
-                                                        piece_raw_bytes);
-        s->memory.reads_bytes = size_max(s->memory.reads_bytes, s->memory.piece_bytes_max);
+        if (s->sink == TO_SLICES)
+            s->parts = s->tasks;
+        if (set->forms.source != SOURCE_STREAMED && s->piece_raw_bytes && set->forms.source != SOURCE_RANGED) {
+            s->memory.piece_bytes_max = piece_bytes_max_for(b->source, &b->decode, b->census->encoded_bytes_max,
+                                                            s->piece_raw_bytes);
+            s->memory.reads_bytes = size_max(s->memory.reads_bytes, s->memory.piece_bytes_max);
+        }
+        s->memory.tile_bytes = tile_bytes_max(s->sink == TO_RANGES ? TILE_CLIPPED : TILE_WHOLE,
+                                              b->target->dtype.item_bytes, &s->parts, &s->tasks);
+        if (stage_pool_bytes(s) <= pool_bytes || round == ROUNDS_MAX || !s->memory.tile_bytes)
+            break;
+        room -= size_min(room, s->memory.tile_bytes - size_min(s->memory.tile_bytes, room_for_tile(s, pool_bytes)));
     }
-    s->memory.tile_bytes = tile_bytes_max(TILE_WHOLE, b->target->dtype.item_bytes, &s->parts, &s->tasks);
     return arrangement_end(a, b, memory_bytes);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/codec/append.h"
 #include "engine/exec/scratch.h"
 
 static double ratio_expected(const struct basis *b)
@@ -22,6 +23,31 @@ static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
         return b->target_chunks;
     return size_min(b->target_chunks, size_mul_sat(b->census->present,
                                                    cells_touched_max(&b->source->chunks, &b->target->chunks)));
+}
+
+/* Blocks are read and decoded whole, so ranges of a chunk consist of them. */
+#define RANGE_BYTES_WANTED (256 * KIB)
+
+/* What can be done with a part of a chunk, and what that takes. */
+static void parts_init(struct basis *b)
+{
+    const struct array_meta *source = b->source, *target = b->target;
+    uint64_t block_bytes = b->source_raw ? MIB : b->sample.blosc_block_bytes_max;
+
+    b->source_ranges_cannot = codec_chain_cannot(&source->codecs, CODEC_RANGED);
+    b->source_stream_cannot = codec_chain_cannot(&source->codecs, CODEC_STREAMED);
+    b->target_slices_cannot = codec_chain_cannot(&target->codecs, CODEC_APPENDED);
+    b->target_appends = codec_chain_appends(&target->codecs, b->target_chunk_bytes);
+    if (!b->source_ranges_cannot && block_bytes)
+        b->range_bytes = size_max(1, RANGE_BYTES_WANTED / block_bytes) * block_bytes;
+    b->range_bytes -= b->range_bytes % source->dtype.item_bytes;
+    if (b->range_bytes)
+        codec_ranged_needs(&source->codecs, source->dtype, b->source_chunk_bytes, b->range_bytes, &b->sample,
+                           &b->range);
+    if (!b->source_stream_cannot)
+        codec_streamed_needs(&source->codecs, source->dtype, b->source_chunk_bytes, &b->sample, &b->stream);
+    if (b->target_appends)
+        codec_appended_needs(&target->codecs, target->dtype, b->target_chunk_bytes, &b->append);
 }
 
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
@@ -48,6 +74,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     codec_sample_merge(&b->sample, &job->seen);
     codec_decode_needs(&source->codecs, source->dtype, b->source_chunk_bytes, &b->sample, &b->decode);
     codec_encode_needs(&target->codecs, target->dtype, b->target_chunk_bytes, &b->encode);
+    parts_init(b);
     b->source_ratio = 1;
     if (!b->source_raw && census->encoded_bytes_mean)
         b->source_ratio = fmax(1, (double)b->source_chunk_bytes / (double)census->encoded_bytes_mean);

@@ -220,29 +220,37 @@ bool box_best(const struct grid *unit, enum tile_layout layout, uint32_t item_by
     return true;
 }
 
+/* The best box of a side; a fixed one is as it is. */
+static bool side_best(const struct side *side, uint32_t item_bytes, const uint64_t *other, uint64_t bytes_max,
+                      uint64_t *box)
+{
+    if (!side->fixed)
+        return box_best(&side->unit, side->layout, item_bytes, other, bytes_max, box);
+    memcpy(box, side->unit.cell, side->unit.rank * sizeof *box);
+    return true;
+}
+
 /* Improve one side given the other, in turn, until nothing changes. */
-static bool pair_improve(const struct grid *source, const struct grid *target, uint32_t item_bytes,
+static bool pair_improve(const struct side *source, const struct side *target, uint32_t item_bytes,
                          uint64_t slab_bytes_max, uint64_t bucket_bytes_max, bool slab_first,
                          uint64_t *slab, uint64_t *bucket, double *overlaps)
 {
     uint64_t found_slab[RANK_MAX], found_bucket[RANK_MAX];
-    unsigned rank = source->rank;
+    unsigned rank = source->unit.rank;
 
-    memcpy(found_slab, source->cell, sizeof found_slab);
-    memcpy(found_bucket, target->cell, sizeof found_bucket);
+    memcpy(found_slab, source->unit.cell, sizeof found_slab);
+    memcpy(found_bucket, target->unit.cell, sizeof found_bucket);
     *overlaps = INFINITY;
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
         double found;
 
-        if ((slab_first || round > 0) &&
-            !box_best(source, TILE_CLIPPED, item_bytes, found_bucket, slab_bytes_max, found_slab))
+        if ((slab_first || round > 0) && !side_best(source, item_bytes, found_bucket, slab_bytes_max, found_slab))
             return false;
-        if (!box_best(target, TILE_WHOLE, item_bytes, found_slab, bucket_bytes_max, found_bucket))
+        if (!side_best(target, item_bytes, found_slab, bucket_bytes_max, found_bucket))
             return false;
-        if (!slab_first && round == 0 &&
-            !box_best(source, TILE_CLIPPED, item_bytes, found_bucket, slab_bytes_max, found_slab))
+        if (!slab_first && round == 0 && !side_best(source, item_bytes, found_bucket, slab_bytes_max, found_slab))
             return false;
-        found = grid_overlaps(rank, source->shape, found_slab, found_bucket);
+        found = grid_overlaps(rank, source->unit.shape, found_slab, found_bucket);
         if (found >= *overlaps)
             break;
         *overlaps = found;
@@ -252,18 +260,19 @@ static bool pair_improve(const struct grid *source, const struct grid *target, u
     return true;
 }
 
-bool box_pair_best(const struct grid *source, const struct grid *target, uint32_t item_bytes,
+bool box_pair_best(const struct side *source, const struct side *target, uint32_t item_bytes,
                    uint64_t slab_bytes_max, uint64_t bucket_bytes_max, uint64_t *slab, uint64_t *bucket)
 {
     uint64_t other_slab[RANK_MAX], other_bucket[RANK_MAX];
+    unsigned rank = source->unit.rank;
     double overlaps, other_overlaps;
 
     if (!pair_improve(source, target, item_bytes, slab_bytes_max, bucket_bytes_max, true, slab, bucket, &overlaps))
         return false;
     if (pair_improve(source, target, item_bytes, slab_bytes_max, bucket_bytes_max, false, other_slab, other_bucket,
                      &other_overlaps) && other_overlaps < overlaps) {
-        memcpy(slab, other_slab, source->rank * sizeof *slab);
-        memcpy(bucket, other_bucket, source->rank * sizeof *bucket);
+        memcpy(slab, other_slab, rank * sizeof *slab);
+        memcpy(bucket, other_bucket, rank * sizeof *bucket);
     }
     return true;
 }

@@ -3,6 +3,7 @@
  *     seconds of a stage = max(device, cores) + a share of the lesser one, the smaller the further reads run ahead
  *     device             = read / read rate + written / write rate + requests * seconds of one
  *     cores              = (decoded / rate + scattered / rate + encoded / rate + files * seconds of one) / workers
+ *                          or, if that is more, what a chunk in slices costs the one worker that is at it
  *
  * Rates are measured defaults: a two-core virtual machine, ext4, direct I/O, reads and writes side by side. On such a
  * machine in a quiet minute predictions came within a quarter; elsewhere and with strong codecs they can be several
@@ -25,7 +26,10 @@ static const double request_core_seconds = 5e-6;
 static const double open_core_seconds = 20e-6;          /* open, fstat, close of a source file */
 static const double create_core_seconds = 65e-6;        /* create, truncate, close of a target file */
 static const double unoverlapped_share = 0.25;          /* of the lesser of device and cores, at best */
+static const double range_core_seconds = 12e-6;         /* the ends of a run, through the page cache */
 static const double startup_seconds = 0.02;
+/* What a stream reads at once. */
+#define STREAM_READ_BYTES (1024.0 * 1024)
 static const double memcpy_bytes_per_second = 8e9;
 
 /* Encoding at one level; between two of them it is interpolated, beyond it is the nearest's. */
@@ -115,6 +119,7 @@ static double chain_encode_seconds(const struct codec_chain *chain, double raw_b
 struct work {
     double read_bytes, write_bytes, requests;       /* of the device */
     double core_seconds;                            /* all workers' together */
+    double serial_seconds;                          /* of them, what only one can do at a time */
     double ahead_bytes;                             /* encoded bytes of one box: what reading ahead could hold */
 };
 
@@ -139,36 +144,68 @@ static double stage_seconds(const struct basis *b, const struct stage *s, const 
     unsigned workers = s->workers < b->threads ? s->workers : b->threads;
     double device = w->read_bytes / read_bytes_per_second + w->write_bytes / write_bytes_per_second +
                     w->requests * request_device_seconds;
-    double cores = w->core_seconds / (workers ? workers : 1);
+    double cores = fmax(w->core_seconds / (workers ? workers : 1), w->serial_seconds);
     double ahead = w->ahead_bytes > 0 ? fmin(1, (double)s->memory.reads_bytes / w->ahead_bytes) : 1;
 
     return fmax(device, cores) + fmin(device, cores) * fmin(1, unoverlapped_share + (1 - ahead) * 0.5);
+}
+
+/* Ranges of compressed chunks: where blocks begin is read too. */
+static double requests_each(const struct basis *b, const struct stage *s)
+{
+    return s->piece_raw_bytes && !b->source_raw ? 2 : 1;
 }
 
 static void from_source(const struct basis *b, const struct arrangement *a, const struct stage *s, struct work *w)
 {
     double chunks = (double)b->source_chunks * b->present_share * a->decode_factor;
     double raw = (double)b->source_chunks * (double)b->source_chunk_bytes * b->present_share * a->decode_factor;
-    double pieces = s->piece_raw_bytes ? fmax(chunks, raw / (double)s->piece_raw_bytes) : chunks;
+    double piece_bytes = s->source == FROM_STREAM ? STREAM_READ_BYTES : (double)s->piece_raw_bytes;
+    double pieces = piece_bytes > 0 ? fmax(chunks, raw / piece_bytes) : chunks;
+    double requests = pieces * requests_each(b, s), decode_seconds = chain_decode_seconds(&b->source->codecs, raw);
     double boxes = (double)size_max(1, grid_cells(&s->tasks));
 
     w->read_bytes += raw / b->source_ratio;
-    w->requests += pieces;
+    w->requests += requests;
     /* A chunk that is not there is looked for too. */
-    w->core_seconds += (double)b->source_chunks * a->decode_factor * open_core_seconds + pieces * request_core_seconds;
-    w->core_seconds += chain_decode_seconds(&b->source->codecs, raw);
+    w->core_seconds += (double)b->source_chunks * a->decode_factor * open_core_seconds + requests * request_core_seconds;
+    w->core_seconds += decode_seconds;
+    w->serial_seconds += s->source == FROM_STREAM ? decode_seconds : 0;
     w->core_seconds += (double)b->array_bytes /
                        scatter_rate(run_bytes(b->source, b->source->chunks.cell, s->parts.cell));
     w->ahead_bytes = w->read_bytes / boxes;
 }
 
-static void to_target(const struct basis *b, struct work *w)
+double target_run_bytes(const struct array_meta *m, const struct stage *s)
 {
-    double raw = (double)b->target_chunks_written * (double)b->target_chunk_bytes;
+    double bytes = m->dtype.item_bytes;
+
+    for (unsigned i = m->chunks.rank; i-- > 0; ) {
+        unsigned axis = m->codecs.order[i];
+        uint64_t length = size_min(m->chunks.cell[axis], size_min(s->tasks.cell[axis], m->chunks.shape[axis]));
+
+        bytes *= (double)length;
+        if (length < m->chunks.cell[axis])
+            break;
+    }
+    return bytes;
+}
+
+static void to_target(const struct basis *b, const struct stage *s, struct work *w)
+{
+    double chunks = (double)b->target_chunks_written, raw = chunks * (double)b->target_chunk_bytes;
+    double encode_seconds = chain_encode_seconds(&b->target->codecs, raw, b->target_ratio);
 
     w->write_bytes += raw / b->target_ratio;
-    w->core_seconds += chain_encode_seconds(&b->target->codecs, raw, b->target_ratio);
-    w->core_seconds += (double)b->target_chunks_written * create_core_seconds;
+    w->core_seconds += encode_seconds;
+    w->serial_seconds += s->sink == TO_SLICES ? encode_seconds : 0;
+    w->core_seconds += chunks * create_core_seconds;
+    if (s->sink != TO_RANGES)
+        return;
+    /* Each task opens the chunks it touches, and copies its runs on their way out. */
+    w->core_seconds += grid_overlaps(s->tasks.rank, s->tasks.shape, s->tasks.cell, s->parts.cell) * open_core_seconds;
+    w->core_seconds += raw / target_run_bytes(b->target, s) * range_core_seconds + raw / scatter_rate(256);
+    w->requests += raw / fmin(target_run_bytes(b->target, s), fmax(1, (double)s->memory.write_bytes));
 }
 
 /* ---- the whole ---- */
@@ -180,7 +217,7 @@ static void cost_direct(const struct basis *b, struct arrangement *a)
     struct work w = { 0 };
 
     from_source(b, a, &a->stages[0], &w);
-    to_target(b, &w);
+    to_target(b, &a->stages[0], &w);
     a->cost.read_bytes = whole(w.read_bytes);
     a->cost.write_bytes = whole(w.write_bytes);
     a->cost.seconds = startup_seconds + stage_seconds(b, &a->stages[0], &w);
@@ -208,60 +245,113 @@ uint64_t kept_bytes_for_all(const struct basis *b, bool surely)
     return size_align_up(whole(margin(b, surely) * segment_bytes_expected(b) * 33 / 32 + 4 * (double)MIB), IO_ALIGN);
 }
 
-/* The index of each segment. */
-static double indexes_bytes(const struct basis *b, const struct arrangement *a)
+/* The index of each segment that a stage writes. */
+static double indexes_bytes(const struct basis *b, const struct arrangement *a, const struct stage *s)
 {
-    const struct stage *split = &a->stages[0], *merge = &a->stages[1];
-
-    return (double)grid_cells(&split->tasks) *
-           (double)split_index_bytes(&split->tasks, &merge->tasks, b->source->dtype.item_bytes,
-                                     a->setting.block_bytes);
+    return (double)grid_cells(&s->tasks) *
+           (double)split_index_bytes(&s->tasks, &s->parts, b->source->dtype.item_bytes, a->setting.block_bytes);
 }
 
 /* Each write is filled up to IO_ALIGN: half of it on the mean, all of it at the end of a segment. */
-static double padding_bytes(const struct basis *b, const struct arrangement *a)
+static double padding_bytes(const struct basis *b, const struct stage *s)
 {
-    const struct stage *split = &a->stages[0];
-
-    return segment_bytes_expected(b) / (double)size_max(IO_ALIGN, split->memory.write_bytes) * IO_ALIGN / 2 +
-           (double)grid_cells(&split->tasks) * split->workers * IO_ALIGN;
+    return segment_bytes_expected(b) / (double)size_max(IO_ALIGN, s->memory.write_bytes) * IO_ALIGN / 2 +
+           (double)grid_cells(&s->tasks) * s->workers * IO_ALIGN;
 }
 
+/* What the segments of one stage take. */
+static double room_bytes(const struct basis *b, const struct arrangement *a, const struct stage *s)
+{
+    return margin(b, true) * segment_bytes_expected(b) + indexes_bytes(b, a, s) + padding_bytes(b, s);
+}
+
+/* A stage's segments are given back while the next one writes its own: two copies at most. */
 uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a)
 {
-    return size_align_up(whole(margin(b, true) * segment_bytes_expected(b) + indexes_bytes(b, a) +
-                               padding_bytes(b, a)), IO_ALIGN);
+    double most = 0;
+
+    for (unsigned i = 0; i + 1 < a->stage_count; i++) {
+        double bytes = room_bytes(b, a, &a->stages[i]);
+
+        if (i + 2 < a->stage_count)
+            bytes += room_bytes(b, a, &a->stages[i + 1]);
+        most = fmax(most, bytes);
+    }
+    return size_align_up(whole(most), IO_ALIGN);
+}
+
+/* Blocks that a stage writes. */
+static double blocks_of(const struct basis *b, const struct arrangement *a, unsigned stage)
+{
+    return fmax(a->extents[stage], (double)b->array_bytes / (double)a->setting.block_bytes);
+}
+
+/* Segments as expected, and the share of them that goes to disk: what fits in memory stays there. */
+struct spill {
+    double bytes, on_disk;
+};
+
+static struct spill spill_of(const struct basis *b, const struct arrangement *a, unsigned stage)
+{
+    const struct stage *s = &a->stages[stage];
+    double bytes = segment_bytes_expected(b) + indexes_bytes(b, a, s);
+    double kept_bytes = stage == 0 ? (double)a->setting.kept_bytes : 0;
+
+    return (struct spill){ bytes, fmax(0, 1 - kept_bytes / fmax(1, bytes + padding_bytes(b, s))) };
+}
+
+static void to_segments(const struct basis *b, struct arrangement *a, unsigned stage, struct work *w)
+{
+    struct spill spill = spill_of(b, a, stage);
+    double raw = (double)b->array_bytes;
+
+    w->write_bytes += spill.bytes * spill.on_disk;
+    w->core_seconds += raw / (b->spill == SPILL_LZ4 ? spill_lz4_encode : spill_raw) +
+                       blocks_of(b, a, stage) * request_core_seconds +
+                       spill.bytes * (1 - spill.on_disk) / memcpy_bytes_per_second;
+    a->cost.segment_bytes += whole(spill.bytes);
+    a->cost.spill_write_bytes += whole(spill.bytes * spill.on_disk);
+}
+
+static void from_segments(const struct basis *b, struct arrangement *a, unsigned stage, struct work *w)
+{
+    const struct stage *s = &a->stages[stage], *before = s - 1;
+    struct spill spill = spill_of(b, a, stage - 1);
+    double raw = (double)b->array_bytes, blocks = blocks_of(b, a, stage - 1);
+    const uint64_t *part = s->sink == TO_SEGMENTS ? s->parts.cell : b->target->chunks.cell;
+
+    w->read_bytes = spill.bytes * spill.on_disk;
+    w->requests += blocks * spill.on_disk;
+    w->ahead_bytes = spill.bytes * spill.on_disk / (double)size_max(1, grid_cells(&s->tasks));
+    w->core_seconds += raw / (b->spill == SPILL_LZ4 ? spill_lz4_decode : spill_raw) + blocks * request_core_seconds +
+                       raw / scatter_rate(run_bytes(b->target, before->tasks.cell, part));
+    a->cost.spill_read_bytes += whole(spill.bytes * spill.on_disk);
 }
 
 static void cost_split(const struct basis *b, struct arrangement *a)
 {
-    const struct stage *split = &a->stages[0], *merge = &a->stages[1];
-    struct work first = { 0 }, second = { 0 };
-    double raw = (double)b->array_bytes, segments = segment_bytes_expected(b) + indexes_bytes(b, a);
-    double blocks = fmax(a->extents, raw / (double)a->setting.block_bytes);
-    double on_disk = fmax(0, 1 - (double)a->setting.kept_bytes / fmax(1, segments + padding_bytes(b, a)));
-    double kept_seconds = segments * (1 - on_disk) / memcpy_bytes_per_second;
-    bool lz4 = b->spill == SPILL_LZ4;
+    a->cost.seconds = startup_seconds;
+    for (unsigned i = 0; i < a->stage_count; i++) {
+        struct stage *s = &a->stages[i];
+        struct work w = { 0 };
 
-    from_source(b, a, split, &first);
-    first.write_bytes += segments * on_disk;
-    first.core_seconds += raw / (lz4 ? spill_lz4_encode : spill_raw) + blocks * request_core_seconds + kept_seconds;
-
-    second.read_bytes = segments * on_disk;
-    second.requests = blocks * on_disk;
-    second.ahead_bytes = segments * on_disk / (double)size_max(1, grid_cells(&merge->tasks));
-    second.core_seconds = raw / (lz4 ? spill_lz4_decode : spill_raw) + blocks * request_core_seconds +
-                          raw / scatter_rate(run_bytes(b->target, split->tasks.cell, b->target->chunks.cell));
-    to_target(b, &second);
-
-    a->cost.read_bytes = whole(first.read_bytes);
-    a->cost.segment_bytes = whole(segments);
-    a->cost.spill_write_bytes = a->cost.spill_read_bytes = whole(segments * on_disk);
+        if (i == 0) {
+            from_source(b, a, s, &w);
+            a->cost.read_bytes = whole(w.read_bytes);
+        } else {
+            from_segments(b, a, i, &w);
+        }
+        if (i + 1 < a->stage_count) {
+            to_segments(b, a, i, &w);
+        } else {
+            to_target(b, s, &w);
+            a->cost.write_bytes = whole(w.write_bytes);
+        }
+        a->cost.seconds += stage_seconds(b, s, &w);
+    }
     a->cost.kept_bytes = a->cost.segment_bytes - a->cost.spill_write_bytes;
-    a->cost.write_bytes = whole(second.write_bytes);
     a->cost.scratch_bytes = segments_room_bytes(b, a);
     a->cost.scratch_bytes -= size_min(a->cost.scratch_bytes, a->setting.kept_bytes);
-    a->cost.seconds = startup_seconds + stage_seconds(b, split, &first) + stage_seconds(b, merge, &second);
 }
 
 void cost_of(const struct basis *b, struct arrangement *a)
@@ -271,7 +361,7 @@ void cost_of(const struct basis *b, struct arrangement *a)
     memset(&a->cost, 0, sizeof a->cost);
     a->cost.decoded_bytes = whole(chunks * (double)b->source_chunk_bytes);
     a->cost.files = size_add_sat(b->target_chunks_written, array_meta_files(b->target));
-    if (a->stage_count == 2)
+    if (a->stage_count > 1)
         cost_split(b, a);
     else
         cost_direct(b, a);

@@ -48,45 +48,89 @@ static void add_presence(const struct plan *p, struct text *out)
                   c->sampled_present == 1 ? "is" : "are");
 }
 
-static double extents_of(const struct plan *p)
-{
-    const struct graph *g = &p->graph;
-
-    return g->stage_count < 2 ? 0 : grid_overlaps(g->source->chunks.rank, g->source->chunks.shape,
-                                                  g->stages[0].tasks.cell, g->stages[1].tasks.cell);
-}
-
 static const char *box_word(const struct stage *s)
 {
-    return s->sink == TO_SEGMENTS ? "slab" : s->source == FROM_SEGMENTS ? "bucket" : "box";
+    return s->sink == TO_SEGMENTS ? (s->source == FROM_SEGMENTS ? "box" : "slab")
+           : s->source == FROM_SEGMENTS ? "bucket" : s->sink == TO_SLICES || s->source == FROM_STREAM ? "slice" : "box";
+}
+
+/* How many cells of one length there are in another, clipped to the array. */
+static uint64_t cells_in(const struct stage *s, const uint64_t *length, const uint64_t *cell)
+{
+    uint64_t cells = 1;
+
+    for (unsigned i = 0; i < s->tasks.rank; i++)
+        cells = size_mul_sat(cells, size_div_up(size_min(length[i], size_max(1, s->tasks.shape[i])), cell[i]));
+    return cells;
+}
+
+static bool holds_whole(const struct stage *s, const struct grid *chunks)
+{
+    for (unsigned i = 0; i < s->tasks.rank; i++)
+        if (s->tasks.cell[i] % chunks->cell[i] != 0 && s->tasks.cell[i] < s->tasks.shape[i])
+            return false;
+    return true;
+}
+
+/* What a task is made of, and what becomes of chunks that do not fit into one. */
+static void add_what(const struct plan *p, const struct stage *s, struct text *out)
+{
+    const struct grid *source = &p->source.chunks, *target = &p->target.chunks;
+    const char *each = grid_cells(&s->tasks) == 1 ? "" : " each";
+
+    if (s->source == FROM_STREAM && !holds_whole(s, source))
+        text_addf(out, "each source chunk in %s, ", COUNTED_TEXT(cells_in(s, source->cell, s->tasks.cell), "slice"));
+    else if (s->source == FROM_CHUNKS && s->piece_raw_bytes && p->source.codecs.count)
+        text_addf(out, "source chunks by ranges of %s, ", SIZE_TEXT(s->piece_raw_bytes));
+    else if (s->source != FROM_SEGMENTS && s->sink != TO_CHUNKS && holds_whole(s, source))
+        text_addf(out, "%s%s, ", COUNTED_TEXT(cells_in(s, s->tasks.cell, source->cell), "source chunk"), each);
+    if (s->sink == TO_CHUNKS)
+        text_addf(out, "%s%s, ", COUNTED_TEXT(cells_in(s, s->tasks.cell, target->cell), "target chunk"), each);
+    else if (s->sink == TO_SLICES)
+        text_addf(out, "each target chunk in %s, ", COUNTED_TEXT(cells_in(s, target->cell, s->tasks.cell), "slice"));
+    else if (s->sink == TO_RANGES)
+        text_addf(out, "target chunks in runs of %s, ", SIZE_TEXT((uint64_t)target_run_bytes(&p->target, s)));
+    if (s->carries && p->source.dimension_names[s->carry_axis])
+        text_addf(out, "border chunks are carried along %s, ", p->source.dimension_names[s->carry_axis]);
+    else if (s->carries)
+        text_addf(out, "border chunks are carried along axis %u, ", s->carry_axis);
 }
 
 static void add_stage(const struct plan *p, const struct stage *s, unsigned index, struct text *out)
 {
-    uint64_t tasks = grid_cells(&s->tasks), parts = 1;
+    uint64_t tasks = grid_cells(&s->tasks);
 
-    for (unsigned i = 0; i < s->tasks.rank; i++)
-        parts = size_mul_sat(parts, size_div_up(size_min(s->tasks.cell[i], size_max(1, s->tasks.shape[i])),
-                                                s->sink == TO_CHUNKS ? s->parts.cell[i] : p->source.chunks.cell[i]));
-    text_addf(out, "  %u %-7s %s %s%s of %s, %s; %s%s, %s\n", index + 1, s->name, COUNT_TEXT(tasks), box_word(s),
+    text_addf(out, "  %u %-7s %s %s%s of %s, %s; ", index + 1, s->name, COUNT_TEXT(tasks), box_word(s),
               tasks == 1 ? "" : strcmp(box_word(s), "box") == 0 ? "es" : "s",
-              SHAPE_TEXT(s->tasks.rank, s->tasks.cell, s->tasks.shape), SIZE_TEXT(s->memory.tile_bytes),
-              COUNTED_TEXT(parts, s->sink == TO_CHUNKS ? "target chunk" : "source chunk"), tasks == 1 ? "" : " each",
-              COUNTED_TEXT(s->workers, "worker"));
+              SHAPE_TEXT(s->tasks.rank, s->tasks.cell, s->tasks.shape), SIZE_TEXT(s->memory.tile_bytes));
+    add_what(p, s, out);
+    text_addf(out, "%s\n", COUNTED_TEXT(s->workers, "worker"));
+}
+
+/* What a stage writes for the next one. */
+static void add_extents(const struct plan *p, unsigned index, struct text *out)
+{
+    const struct stage *s = &p->graph.stages[index];
+    double bytes = (double)shape_elements(p->source.chunks.rank, p->source.chunks.shape) * p->source.dtype.item_bytes;
+    double extents = grid_overlaps(s->tasks.rank, s->tasks.shape, s->tasks.cell, s->parts.cell);
+    char between[40] = "them";
+
+    if (extents <= 0)
+        return;
+    if (p->graph.stage_count > 2)
+        snprintf(between, sizeof between, "%u and %u", index + 1, index + 2);
+    text_addf(out, "            %s of about %s raw between %s, %s in scratch\n",
+              COUNTED_TEXT((uint64_t)extents, "extent"), SIZE_TEXT((uint64_t)(bytes / extents)), between,
+              p->graph.scratch.encoding == SPILL_LZ4 ? "lz4" : "raw");
 }
 
 static void add_stages(const struct plan *p, struct text *out)
 {
-    double extents = extents_of(p), bytes = (double)shape_elements(p->source.chunks.rank, p->source.chunks.shape) *
-                                            p->source.dtype.item_bytes;
-
     text_addf(out, "\nplan      %s\n", p->candidates[p->chosen].name);
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         add_stage(p, &p->graph.stages[i], i, out);
-    if (extents > 0)
-        text_addf(out, "            %s of about %s raw between them, %s in scratch\n",
-                  COUNTED_TEXT((uint64_t)extents, "extent"), SIZE_TEXT((uint64_t)(bytes / extents)),
-                  p->graph.scratch.encoding == SPILL_LZ4 ? "lz4" : "raw");
+    for (unsigned i = 0; i + 1 < p->graph.stage_count; i++)
+        add_extents(p, i, out);
 }
 
 static void add_memory(const struct plan *p, unsigned stage, struct text *out)
@@ -135,13 +179,23 @@ static void add_cost(const struct plan *p, struct text *out)
     text_addf(out, "time      about %s\n", SECONDS_TEXT(c->seconds));
 }
 
+/* The longest name of a plan, or what the usual two take. */
+static int name_width(const struct plan *p)
+{
+    size_t width = 14;
+
+    for (unsigned i = 0; i < p->candidate_count; i++)
+        width = size_max(width, strlen(p->candidates[i].name));
+    return (int)width;
+}
+
 static void add_candidates(const struct plan *p, struct text *out)
 {
     text_add(out, "\nwhy       ");
     for (unsigned i = 0; i < p->candidate_count; i++) {
         const struct plan_candidate *c = &p->candidates[i];
 
-        text_addf(out, "%s%-14s ", i ? "          " : "", c->name);
+        text_addf(out, "%s%-*s ", i ? "          " : "", name_width(p), c->name);
         if (c->fits)
             text_addf(out, "%s, decodes %s%s\n", SECONDS_TEXT(c->cost.seconds), SIZE_TEXT(c->cost.decoded_bytes),
                       i == p->chosen ? "  <- chosen" : "");

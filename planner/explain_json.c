@@ -100,6 +100,23 @@ static void add_table(struct text *out, bool *first, const struct memory_table *
     text_add(out, "]");
 }
 
+/* How chunks are taken, and how they are made. */
+static const char *source_name(const struct plan *p, const struct stage *s)
+{
+    if (s->source == FROM_SEGMENTS)
+        return "segments";
+    return s->source == FROM_STREAM ? "stream" : s->piece_raw_bytes && p->source.codecs.count ? "ranges" : "chunks";
+}
+
+static const char *sink_name(const struct stage *s)
+{
+    static const char *const names[] = {
+        [TO_SEGMENTS] = "segments", [TO_CHUNKS] = "chunks", [TO_SLICES] = "slices", [TO_RANGES] = "ranges",
+    };
+
+    return names[s->sink];
+}
+
 static void add_stages(struct text *out, bool *first, const struct plan *p)
 {
     add_key(out, first, "stages");
@@ -110,6 +127,10 @@ static void add_stages(struct text *out, bool *first, const struct plan *p)
 
         text_add(out, i ? ", {" : "{");
         add_string(out, &inner, "name", s->name);
+        add_string(out, &inner, "source", source_name(p, s));
+        add_string(out, &inner, "sink", sink_name(s));
+        if (s->carries)
+            add_number(out, &inner, "carry_axis", s->carry_axis);
         add_number(out, &inner, "tasks", grid_cells(&s->tasks));
         add_lengths(out, &inner, "box", s->tasks.rank, s->tasks.cell);
         add_lengths(out, &inner, "part", s->parts.rank, s->parts.cell);

@@ -22,7 +22,12 @@ enum { KEPT_STEPS = 4 };
 #define KEPT_RELUCTANCE 1.06
 enum { BLOCKS_OFFERED = sizeof block_bytes_offered / sizeof block_bytes_offered[0] };
 
-static unsigned blocks_offered(enum plan_kind kind) { return kind == KIND_SPLIT ? BLOCKS_OFFERED : 1; }
+/* Short blocks for short extents: further passes have no others. */
+static const uint64_t *blocks_offered(enum plan_kind kind, unsigned *count)
+{
+    *count = kind == KIND_SPLIT ? BLOCKS_OFFERED : 1;
+    return kind == KIND_PASSES ? &block_bytes_offered[BLOCKS_OFFERED - 1] : block_bytes_offered;
+}
 
 /* More workers than pieces to work on would only hold memory. */
 static unsigned workers_useful(const struct basis *b)
@@ -34,10 +39,17 @@ static unsigned workers_useful(const struct basis *b)
     return (unsigned)size_max(1, size_min(b->threads, pieces));
 }
 
+bool extents_ample(const struct basis *b, const struct arrangement *a)
+{
+    for (unsigned i = 0; i + 1 < a->stage_count; i++)
+        if (extent_disk_bytes(b, a->extents[i]) < EXTENT_BYTES_AMPLE && a->extents[i] > 256)
+            return false;
+    return true;
+}
+
 static bool is_ample(const struct basis *b, const struct arrangement *a)
 {
-    return a->stage_count == 2 ? extent_disk_bytes(b, a->extents) >= EXTENT_BYTES_AMPLE || a->extents <= 256
-                               : a->decode_factor <= 1.001;
+    return a->decode_factor <= 1.001 && extents_ample(b, a);
 }
 
 /* The best so far. */
@@ -56,13 +68,15 @@ static double seconds_of(const struct arrangement *a)
 }
 
 /* With `workers` and so much of the segments in memory: true if less comfort or fewer workers gain nothing. */
-static bool try_comforts(struct search *search, unsigned workers, uint64_t kept_bytes)
+static bool try_comforts(struct search *search, struct forms forms, unsigned workers, uint64_t kept_bytes)
 {
+    unsigned block_count;
+    const uint64_t *blocks = blocks_offered(search->kind, &block_count);
     struct arrangement a;
 
-    for (unsigned block = 0; block < blocks_offered(search->kind); block++)
+    for (unsigned block = 0; block < block_count; block++)
         for (int comfort = COMFORT_USEFUL; comfort >= COMFORT_LEAST; comfort--) {
-            struct setting set = { workers, (enum comfort)comfort, block_bytes_offered[block], kept_bytes };
+            struct setting set = { workers, (enum comfort)comfort, blocks[block], kept_bytes, forms };
 
             if (!arrange(search->kind, search->b, &set, search->limits->memory_bytes, &a) ||
                 a.cost.scratch_bytes > search->limits->scratch_bytes)
@@ -96,31 +110,47 @@ static unsigned kept_offered(const struct search *search, uint64_t *kept)
     return count;
 }
 
-bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out)
+/* True if another form gains nothing. */
+static bool try_forms(struct search *search, struct forms forms)
 {
-    struct search search = { .kind = kind, .b = b, .limits = limits, .best = out };
     uint64_t kept[KEPT_STEPS + 2];
-    unsigned kept_count = kept_offered(&search, kept);
+    unsigned kept_count = kept_offered(search, kept);
 
-    for (unsigned workers = workers_useful(b); workers >= 1; workers = workers > 4 ? workers / 2 : workers - 1) {
+    for (unsigned workers = workers_useful(search->b); workers >= 1; workers = workers > 4 ? workers / 2 : workers - 1) {
         bool ample = false;
 
         for (unsigned i = 0; i < kept_count; i++) {
-            ample = try_comforts(&search, workers, kept[i]) || ample;
-            if (ample && search.best->cost.spill_write_bytes == 0)
+            ample = try_comforts(search, forms, workers, kept[i]) || ample;
+            if (ample && search->best->cost.spill_write_bytes == 0)
                 return true;
         }
         if (ample)
-            break;
+            return true;
     }
+    return false;
+}
+
+bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out)
+{
+    struct search search = { .kind = kind, .b = b, .limits = limits, .best = out };
+    struct forms forms[FORMS_MAX];
+    unsigned count = forms_offered(kind, b, limits->memory_bytes, forms);
+
+    for (unsigned i = 0; i < count; i++)
+        if (try_forms(&search, forms[i]))
+            break;
     return search.found;
 }
 
 /* One worker with the least of everything. */
-static bool fit_least(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct arrangement *out)
+static bool fit_least(enum plan_kind kind, const struct basis *b, struct forms forms, uint64_t memory_bytes,
+                      struct arrangement *out)
 {
-    for (unsigned block = blocks_offered(kind); block-- > 0; ) {
-        struct setting set = { 1, COMFORT_LEAST, block_bytes_offered[block], 0 };
+    unsigned count;
+    const uint64_t *blocks = blocks_offered(kind, &count);
+
+    while (count-- > 0) {
+        struct setting set = { 1, COMFORT_LEAST, blocks[count], 0, forms };
 
         if (arrange(kind, b, &set, memory_bytes, out))
             return true;
@@ -128,12 +158,12 @@ static bool fit_least(enum plan_kind kind, const struct basis *b, uint64_t memor
     return false;
 }
 
-uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out)
+static uint64_t minimum_of(enum plan_kind kind, const struct basis *b, struct forms forms, struct arrangement *out)
 {
     uint64_t low = 0, high = MIB;      /* in bytes; low does not fit, high does */
     struct arrangement a;
 
-    while (!fit_least(kind, b, high, out)) {
+    while (!fit_least(kind, b, forms, high, out)) {
         low = high;
         high *= 2;
         if (high > MEMORY_BYTES_MAX)
@@ -142,7 +172,7 @@ uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangem
     while (high - low > MEMORY_STEP_BYTES) {
         uint64_t middle = size_align_down(low + (high - low) / 2, MEMORY_STEP_BYTES);
 
-        if (fit_least(kind, b, middle, &a)) {
+        if (fit_least(kind, b, forms, middle, &a)) {
             high = middle;
             *out = a;
         } else {
@@ -150,4 +180,22 @@ uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangem
         }
     }
     return high;
+}
+
+uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangement *out)
+{
+    struct forms forms[FORMS_MAX];
+    unsigned count = forms_offered(kind, b, 0, forms);
+    uint64_t least_bytes = UINT64_MAX;
+    struct arrangement a;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t bytes = minimum_of(kind, b, forms[i], &a);
+
+        if (bytes >= least_bytes)
+            continue;
+        least_bytes = bytes;
+        *out = a;
+    }
+    return least_bytes;
 }

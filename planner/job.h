@@ -57,7 +57,7 @@ struct size_request {
 };
 
 enum scratch_codec { SCRATCH_AUTO, SCRATCH_NONE, SCRATCH_LZ4 };
-enum plan_wanted { PLAN_AUTO, PLAN_DIRECT, PLAN_SPLIT };
+enum plan_wanted { PLAN_AUTO, PLAN_DIRECT, PLAN_SPLIT, PLAN_PASSES, PLAN_RANGED_WRITE, PLAN_CARRY };
 
 struct job {
     struct {

@@ -7,19 +7,31 @@
 
 /* The names of one kind of stage. */
 struct names {
-    const char *stage, *tile, *reads, *decode, *encode, *write, *index, *library;
+    const char *stage, *tile, *reads, *decode, *encode, *write, *index, *library, *carry, *stream, *append;
 };
 static const struct names names_of_stages[] = {
     { "split",  "split: one slab", "split: chunks read ahead", "split: decoder scratch", "split: encoder scratch",
-      "split: extents being written", "split: index of a segment", "split: codec libraries" },
+      "split: extents being written", "split: index of a segment", "split: codec libraries", NULL,
+      "split: chunk being decoded", NULL },
     { "merge",  "merge: one bucket", "merge: extents read ahead", "merge: decoder scratch", "merge: encoder scratch",
-      "merge: chunks being written", "merge: segment indexes", "merge: codec libraries" },
+      "merge: chunks being written", "merge: segment indexes", "merge: codec libraries", NULL, NULL,
+      "merge: chunk being encoded" },
     { "direct", "direct: one box", "direct: chunks read ahead", "direct: decoder scratch", "direct: encoder scratch",
-      "direct: chunks being written", "direct: index", "direct: codec libraries" },
+      "direct: chunks being written", "direct: index", "direct: codec libraries", "direct: carried to the next box",
+      "direct: chunk being decoded", "direct: chunk being encoded" },
+};
+/* A split of segments. */
+static const struct names names_of_pass = {
+    "split", "split: one box", "split: extents read ahead", "split: decoder scratch", "split: encoder scratch",
+    "split: extents being written", "split: segment indexes", "split: codec libraries", NULL, NULL, NULL
 };
 
-static const struct names *names_of(const char *stage)
+static const struct names *names_of(const struct stage *s)
 {
+    const char *stage = s->name;
+
+    if (s->source == FROM_SEGMENTS && s->sink == TO_SEGMENTS)
+        return &names_of_pass;
     for (unsigned i = 0; i < sizeof names_of_stages / sizeof names_of_stages[0]; i++)
         if (strcmp(names_of_stages[i].stage, stage) == 0)
             return &names_of_stages[i];
@@ -90,11 +102,19 @@ static uint64_t useful_reads(const struct basis *b, const struct stage *s)
     return size_align_up(size_add_sat(box_bytes, s->memory.piece_bytes_max), IO_ALIGN);
 }
 
+/* The stage of the least arrangement that does the same: it may have more passes, or fewer. */
+static const struct stage *like_stage(const struct arrangement *least, const struct arrangement *a, unsigned stage)
+{
+    if (stage + 1 == a->stage_count)
+        return &least->stages[least->stage_count - 1];
+    return &least->stages[size_min(stage, least->stage_count - 1)];
+}
+
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
                 const struct arrangement *least)
 {
-    const struct stage *s = &a->stages[stage], *l = &least->stages[stage];
-    const struct names *n = names_of(s->name);
+    const struct stage *s = &a->stages[stage], *l = like_stage(least, a, stage);
+    const struct names *n = names_of(s);
 
     memset(t, 0, sizeof *t);
     line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
@@ -107,6 +127,10 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
              size_mul_sat(b->threads, s->memory.library_bytes / s->workers));
     line_add(t, n->tile, one(s->memory.tile_bytes), one(l->memory.tile_bytes),
              size_max(b->array_bytes, l->memory.tile_bytes));
+    line_add(t, n->carry, one(s->memory.carry_bytes), one(l->memory.carry_bytes), 0);
+    line_add(t, n->stream, one(s->memory.stream_bytes), one(l->memory.stream_bytes),
+             s->source == FROM_STREAM ? b->stream.scratch_bytes_useful : 0);
+    line_add(t, n->append, one(s->memory.append_bytes), one(l->memory.append_bytes), 0);
     line_add(t, n->reads, reads(s), reads(l), useful_reads(b, s));
     line_add(t, n->decode, each(s->workers, s->memory.decode_scratch_bytes),
              each(l->workers, l->memory.decode_scratch_bytes),

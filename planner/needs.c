@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/slices.h"
 
 /* What the process holds before it plans anything: text, libraries, heap, the pipeline. Measured: 4 to 5 MiB. */
 #define PROGRAM_BYTES (8 * MIB)
@@ -20,6 +21,7 @@
 /* What a worker's stack touches, and its own tables of reads, writes and packed blocks. */
 #define WORKER_BYTES (256 * KIB)
 #define WRITE_RUN_BYTES MIB
+#define WRITE_RUN_BYTES_LEAST (128 * KIB)
 
 enum { READS_IN_FLIGHT = 16, READS_IN_FLIGHT_LEAST = 4 };
 
@@ -92,18 +94,50 @@ static void reads_set(struct stage *s, enum comfort comfort, double ratio, doubl
     s->memory.reads_bytes = size_max(s->memory.piece_bytes_max, size_align_up((uint64_t)wanted, IO_ALIGN));
 }
 
-void needs_from_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
+uint64_t source_library_bytes(const struct basis *b, const struct setting *set)
+{
+    return set->forms.source == SOURCE_STREAMED ? b->stream.library_bytes
+           : size_mul_sat(set->workers, set->forms.source == SOURCE_RANGED ? b->range.library_bytes
+                                                                           : b->decode.library_bytes);
+}
+
+uint64_t target_library_bytes(const struct basis *b, const struct setting *set)
+{
+    return set->forms.target == TARGET_SLICED   ? b->append.library_bytes
+           : set->forms.target == TARGET_RANGED ? 0
+                                                : size_mul_sat(set->workers, b->encode.library_bytes);
+}
+
+static void needs_from_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
 {
     struct stage_memory *m = &s->memory;
+    bool ranged = set->forms.source == SOURCE_RANGED;
+    const struct codec_needs *n = ranged ? &b->range : &b->decode;
     double chunk_bytes = (double)b->source_chunk_bytes / b->source_ratio;
 
     s->source = FROM_CHUNKS;
-    if (s->piece_raw_bytes == 0)
-        s->piece_raw_bytes = piece_raw_bytes_for(b->source, RAW_PIECE_BYTES);
-    m->piece_bytes_max = piece_bytes_max_for(b->source, &b->decode, b->census->encoded_bytes_max, s->piece_raw_bytes);
-    m->decode_scratch_bytes = between(&b->decode, set->comfort);
-    m->library_bytes = size_mul_sat(set->workers, b->decode.library_bytes);
+    s->piece_raw_bytes = ranged ? b->range_bytes : piece_raw_bytes_for(b->source, RAW_PIECE_BYTES);
+    m->piece_bytes_max = ranged ? piece_with_ends(n->encoded_bytes_max)
+                                : piece_bytes_max_for(b->source, n, b->census->encoded_bytes_max, s->piece_raw_bytes);
+    m->decode_scratch_bytes = between(n, set->comfort);
+    m->library_bytes = source_library_bytes(b, set);
     reads_set(s, set->comfort, b->source_ratio, (double)b->source_chunks * (chunk_bytes + 3 * IO_ALIGN), pool_bytes);
+}
+
+/* One decoder for all workers, and it reads for itself. */
+static void needs_from_stream(struct stage *s, const struct basis *b, const struct setting *set)
+{
+    s->source = FROM_STREAM;
+    s->memory.stream_bytes = between(&b->stream, set->comfort);
+    s->memory.library_bytes = source_library_bytes(b, set);
+}
+
+void needs_from_source(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
+{
+    if (set->forms.source == SOURCE_STREAMED)
+        needs_from_stream(s, b, set);
+    else
+        needs_from_chunks(s, b, set, pool_bytes);
 }
 
 void needs_from_segments(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
@@ -130,14 +164,14 @@ void needs_to_segments(struct stage *s, const struct setting *set)
     m->write_slots = set->comfort >= COMFORT_GOOD ? 2 : 1;
 }
 
-void needs_to_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
+static void needs_to_chunks(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
 {
     struct stage_memory *m = &s->memory;
 
     s->sink = TO_CHUNKS;
     s->parts = b->target->chunks;
     m->encode_scratch_bytes = between(&b->encode, set->comfort);
-    m->library_bytes = size_add_sat(m->library_bytes, size_mul_sat(set->workers, b->encode.library_bytes));
+    m->library_bytes = size_add_sat(m->library_bytes, target_library_bytes(b, set));
     m->write_bytes = size_align_up(b->encode.encoded_bytes_max, IO_ALIGN);
     /* Raw chunks are written from the tile, but for those that do not begin on a page there. */
     if (b->target_raw && b->target_chunk_bytes >= TILE_PAGED_PART_BYTES)
@@ -146,4 +180,36 @@ void needs_to_chunks(struct stage *s, const struct basis *b, const struct settin
     /* Small chunks: more of them on their way hide the cost of opening files. */
     if (set->comfort == COMFORT_USEFUL && size_mul_sat(4 * set->workers, m->write_bytes) <= pool_bytes / 16)
         m->write_slots = 4;
+}
+
+/* One encoder for all workers. */
+static void needs_to_slices(struct stage *s, const struct basis *b, const struct setting *set)
+{
+    struct stage_memory *m = &s->memory;
+
+    s->sink = TO_SLICES;
+    m->append_bytes = slices_append_bytes(b->target);
+    m->library_bytes = size_add_sat(m->library_bytes, target_library_bytes(b, set));
+    m->write_bytes = set->comfort == COMFORT_LEAST ? WRITE_RUN_BYTES_LEAST : WRITE_RUN_BYTES;
+    m->write_slots = set->comfort >= COMFORT_GOOD ? 2 : 1;
+}
+
+static void needs_to_ranges(struct stage *s, const struct basis *b, const struct setting *set)
+{
+    struct stage_memory *m = &s->memory;
+
+    s->sink = TO_RANGES;
+    s->parts = b->target->chunks;
+    m->write_bytes = set->comfort == COMFORT_LEAST ? WRITE_RUN_BYTES_LEAST : WRITE_RUN_BYTES;
+    m->write_slots = set->comfort >= COMFORT_GOOD ? 4 : 1;
+}
+
+void needs_to_target(struct stage *s, const struct basis *b, const struct setting *set, uint64_t pool_bytes)
+{
+    if (set->forms.target == TARGET_SLICED)
+        needs_to_slices(s, b, set);
+    else if (set->forms.target == TARGET_RANGED)
+        needs_to_ranges(s, b, set);
+    else
+        needs_to_chunks(s, b, set, pool_bytes);
 }

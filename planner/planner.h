@@ -2,7 +2,8 @@
  *
  *   resolve.c         job, stores  -> the target's metadata, limits, room on disk
  *   chunk_grammar.c   what was written about chunks, on one array
- *   boxes.c           two grids    -> box shapes with few overlaps
+ *   sides.c           an array     -> what boxes on its side of a plan can be
+ *   boxes.c           two sides    -> box shapes with few overlaps
  *   basis.c           metadata     -> what plans are reckoned from
  *   arrange*.c        a setting    -> stages and their memory, with needs.c for each source and sink
  *   cost.c            stages       -> bytes, files, seconds
@@ -39,6 +40,11 @@ struct basis {
     uint64_t metadata_bytes;        /* in memory */
     bool source_raw, target_raw;    /* no codec */
     struct codec_needs decode, encode;
+    /* A part of a chunk: NULL where the chain can; else the codec that cannot, or why not. */
+    const char *source_ranges_cannot, *source_stream_cannot, *target_slices_cannot;
+    bool target_appends;            /* its chunks are long enough too */
+    uint64_t range_bytes;           /* of the source, raw, that are read at once; whole blocks. 0: cannot */
+    struct codec_needs range, stream, append;
     double source_ratio;            /* raw / encoded as sampled, at least 1 where nothing is known */
     double target_ratio;            /* as expected */
     double spill_ratio;             /* as expected, of what the scratch file holds */
@@ -46,6 +52,43 @@ struct basis {
 };
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
                 const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job);
+
+/* ---- sides.c ---- */
+
+/* How a plan takes the source's chunks, and how it makes the target's. What is not WHOLE needs no memory for a chunk. */
+enum source_form {
+    SOURCE_WHOLE,
+    SOURCE_RANGED,                  /* only the ranges that a box needs */
+    SOURCE_STREAMED,                /* from the beginning to the end, a slice at a time */
+};
+enum target_form {
+    TARGET_WHOLE,
+    TARGET_RANGED,                  /* runs at their offsets; no codec */
+    TARGET_SLICED,                  /* from the beginning to the end, a slice at a time */
+};
+struct forms {
+    enum source_form source;
+    enum target_form target;
+};
+
+/* What boxes on one side of a plan can be. */
+struct side {
+    struct grid unit;               /* boxes consist of these cells */
+    enum tile_layout layout;        /* of their tiles */
+    bool fixed;                     /* there is just one box: unit.cell, a slice in stored order */
+    struct walk walk;               /* of fixed boxes */
+    bool aligned;                   /* a unit is one piece, or whole pieces, of its chunk */
+};
+/* The largest slices in stored order whose tile takes at most `bytes_max`. On each axis they consist of whole cells of
+ * `step` (NULL: of elements), or reach to its end. False: there are none, or they are so short that it is hopeless. */
+bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64_t *step, uint64_t bytes_max,
+               struct side *out);
+/* Cells of about `bytes_wanted`, each contiguous in its chunk. */
+void pieces_of(const struct array_meta *m, uint64_t bytes_wanted, struct side *out);
+bool source_side(const struct basis *b, enum source_form form, uint64_t bytes_max, struct side *out);
+bool target_side(const struct basis *b, enum target_form form, uint64_t bytes_max, struct side *out);
+/* How much of the source is read and decoded per byte of it, where boxes read only the pieces they need. */
+double ranged_factor(const struct basis *b, const uint64_t *box, uint64_t piece_raw_bytes);
 
 /* ---- boxes.c ---- */
 
@@ -59,8 +102,8 @@ double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, co
  * `bytes_max`. False: not even one cell fits. */
 bool box_best(const struct grid *unit, enum tile_layout layout, uint32_t item_bytes, const uint64_t *other,
               uint64_t bytes_max, uint64_t *box);
-/* Slabs of whole source chunks and buckets of whole target chunks, chosen together. */
-bool box_pair_best(const struct grid *source, const struct grid *target, uint32_t item_bytes,
+/* Slabs of one side and buckets of the other, chosen together. */
+bool box_pair_best(const struct side *source, const struct side *target, uint32_t item_bytes,
                    uint64_t slab_bytes_max, uint64_t bucket_bytes_max, uint64_t *slab, uint64_t *bucket);
 
 /* ---- arrange.c, needs.c ---- */
@@ -73,14 +116,15 @@ struct setting {
     enum comfort comfort;
     uint64_t block_bytes;           /* of scratch */
     uint64_t kept_bytes;            /* room in the pool for the first segments; a multiple of IO_ALIGN */
+    struct forms forms;
 };
 
 /* A plan with numbers. */
 struct arrangement {
     struct setting setting;
-    struct stage stages[2];
-    unsigned stage_count;           /* 1: direct, 2: split + merge */
-    double extents;                 /* pieces of scratch; 0: direct */
+    struct stage stages[STAGES_MAX];
+    unsigned stage_count;           /* 1: no scratch; 2: split + merge; more: further passes */
+    double extents[STAGES_MAX];     /* pieces of scratch that each stage writes */
     double decode_factor;           /* source bytes decoded / source bytes */
     uint64_t outside_bytes;         /* program, stacks, rings, tables */
     uint64_t library_bytes;         /* the most of any stage */
@@ -89,7 +133,7 @@ struct arrangement {
     struct plan_cost cost;          /* by cost.c */
 };
 
-enum plan_kind { KIND_DIRECT, KIND_SPLIT };
+enum plan_kind { KIND_DIRECT, KIND_SPLIT, KIND_PASSES, KIND_RANGED_WRITE, KIND_CARRY };
 
 /* What the process is before any plan, and what each worker adds outside the pool. */
 uint64_t program_bytes(void);
@@ -104,17 +148,20 @@ uint64_t piece_raw_bytes_for(const struct array_meta *m, uint64_t span_bytes);
 uint64_t piece_bytes_max_for(const struct array_meta *m, const struct codec_needs *decode, uint64_t encoded_bytes_max,
                              uint64_t piece_raw_bytes);
 
+/* The forms of a plan that can be of use for this job in that memory, the plainest first. */
+enum { FORMS_MAX = 4 };
+unsigned forms_offered(enum plan_kind kind, const struct basis *b, uint64_t memory_bytes, struct forms *forms);
 /* Lay a plan out within `memory_bytes`. False: it does not fit. */
 bool arrange(enum plan_kind kind, const struct basis *b, const struct setting *s, uint64_t memory_bytes,
              struct arrangement *out);
-/* Extents so many and so small that the device would do nothing but seek. */
-bool extents_too_small(const struct basis *b, double extents);
 /* Bytes of one mean extent on disk. */
 double extent_disk_bytes(const struct basis *b, double extents);
 
 /* ---- cost.c ---- */
 
 void cost_of(const struct basis *b, struct arrangement *a);
+/* Bytes of a target chunk that a task writes in one go. */
+double target_run_bytes(const struct array_meta *target, const struct stage *s);
 /* Segments as expected, encoded, without their indexes and padding. */
 double segment_bytes_expected(const struct basis *b);
 /* Memory that keeps all segments: as they are expected with a tenth more, and (`surely`) with a fifth more. */
@@ -130,6 +177,8 @@ struct limits {
     uint64_t least_bytes;           /* the plan's minimum: what is above it may keep segments */
     uint64_t scratch_bytes;         /* of the file; UINT64_MAX: as many as it takes */
 };
+/* Extents are so long, or so few, that longer ones gain nothing. */
+bool extents_ample(const struct basis *b, const struct arrangement *a);
 /* The quickest arrangement within the limits. */
 bool fit_best(enum plan_kind kind, const struct basis *b, const struct limits *limits, struct arrangement *out);
 /* The least memory, exact to MEMORY_STEP_BYTES, and the arrangement that runs in it. UINT64_MAX: none does. */

@@ -1,6 +1,6 @@
 /* weigh.c - every plan there is for a job, measured with the same rule; the quickest that fits is taken.
  *
- * A new plan is a row in `kinds`, a case in arrange() (arrange.c) and one in cost_of() (cost.c).
+ * A new plan is a row in `kinds`, one in arrange() (arrange.c), and a case in cost_of() (cost.c).
  */
 #include "planner/planner.h"
 
@@ -8,16 +8,27 @@
 #include <string.h>
 
 #include "engine/base/size.h"
+#include "engine/codec/append.h"
 
+/* In the order of enum plan_kind. */
 static const struct {
     enum plan_kind kind;
     const char *name;
     enum plan_wanted wanted;
 } kinds[] = {
-    { KIND_DIRECT, "direct",        PLAN_DIRECT },
-    { KIND_SPLIT,  "split + merge", PLAN_SPLIT },
+    { KIND_DIRECT,       "direct",                PLAN_DIRECT },
+    { KIND_SPLIT,        "split + merge",         PLAN_SPLIT },
+    { KIND_PASSES,       "split + split + merge", PLAN_PASSES },
+    { KIND_RANGED_WRITE, "ranged write",          PLAN_RANGED_WRITE },
+    { KIND_CARRY,        "direct with carry",     PLAN_CARRY },
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* By how many stages there are. */
+static const char *const names_of_passes[STAGES_MAX + 1] = {
+    [3] = "split + split + merge", [4] = "3 splits + merge", [5] = "4 splits + merge", [6] = "5 splits + merge",
+    [7] = "6 splits + merge", [8] = "7 splits + merge",
+};
 
 /* Without scratch there is less to go wrong: it may be this much slower and is still taken. */
 static const double scratch_reluctance = 1.05;
@@ -27,14 +38,18 @@ static const char scratch_prefix[] = "scratch: ";
 
 /* One plan with the arrangements behind its candidate. */
 struct weighed {
+    struct plan_candidate candidate;
     struct arrangement best, least;
     bool asked;                     /* it may be chosen at all */
     bool lacks_scratch;             /* fits memory, but not the file system */
     uint64_t scratch_need_bytes, scratch_have_bytes;
 };
 
-/* A file system with this many times the scratch file free needs none of it back before the end; giving it back
- * holds up the reads. */
+/* Carrying gains nothing where less than this is decoded twice. */
+static const double decoded_again_least = 1.01;
+
+/* Where there is this many times the room that scratch needs (at least seven copies of the segments, if there are
+ * further passes), none of it is given back before the end: that holds up the reads. */
 enum { SPACE_AMPLE_FACTOR = 4 };
 
 static void why_not(struct plan_candidate *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -78,14 +93,12 @@ static void scratch_check(const struct plan *p, const struct job *job, const str
 static void weigh_one(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
                       unsigned i, struct weighed *w)
 {
-    struct plan_candidate *c = &p->candidates[i];
+    struct plan_candidate *c = &w->candidate;
     struct limits limits;
 
-    memset(c, 0, sizeof *c);
-    memset(w, 0, sizeof *w);
+    w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
     c->name = kinds[i].name;
     c->need_bytes = fit_minimum(kinds[i].kind, b, &w->least);
-    w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
     limits = (struct limits){
         .memory_bytes = p->memory_bytes, .least_bytes = c->need_bytes,
         /* A file in a tmpfs is memory too: nothing is gained by making one. */
@@ -95,8 +108,12 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
     c->fits = c->need_bytes <= p->memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
     if (!c->fits && c->need_bytes <= p->memory_bytes) {     /* scratch_check says by how much */
         limits.scratch_bytes = UINT64_MAX;
-        c->fits = fit_best(kinds[i].kind, b, &limits, &w->best);
+        c->fits = true;
+        if (!fit_best(kinds[i].kind, b, &limits, &w->best))
+            w->best = w->least;     /* which fits, if little else does */
     }
+    if (kinds[i].kind == KIND_PASSES && c->fits)
+        c->name = names_of_passes[w->best.stage_count];
     if (c->fits)
         c->cost = w->best.cost;
     else if (c->need_bytes == UINT64_MAX)
@@ -108,21 +125,56 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
         why_not(c, "not asked for");
 }
 
-static bool choose(struct plan *p)
+/* Can a plan that nobody asked for do better than the direct one, or than one split? */
+static bool is_worth_weighing(enum plan_kind kind, const struct basis *b, const struct weighed *w)
 {
-    bool found = false;
+    const struct weighed *direct = &w[KIND_DIRECT], *split = &w[KIND_SPLIT];
+
+    if (kind == KIND_PASSES)
+        return split->candidate.need_bytes == UINT64_MAX || !extents_ample(b, &split->least);
+    if (kind == KIND_CARRY)
+        return !direct->candidate.fits || direct->best.decode_factor > decoded_again_least;
+    return true;
+}
+
+static void weigh_all(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                      struct weighed *w)
+{
+    memset(w, 0, KINDS * sizeof *w);
+    for (unsigned i = 0; i < KINDS; i++) {
+        if (job->plan == kinds[i].wanted || is_worth_weighing(kinds[i].kind, b, w))
+            weigh_one(p, job, room, b, i, &w[i]);
+        else
+            w[i].candidate.need_bytes = UINT64_MAX;
+    }
+}
+
+/* The quickest of those that fit; KINDS: none does. */
+static unsigned choose(const struct weighed *w)
+{
+    unsigned chosen = KINDS;
 
     for (unsigned i = 0; i < KINDS; i++) {
-        const struct plan_candidate *c = &p->candidates[i];
+        const struct plan_candidate *c = &w[i].candidate;
 
-        if (!c->fits)
-            continue;
-        if (!found || c->cost.seconds * (c->cost.scratch_bytes ? scratch_reluctance : 1) <
-                          p->candidates[p->chosen].cost.seconds)
-            p->chosen = i;
-        found = true;
+        if (c->fits && (chosen == KINDS || c->cost.seconds * (c->cost.scratch_bytes ? scratch_reluctance : 1) <
+                                               w[chosen].candidate.cost.seconds))
+            chosen = i;
     }
-    return found;
+    return chosen;
+}
+
+/* The first two are always spoken of; others where they fit, or were asked for. */
+static void candidates_set(struct plan *p, const struct job *job, const struct weighed *w, unsigned chosen)
+{
+    p->candidate_count = 0;
+    for (unsigned i = 0; i < KINDS; i++) {
+        if (i > 1 && !w[i].candidate.fits && job->plan != kinds[i].wanted)
+            continue;
+        if (i == chosen)
+            p->chosen = p->candidate_count;
+        p->candidates[p->candidate_count++] = w[i].candidate;
+    }
 }
 
 /* ---- refusals ---- */
@@ -151,6 +203,24 @@ static void note_kept_axes(const struct plan *p, const struct job *job, struct e
     error_note(err, "an output chunk is %s, %s; %s %s kept from the input", SHAPE_TEXT(g->rank, g->cell, NULL),
                SIZE_TEXT(array_chunk_bytes(&p->target)), list.chars, count == 1 ? "is" : "are");
     text_release(&list);
+}
+
+/* Chunks that take a good part of the memory because a codec knows them as a whole only. */
+enum { WHOLE_CHUNK_SHARE = 8 };
+
+static void note_codecs(const struct plan *p, const struct basis *b, struct error *err)
+{
+    if (b->source_stream_cannot && !b->range_bytes && b->source_chunk_bytes > p->minimum_bytes / WHOLE_CHUNK_SHARE)
+        error_note(err, "an input chunk of %s is decoded whole: %s cannot decode a part of one",
+                   SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
+    if (b->target_raw || b->target_appends || b->target_chunk_bytes <= p->minimum_bytes / WHOLE_CHUNK_SHARE)
+        return;
+    if (b->target_slices_cannot)
+        error_note(err, "an output chunk of %s is encoded whole: %s cannot go on from one part to the next",
+                   SIZE_TEXT(b->target_chunk_bytes), b->target_slices_cannot);
+    else
+        error_note(err, "an output chunk of %s is encoded whole, like all below %s", SIZE_TEXT(b->target_chunk_bytes),
+                   SIZE_TEXT(APPENDED_RAW_BYTES_LEAST));
 }
 
 /* A table of up to so many lines is shown whole; of a longer one the largest, and the others as one. */
@@ -200,11 +270,21 @@ static unsigned hungriest(const struct arrangement *a)
     return at;
 }
 
+static const char *name_of(enum plan_wanted wanted)
+{
+    for (unsigned i = 0; i < KINDS; i++)
+        if (kinds[i].wanted == wanted)
+            return kinds[i].name;
+    return "auto";
+}
+
 static bool refuse_memory(const struct plan *p, const struct job *job, const struct basis *b,
                           const struct arrangement *least, struct error *err)
 {
     struct memory_table table;
 
+    if (p->minimum_bytes == UINT64_MAX && job->plan != PLAN_AUTO)
+        return error_at(err, ERR_FIT, job->output.chunks.span, "this job has no plan '%s'", name_of(job->plan));
     if (p->minimum_bytes == UINT64_MAX)
         return error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
                         SIZE_TEXT(b->target_chunk_bytes));
@@ -221,6 +301,7 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
         help_budget_unit(job->memory.bytes ? job->memory.bytes : UINT64_MAX, err);
     note_kept_axes(p, job, err);
     note_table(&table, p, job, err);
+    note_codecs(p, b, err);
     if (span_is_in_file(&job->output.chunks.span))
         error_help(err, "raise memory to %s, or make the chunks of '%s' smaller on line %u",
                    SIZE_TEXT_UP(p->minimum_bytes), job->output.name ? job->output.name : "output",
@@ -254,9 +335,9 @@ static bool refuse(struct plan *p, const struct job *job, const struct basis *b,
 
     for (unsigned i = 0; i < KINDS; i++)
         if (w[i].lacks_scratch && w[i].asked)
-            return refuse_scratch(p, job, &w[i], &p->candidates[i], &p->candidates[0], err);
+            return refuse_scratch(p, job, &w[i], &w[i].candidate, &w[0].candidate, err);
     for (unsigned i = 0; i < KINDS; i++)
-        if (w[i].asked && (least == KINDS || p->candidates[i].need_bytes < p->candidates[least].need_bytes))
+        if (w[i].asked && (least == KINDS || w[i].candidate.need_bytes < w[least].candidate.need_bytes))
             least = i;
     return refuse_memory(p, job, b, &w[least].least, err);
 }
@@ -297,7 +378,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;
-    g->scratch.give_back = room->scratch_free_bytes / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes;
+    g->scratch.give_back = size_min(limit, room->scratch_free_bytes) / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }
@@ -319,23 +400,27 @@ static bool check_missing(const struct plan *p, const struct job *job, struct er
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
     struct weighed weighed[KINDS];
+    const struct arrangement *best;
     struct basis b;
+    unsigned chosen;
 
     if (!check_missing(p, job, err))
         return false;
     basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job);
-    for (unsigned i = 0; i < KINDS; i++)
-        weigh_one(p, job, room, &b, i, &weighed[i]);
-    p->candidate_count = KINDS;
     p->minimum_bytes = UINT64_MAX;
-    for (unsigned i = 0; i < KINDS; i++)
+    weigh_all(p, job, room, &b, weighed);
+    for (unsigned i = 0; i < KINDS; i++) {
         if (weighed[i].asked && !weighed[i].lacks_scratch)
-            p->minimum_bytes = size_min(p->minimum_bytes, p->candidates[i].need_bytes);
-    if (!choose(p))
+            p->minimum_bytes = size_min(p->minimum_bytes, weighed[i].candidate.need_bytes);
+    }
+    chosen = choose(weighed);
+    candidates_set(p, job, weighed, chosen);
+    if (chosen == KINDS)
         return refuse(p, job, &b, weighed, err);
-    graph_fill(p, job, room, &b, &weighed[p->chosen].best);
+    best = &weighed[chosen].best;
+    graph_fill(p, job, room, &b, best);
     for (unsigned i = 0; i < p->graph.stage_count; i++)
-        table_fill(&p->memory[i], &b, &weighed[p->chosen].best, i, &weighed[p->chosen].least);
+        table_fill(&p->memory[i], &b, best, i, &weighed[chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
     warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
     return check_files(&p->target, job, room, &p->candidates[p->chosen].cost, err);

@@ -88,11 +88,20 @@ static void test_fit__the_search_is_as_good_as_trying_all(void)
     }
 }
 
+/* Whole chunks on both sides. */
+static bool pair_best(const struct grid *source, const struct grid *target, uint64_t slab_bytes_max,
+                      uint64_t bucket_bytes_max, uint64_t *slab, uint64_t *bucket)
+{
+    struct side from = { .unit = *source, .layout = TILE_CLIPPED }, to = { .unit = *target, .layout = TILE_WHOLE };
+
+    return box_pair_best(&from, &to, 4, slab_bytes_max, bucket_bytes_max, slab, bucket);
+}
+
 /* Extents of the pair found, after checking that both sides fit. */
 static double pair_extents(const struct grid *source, const struct grid *target, uint64_t bytes_max,
                            uint64_t *slab, uint64_t *bucket)
 {
-    if (!box_pair_best(source, target, 4, bytes_max, bytes_max, slab, bucket))
+    if (!pair_best(source, target, bytes_max, bytes_max, slab, bucket))
         return 0;
     CHECK(tile_of(source, TILE_CLIPPED, slab) <= (double)bytes_max);
     CHECK(tile_of(target, TILE_WHOLE, bucket) <= (double)bytes_max);
@@ -178,10 +187,10 @@ static void test_fit__one_cell_that_does_not_fit_is_said(void)
     struct grid source = GRID(2, L(100, 1000), L(10, 1000)), target = GRID(2, L(100, 1000), L(100, 10));
     uint64_t slab[RANK_MAX], bucket[RANK_MAX];
 
-    CHECK(!box_pair_best(&source, &target, 4, 39999, 1 << 20, slab, bucket));
-    CHECK(box_pair_best(&source, &target, 4, 40000, 1 << 20, slab, bucket));
-    CHECK(!box_pair_best(&source, &target, 4, 40000, 4031, slab, bucket));
-    CHECK(box_pair_best(&source, &target, 4, 40000, 4032, slab, bucket));
+    CHECK(!pair_best(&source, &target, 39999, 1 << 20, slab, bucket));
+    CHECK(pair_best(&source, &target, 40000, 1 << 20, slab, bucket));
+    CHECK(!pair_best(&source, &target, 40000, 4031, slab, bucket));
+    CHECK(pair_best(&source, &target, 40000, 4032, slab, bucket));
 }
 
 static void test_fit__a_scan_needs_one_chunk_and_says_how_much(void)

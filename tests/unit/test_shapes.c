@@ -1,0 +1,217 @@
+/* Odd shapes in small budgets: each plans, quickly, and what it plans is sound. */
+#include <time.h>
+
+#include "tests/unit/plan_bench.h"
+
+#define SHAPE_OF(...) { __VA_ARGS__ }
+
+struct shape_case {
+    const char *what;
+    unsigned rank;
+    uint64_t shape[RANK_MAX], from[RANK_MAX], to[RANK_MAX];
+    uint32_t item_bytes;
+    const char *codec;
+    double ratio;
+    uint64_t memory_bytes;
+};
+
+static const struct shape_case odd[] = {
+    { "one huge axis", 1, { 1000000000000 }, { 1000000 }, { 999999 }, 8, "zstd:3", 3, 64 * MIB },
+    { "one huge chunk to small ones", 1, { 1000000000 }, { 250000000 }, { 100000 }, 8, "zstd:3", 3, 64 * MIB },
+    { "small chunks to one huge one", 1, { 1000000000 }, { 100000 }, { 250000000 }, 8, "zstd:3", 3, 64 * MIB },
+    { "10^7 by 3", 2, { 10000000, 3 }, { 1000, 3 }, { 10000000, 1 }, 4, "blosc:lz4:5:shuffle", 2, 64 * MIB },
+    { "10^7 by 3, the other way", 2, { 10000000, 3 }, { 10000000, 1 }, { 1000, 3 }, 4, "blosc:lz4:5:shuffle", 2,
+      64 * MIB },
+    { "rank 10", 10, { 10, 10, 10, 10, 10, 10, 10, 10, 5, 5 }, { 1, 1, 1, 10, 10, 10, 10, 10, 5, 1 },
+      { 10, 10, 10, 1, 1, 1, 10, 10, 1, 5 }, 4, "zstd:3", 2, 64 * MIB },
+    { "chunks along one element", 2, { 100000, 100000 }, { 1, 100000 }, { 100000, 1 }, 4, "blosc:lz4:5:shuffle", 3,
+      64 * MIB },
+    { "ragged edges that waste 8x", 3, { 1000, 513, 513 }, { 10, 512, 512 }, { 1000, 64, 64 }, 4, "zstd:3", 2,
+      64 * MIB },
+    { "sizes 0", 2, { 0, 100 }, { 1, 100 }, { 10, 1 }, 4, "zstd:3", 1, 64 * MIB },
+    { "sizes 1", 4, { 1, 1, 1, 1 }, { 1, 1, 1, 1 }, { 1, 1, 1, 1 }, 4, "zstd:3", 1, 64 * MIB },
+    { "chunks longer than everything", 2, { 3, 5 }, { 1000, 1000 }, { 100, 7 }, 4, "zstd:3", 1, 64 * MIB },
+    { "hours to points", 3, { 394488, 778, 706 }, { 24, 778, 706 }, { 43800, 5, 5 }, 4, "blosc:lz4:5:shuffle", 3,
+      64 * MIB },
+    { "a wide matrix", 2, { 67186, 1093742 }, { 2000, 1 }, { 67186, 10 }, 4, "blosc:lz4:5:shuffle", 3, 64 * MIB },
+    { "W2 in little", 3, { 2000, 721, 1440 }, { 1, 721, 1440 }, { 2000, 16, 16 }, 4, "blosc:lz4:5:shuffle", 3.4,
+      32 * MIB },
+    { "1 TB", 3, { 240000, 721, 1440 }, { 1, 721, 1440 }, { 24000, 4, 4 }, 4, "blosc:lz4:5:shuffle", 3.4, 64 * MIB },
+    { "1 TB, long series", 3, { 240000, 721, 1440 }, { 1, 721, 1440 }, { 240000, 16, 16 }, 4, "blosc:lz4:5:shuffle",
+      3.4, 64 * MIB },
+    { "64 MB source chunks", 3, { 100, 4000, 4000 }, { 1, 4000, 4000 }, { 100, 100, 100 }, 4, "blosc:lz4:5:shuffle", 3,
+      32 * MIB },
+    { "64 MB source chunks, zstd", 3, { 100, 4000, 4000 }, { 1, 4000, 4000 }, { 100, 100, 100 }, 4, "zstd:3", 3,
+      32 * MIB },
+    { "2 GB source chunks", 2, { 20000, 50000 }, { 10000, 50000 }, { 20000, 10 }, 4, "zstd:3", 3, 256 * MIB },
+    { "2 GB target chunks", 2, { 20000, 50000 }, { 20000, 10 }, { 10000, 50000 }, 4, "zstd:3", 3, 256 * MIB },
+    { "2 GB both", 2, { 20000, 50000 }, { 20000, 25000 }, { 10000, 50000 }, 4, "gzip:3", 3, 64 * MIB },
+    { "2 GB raw both", 2, { 20000, 50000 }, { 20000, 25000 }, { 10000, 50000 }, 4, "none", 1, 64 * MIB },
+    { "16 GB raw", 3, { 125, 4000, 4000 }, { 1, 4000, 4000 }, { 125, 1000, 1000 }, 8, "none", 1, GIB },
+    { "16 GB raw in little", 3, { 125, 4000, 4000 }, { 1, 4000, 4000 }, { 125, 1000, 1000 }, 8, "none", 1, 64 * MIB },
+    { "misaligned", 1, { 3000000000 }, { 1000000 }, { 999999 }, 1, "blosc:lz4:5:shuffle", 2, 64 * MIB },
+    { "misaligned small", 1, { 750000000 }, { 1000 }, { 999 }, 4, "blosc:lz4:5:shuffle", 2, 256 * MIB },
+    { "misaligned cubes", 3, { 1000, 1000, 1000 }, { 100, 100, 100 }, { 128, 128, 128 }, 4, "zstd:3", 2, 64 * MIB },
+};
+enum { ODD = sizeof odd / sizeof odd[0] };
+
+static void bench_of(struct bench *b, const struct shape_case *c)
+{
+    bench_init(b, c->rank, c->shape, c->from, c->to, c->item_bytes, c->codec, c->ratio, c->memory_bytes);
+}
+
+static void test_shapes__odd_ones_plan_soundly_and_quickly(void)
+{
+    for (unsigned i = 0; i < ODD; i++) {
+        struct bench b;
+        struct timespec from, to;
+        double seconds;
+        unsigned failures = test_failures_here;
+
+        bench_of(&b, &odd[i]);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+        if (bench_plan(&b)) {
+            check_sound(&b.plan);
+            show(&b.plan);
+        } else {
+            CHECK(!"it plans");
+            printf("%s: %s\n", odd[i].what, b.err.message);
+            for (unsigned n = 0; n < b.err.note_count; n++)
+                printf("    %s\n", b.err.notes[n]);
+        }
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+        seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        CHECK(seconds < 0.1);
+        if (test_failures_here > failures)
+            printf("    in '%s' (%.3f s)\n", odd[i].what, seconds);
+        bench_release(&b);
+    }
+}
+
+/* ---- at random ---- */
+
+static uint64_t random_next(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static uint64_t random_length(uint64_t *state, uint64_t most)
+{
+    uint64_t length = 1 + random_next(state) % most;
+
+    return random_next(state) % 3 ? length : 1 + length % 17;
+}
+
+static void random_case(struct shape_case *c, uint64_t *seed)
+{
+    static const char *const codecs[] = { "none", "zstd:3", "gzip:3", "lz4", "blosc:lz4:5:shuffle", "zstd:3+crc32c" };
+    static const uint64_t most[] = { 0, 400000000, 30000, 1000, 150 };
+
+    memset(c, 0, sizeof *c);
+    c->what = "random";
+    c->rank = 1 + (unsigned)(random_next(seed) % 4);
+    c->item_bytes = 1u << random_next(seed) % 4;
+    c->codec = codecs[random_next(seed) % 6];
+    c->ratio = strcmp(c->codec, "none") == 0 ? 1 : 2;
+    for (unsigned i = 0; i < c->rank; i++) {
+        c->shape[i] = random_length(seed, most[c->rank]);
+        c->from[i] = random_next(seed) % 4 ? random_length(seed, c->shape[i]) : c->shape[i];
+        c->to[i] = random_next(seed) % 4 ? random_length(seed, c->shape[i]) : c->shape[i];
+    }
+}
+
+/* Axes in another order, for half of them. */
+static void random_order(struct array_meta *m, uint64_t *seed)
+{
+    if (random_next(seed) % 2)
+        return;
+    for (unsigned i = m->chunks.rank; i-- > 1; ) {
+        unsigned j = (unsigned)(random_next(seed) % (i + 1));
+        uint8_t axis = m->codecs.order[i];
+
+        m->codecs.order[i] = m->codecs.order[j];
+        m->codecs.order[j] = axis;
+        m->codecs.transposed = true;
+    }
+}
+
+/* A target with a codec of its own. */
+static void random_target_codec(struct bench *b, uint64_t *seed)
+{
+    static const char *const codecs[] = { "none", "zstd:3", "gzip:3", "lz4", "blosc:zstd:5:shuffle" };
+    struct error err = { 0 };
+
+    CHECK(codec_chain_from_text(&b->plan.target.codecs, codecs[random_next(seed) % 5],
+                                b->plan.target.dtype.item_bytes, &err));
+}
+
+enum { RANDOM_CASES = 150 };
+
+/* How many plans had each form: what is not there is not tested. */
+struct seen { unsigned streams, ranges_read, slices, ranges_written, passes, carries; };
+
+static void see(struct seen *seen, const struct plan *p)
+{
+    const struct stage *first = &p->graph.stages[0], *last = &p->graph.stages[p->graph.stage_count - 1];
+
+    seen->streams += first->source == FROM_STREAM;
+    seen->ranges_read += first->piece_raw_bytes > 0 && p->source.codecs.count > 0;
+    seen->slices += last->sink == TO_SLICES;
+    seen->ranges_written += last->sink == TO_RANGES;
+    seen->passes += p->graph.stage_count > 2;
+    seen->carries += first->carries;
+}
+
+static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
+{
+    static const enum plan_wanted wanted[] = {
+        PLAN_AUTO, PLAN_AUTO, PLAN_DIRECT, PLAN_SPLIT, PLAN_PASSES, PLAN_RANGED_WRITE, PLAN_CARRY,
+    };
+    struct seen seen = { 0 };
+    uint64_t seed = 20;
+
+    for (unsigned i = 0; i < RANDOM_CASES; i++) {
+        struct shape_case c;
+        struct bench b;
+        uint64_t need_bytes;
+        unsigned failures = test_failures_here;
+
+        random_case(&c, &seed);
+        c.memory_bytes = MIB;
+        bench_of(&b, &c);
+        random_order(&b.plan.source, &seed);
+        random_order(&b.plan.target, &seed);
+        random_target_codec(&b, &seed);
+        b.job.plan = wanted[random_next(&seed) % 7];
+        CHECK(!bench_plan(&b));
+        need_bytes = b.err.need_bytes;
+        if (b.plan.minimum_bytes != UINT64_MAX) {       /* there is such a plan */
+            b.plan.memory_bytes = need_bytes - MEMORY_STEP_BYTES;
+            CHECK(!bench_plan(&b));
+            for (unsigned times = 0; times < 3; times++) {
+                b.plan.memory_bytes = times ? need_bytes + need_bytes / 7 * (1 + random_next(&seed) % 50) : need_bytes;
+                CHECK(bench_plan(&b));
+                check_sound(&b.plan);
+                see(&seen, &b.plan);
+            }
+        }
+        if (test_failures_here > failures) {
+            printf("    in case %u: need %llu, plan %u\n", i, (unsigned long long)need_bytes, b.job.plan);
+            show(&b.plan);
+        }
+        bench_release(&b);
+    }
+    CHECK(seen.streams > 5 && seen.ranges_read > 5 && seen.slices > 5);
+    CHECK(seen.ranges_written > 5 && seen.passes > 5 && seen.carries > 5);
+    if (getenv("SHOW_PLANS"))
+        printf("streams %u, ranges read %u, slices %u, ranges written %u, passes %u, carries %u\n", seen.streams,
+               seen.ranges_read, seen.slices, seen.ranges_written, seen.passes, seen.carries);
+}
+
+int main(void)
+{
+    RUN(test_shapes__random_ones_are_sound_down_to_the_exact_minimum);
+    RUN(test_shapes__odd_ones_plan_soundly_and_quickly);
+    return test_summary();
+}
