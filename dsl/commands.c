@@ -134,7 +134,7 @@ bool pipeline_flags(struct pipeline *p, const struct command_line *line, struct 
         unsigned index;
 
         if (strcmp(flag->option->name, "--plan") == 0) {
-            if (!scalar_word(&index, flag->words, flag->span, "auto direct split", err))
+            if (!scalar_word(&index, flag->words, flag->span, "auto direct split passes ranged-write carry", err))
                 return false;
             p->job.plan = (enum plan_wanted)index;
         } else if (key && !flag->option->help && !pipeline_flag(p, key, flag->words, flag->span, err)) {

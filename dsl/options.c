@@ -29,8 +29,8 @@ static const struct option options[] = {
     { "--report", 0, "FILE", PLANNING, NULL, "write the report, as JSON, to FILE" },
     { "--progress", 0, "auto|bar|log|none", PLANNING | SCANNING, NULL, "how progress is shown on standard error" },
     { "--svg", 0, "FILE", FOR_PLAN, not_built, "a drawing of the plan, in FILE" },
-    { "--plan", 0, "auto|direct|split", FOR_RUN | FOR_PLAN | FOR_RECHUNK, NULL,
-      "for tests: this plan and no other" },
+    { "--plan", 0, "NAME", FOR_RUN | FOR_PLAN | FOR_RECHUNK, NULL,
+      "for tests, this plan and no other: direct, split, passes, ranged-write, carry" },
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 _Static_assert((int)OPTION_COUNT <= (int)OPTIONS_MAX, "option_names has room");
