@@ -3,8 +3,6 @@
 
 #include "tests/unit/plan_bench.h"
 
-#define SHAPE_OF(...) { __VA_ARGS__ }
-
 struct shape_case {
     const char *what;
     unsigned rank;
@@ -84,6 +82,105 @@ static void test_shapes__odd_ones_plan_soundly_and_quickly(void)
         CHECK(seconds < 0.1);
         if (test_failures_here > failures)
             printf("    in '%s' (%.3f s)\n", odd[i].what, seconds);
+        bench_release(&b);
+    }
+}
+
+/* ---- choices ---- */
+
+static const struct shape_case *case_of(const char *what)
+{
+    for (unsigned i = 0; i < ODD; i++)
+        if (strcmp(odd[i].what, what) == 0)
+            return &odd[i];
+    return NULL;
+}
+
+static void test_shapes__raw_planes_to_cubes_need_no_scratch(void)
+{
+    static const char *const what[] = { "16 GB raw", "16 GB raw in little", "2 GB raw both" };
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct bench b;
+
+        bench_of(&b, case_of(what[i]));
+        CHECK(bench_plan(&b));
+        CHECK_EQUAL(b.plan.graph.stage_count, 1);
+        CHECK_EQUAL(b.plan.graph.stages[0].sink, TO_RANGES);
+        CHECK(b.plan.candidates[b.plan.chosen].cost.decoded_bytes < b.plan.candidates[1].cost.decoded_bytes * 11 / 10);
+        bench_release(&b);
+    }
+}
+
+/* Extents of both passes are long. */
+static void test_shapes__a_terabyte_takes_a_pass_more(void)
+{
+    static const char *const what[] = { "1 TB", "1 TB, long series" };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+        const struct plan_cost *cost = &b.plan.candidates[2].cost;
+        struct text text;
+
+        bench_of(&b, case_of(what[i]));
+        CHECK(bench_plan(&b));
+        CHECK_EQUAL(b.plan.graph.stage_count, 3);
+        CHECK(strcmp(b.plan.candidates[b.plan.chosen].name, "split + split + merge") == 0);
+        for (unsigned s = 0; s < 2; s++) {
+            const struct stage *stage = &b.plan.graph.stages[s];
+
+            CHECK(1e12 / grid_overlaps(3, stage->tasks.shape, stage->tasks.cell, stage->parts.cell) > 300e3);
+        }
+        CHECK_EQUAL(cost->spill_write_bytes, cost->spill_read_bytes);
+        CHECK_EQUAL(cost->spill_write_bytes, cost->segment_bytes);
+        CHECK(cost->scratch_bytes < cost->segment_bytes * 13 / 10);     /* two copies */
+        text_init(&text, 1 << 16);
+        plan_explain(&b.plan, &text);
+        CHECK(strstr(text.chars, "raw between 1 and 2, lz4") && strstr(text.chars, "raw between 2 and 3, lz4"));
+        CHECK(strstr(text.chars, "split: segment indexes"));
+        text_release(&text);
+        bench_release(&b);
+    }
+}
+
+static void test_shapes__misaligned_chunks_are_carried_where_that_is_cheaper(void)
+{
+    struct bench b;
+    struct text text;
+
+    bench_of(&b, case_of("misaligned"));
+    CHECK(bench_plan(&b));
+    CHECK(b.plan.graph.stages[0].carries);
+    CHECK_EQUAL(b.plan.candidates[b.plan.chosen].cost.decoded_bytes, 3000000000);
+    text_init(&text, 1 << 16);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "border chunks are carried along axis 0") && strstr(text.chars, "carried to the next box"));
+    text_release(&text);
+    bench_release(&b);
+}
+
+/* Where a chunk goes through whole or not at all, the codec is named, and the memory that does. */
+static void test_shapes__a_codec_that_cannot_go_on_is_named(void)
+{
+    static const struct { const char *from, *to, *note; } cases[] = {
+        { "lz4", "zstd:3", "decoded whole: lz4 cannot" }, { "zstd:3", "lz4", "encoded whole: lz4 cannot" },
+    };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench b;
+        struct error err = { 0 };
+        bool named = false;
+
+        bench_init(&b, 2, SHAPE(20000, 5000), SHAPE(10000, 5000), SHAPE(20000, 2500), 4, cases[i].from, 2, 64 * MIB);
+        CHECK(codec_chain_from_text(&b.plan.target.codecs, cases[i].to, 4, &err));
+        CHECK(!bench_plan(&b));
+        for (unsigned n = 0; n < b.err.note_count; n++)
+            named = named || strstr(b.err.notes[n], cases[i].note);
+        CHECK(named);
+        CHECK(b.err.need_bytes > 200 * MIB);
+        b.plan.memory_bytes = b.err.need_bytes;
+        CHECK(bench_plan(&b));
+        check_sound(&b.plan);
         bench_release(&b);
     }
 }
@@ -211,6 +308,10 @@ static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
 
 int main(void)
 {
+    RUN(test_shapes__raw_planes_to_cubes_need_no_scratch);
+    RUN(test_shapes__a_terabyte_takes_a_pass_more);
+    RUN(test_shapes__misaligned_chunks_are_carried_where_that_is_cheaper);
+    RUN(test_shapes__a_codec_that_cannot_go_on_is_named);
     RUN(test_shapes__random_ones_are_sound_down_to_the_exact_minimum);
     RUN(test_shapes__odd_ones_plan_soundly_and_quickly);
     return test_summary();
