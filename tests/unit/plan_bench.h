@@ -10,6 +10,13 @@
 #include "tests/unit/graph_check.h"
 #include "tests/unit/test.h"
 
+/* Sanitizers are slow and large. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 /* A job without stores. */
 struct bench {
     struct plan plan;

@@ -458,13 +458,6 @@ static void test_plan__chunks_longer_than_the_axis_plan(void)
     bench_release(&b);
 }
 
-/* Sanitizers are slow and large. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
 /* 10^9 chunks each way, no grid a multiple of the other. In a process of its own, whose memory is then known. */
 static int plan_huge(void)
 {

@@ -79,8 +79,8 @@ static void test_shapes__odd_ones_plan_soundly_and_quickly(void)
         }
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
         seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
-        CHECK(seconds < 0.1);
-        if (test_failures_here > failures)
+        CHECK(SANITIZED || seconds < 0.1);
+        if (test_failures_here > failures || getenv("SHOW_PLANS"))
             printf("    in '%s' (%.3f s)\n", odd[i].what, seconds);
         bench_release(&b);
     }
