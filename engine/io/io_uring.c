@@ -101,8 +101,10 @@ static void queue_request(struct uring *u, struct io_request *r)
  * not wait. */
 static bool enter(struct uring *u, unsigned wait_count)
 {
-    int result = wait_count ? io_uring_submit_and_wait(&u->ring, wait_count) : io_uring_submit(&u->ring);
+    int result = -os_fault(OS_ENTER);
 
+    if (result == 0)
+        result = wait_count ? io_uring_submit_and_wait(&u->ring, wait_count) : io_uring_submit(&u->ring);
     if (result >= 0)
         return true;
     if (result == -EINTR || result == -EAGAIN || result == -EBUSY || result == -ENOMEM)

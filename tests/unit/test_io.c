@@ -591,8 +591,9 @@ static void test_io__threads_are_had_when_wanted(void)
 /* Every errno that io_uring_setup is known to answer has its sentence, falls back when left to us, fails when not. */
 static void test_io__a_refused_ring_is_said_with_its_reason(void)
 {
-    static const struct { int how; const char *word; } cases[] = {
-        { EPERM, "seccomp" }, { ENOSYS, "no io_uring" }, { ENOMEM, "ulimit -l" }, { EMFILE, "does not work" },
+    static const struct { int how; const char *word; enum error_code code; } cases[] = {
+        { EPERM, "seccomp", ERR_USAGE }, { ENOSYS, "no io_uring", ERR_USAGE }, { ENOMEM, "ulimit -l", ERR_FIT },
+        { EMFILE, "does not work", ERR_IO },
     };
 
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -606,7 +607,7 @@ static void test_io__a_refused_ring_is_said_with_its_reason(void)
         CHECK_EQUAL(err.code, ERR_NONE);
         CHECK(strstr(choice.why, cases[i].word) || (cases[i].how == EPERM && strstr(choice.why, "switched off")));
         CHECK(!io_choose(&choice, IO_URING, &err));
-        CHECK_EQUAL(err.code, ERR_USAGE);
+        CHECK_EQUAL(err.code, cases[i].code);
         CHECK(strstr(err.message, cases[i].word) || cases[i].how == EPERM);
         CHECK(err.help[0]);
         os_faults_set(NULL);
