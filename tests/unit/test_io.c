@@ -478,6 +478,29 @@ static void test_io__endless_EAGAIN_is_believed_in_the_end(void)
     close(fd);
 }
 
+/* A kernel that takes nothing for seconds will not: the request fails, and a worker that sleeps is woken all the same. */
+static void test_io__a_ring_that_takes_nothing_is_given_up(void)
+{
+    struct os_faults faults = { .kinds = OS_ENTER, .forever = true, .how = ENOMEM };
+    struct io_request request = { .op = IO_READ, .fd = -1, .bytes = 1 }, *done[1];
+    struct error err = { 0 };
+    struct io *io;
+
+    if (!uring_works)
+        SKIP("io_uring is refused here");
+    CHECK(io_open(&io, IO_URING, 4, &err));
+    os_faults_set(&faults);
+    io_wake(io);
+    CHECK_EQUAL(io_reap(io, done, 1, true), 0);
+    io_submit(io, &request);
+    CHECK_EQUAL(io_reap(io, done, 1, true), 1);
+    CHECK(done[0] == &request && request.result == -ENOMEM && os_faults_hit() > 2);
+    os_faults_set(NULL);
+    io_wake(io);                        /* and it goes on when the kernel does */
+    CHECK_EQUAL(io_reap(io, done, 1, true), 0);
+    io_close(io);
+}
+
 static void test_io__opening_and_closing_leaks_nothing(void)
 {
     unsigned before = open_fds();
@@ -706,6 +729,7 @@ int main(void)
     run_set(IO_THREADS);
     RUN(test_io__threads_are_had_when_wanted);
     RUN(test_io__a_refused_ring_is_said_with_its_reason);
+    RUN(test_io__a_ring_that_takes_nothing_is_given_up);
     RUN(test_io__a_seccomp_profile_that_refuses_gives_threads);
     RUN(test_io__a_seccomp_profile_that_hides_gives_threads);
     RUN(test_io__looking_for_completions_makes_no_system_call);
