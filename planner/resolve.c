@@ -229,6 +229,8 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
     path_split(job->output.path, directory, sizeof directory, &name, &name_length);
     if (job->scratch_path) {
         status = os_fstatat(AT_FDCWD, job->scratch_path, &st, 0);
+        if (status < 0 && status != -ENOENT && status != -ENOTDIR)
+            return error_sys(err, -status, job->scratch_span, "cannot look at '%s'", job->scratch_path);
         if (status < 0 || !S_ISDIR(st.st_mode)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' is not a directory", job->scratch_path);
             error_key(err, "scratch.path");

@@ -308,7 +308,8 @@ def test_fault__a_failed_call_ends_the_program_as_promised(directory):
     flags += ["--memory", least(source, directory / "out.zarr", *flags)]
     for fault, status in (("read:40:EIO", 5), ("write:40:EIO", 5), ("write:40:ENOSPC", 3), ("memory:40:ENOMEM", 3),
                           ("rename,renameat2:0:EIO", 5), ("mkdir:0:ENOSPC", 3), ("write:40:short", 0), ("read:40:EINTR", 0),
-                          ("read:40:EAGAIN", 0), ("enter:5:EBUSY", 0), ("thread:0:EAGAIN", 5), ("close:70:EIO", 5)):
+                          ("read:40:EAGAIN", 0), ("enter:5:EBUSY", 0), ("enter:20+:ENOMEM", 3), ("enter:0+:ENOMEM", 0),
+                          ("thread:0:EAGAIN", 5), ("close:70:EIO", 5)):
         result = rechunk(source, directory / "out.zarr", *flags, fault=fault)
         check(result.status in (0, status), f"{fault}: exit {result.status}, not {status}\n{result}")
         check(result.status == 0 or not (directory / "out.zarr").exists(), f"{fault}: half an output")
