@@ -12,7 +12,7 @@ static void explain_full(struct error *err, uint64_t need_bytes, uint64_t free_b
         error_note(err, "it needed %s, and %s are free there", SIZE_TEXT(need_bytes), SIZE_TEXT(free_bytes));
         error_bytes(err, need_bytes, free_bytes);
     } else {
-        error_note(err, "it needed a new name, and %s are free there", SIZE_TEXT(free_bytes));
+        error_note(err, "%s are free there", SIZE_TEXT(free_bytes));
     }
     if (free_files == 0) {
         error_note(err, "the file system has no room for more files (inodes), however small");
