@@ -45,6 +45,8 @@ UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 30
 REPLAYS = $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
+FAULT_TESTS = $(BUILD)/tests/fault/test_faults
+FAULT_SLUICE = $(BUILD)/tests/fault/sluice
 BENCHES = $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 GENERATE = $(ROOT)/bench/generate
 VENV = $(ROOT)/venv
@@ -57,7 +59,7 @@ export SLUICE_CORPUS
 endif
 TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all help deps unit fuzz fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
+.PHONY: all help deps unit fault fuzz fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -120,17 +122,18 @@ install: $(ROOT)/sluice $(ROOT)/libsluice.so  ## into PREFIX=/usr/local (DESTDIR
 
 # ---- tests ----
 
-test:                  ## everything that is quick: unit, tidy, golden, run, interop (about five minutes)
+test:                  ## everything that is quick: unit, fault, tidy, golden, run, interop (about five minutes)
 	@$(MAKE) --no-print-directory all $(GENERATE) $(JUDGE_READY)
 	@$(TALLY) \
 	    'unit=$(MAKE) --no-print-directory -k unit' \
+	    'fault=$(MAKE) --no-print-directory fault' \
 	    'tidy=$(MAKE) --no-print-directory tidy' \
 	    'golden=$(MAKE) --no-print-directory golden-check' \
 	    'run=$(MAKE) --no-print-directory test-run' \
 	    'interop=$(MAKE) --no-print-directory interop'
 
-test-long:             ## the same with thousands of random cases
-	@$(MAKE) --no-print-directory test INTEROP_CASES=5000
+test-long:             ## the same with thousands of random cases, and every call of every kind failing once
+	@SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000
 
 unit: $(UNIT_TESTS) $(REPLAYS)
 	@status=0; for t in $(UNIT_TESTS) $(REPLAYS); do $(TSAN) $$t || status=1; done; exit $$status
@@ -142,10 +145,14 @@ fuzz:                  ## libFuzzer on all that reads what others wrote, FUZZ_SE
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/tools/fuzz.sh $(ROOT)/fuzz $(FUZZ_TARGETS)
 fuzzers: $(REPLAYS)
 
+# The example pipelines, with calls that are made to fail.
+fault: $(FAULT_TESTS)
+	@$(FAULT_TESTS)
+
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
-test-run: $(BUILD)/sluice $(GENERATE) $(JUDGE_READY)
+test-run: $(BUILD)/sluice $(FAULT_SLUICE) $(GENERATE) $(JUDGE_READY)
 	@status=0; for t in $(wildcard tests/run/test_*.py); do \
-	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) $$t || status=1; done; exit $$status
+	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) SLUICE_FAULTY=$(FAULT_SLUICE) $(JUDGE) $$t || status=1; done; exit $$status
 
 # Other implementations as judges.
 interop: $(BUILD)/sluice $(JUDGE_READY)
@@ -158,6 +165,7 @@ test-san:              ## unit, run and some interop tests under the address, un
 	@$(MAKE) --no-print-directory SAN=thread all
 	@$(TALLY) \
 	    'unit-asan=$(MAKE) --no-print-directory -k SAN=address unit' \
+	    'fault-asan=$(MAKE) --no-print-directory SAN=address fault' \
 	    'run-asan=$(MAKE) --no-print-directory SAN=address test-run' \
 	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 interop' \
 	    'unit-tsan=$(MAKE) --no-print-directory -k SAN=thread unit' \
@@ -177,6 +185,16 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsluice.a
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(if $(filter fuzz,$(SAN)),,$(BUILD)/tests/fuzz/replay.o) $(BUILD)/libsluice.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Programs in which the n-th call of a kind can be made to fail (tests/fault/faults.h): the same objects, other links.
+FAULT_WRAPS = malloc calloc realloc aligned_alloc free strdup strndup vasprintf asprintf open_memstream realpath fdopen \
+    fopen fdopendir readdir mmap eventfd memfd_create pthread_create
+FAULT_LDFLAGS = $(addprefix -Wl$(COMMA)--wrap=,$(FAULT_WRAPS))
+COMMA = ,
+$(FAULT_TESTS): $(BUILD)/tests/fault/test_faults.o $(BUILD)/tests/fault/faults.o $(BUILD)/libsluice.a
+$(FAULT_SLUICE): $(BUILD)/dsl/main.o $(BUILD)/tests/fault/faults.o $(BUILD)/libsluice.a
+$(FAULT_TESTS) $(FAULT_SLUICE):
+	$(CC) $(ALL_LDFLAGS) $(FAULT_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(JUDGE_READY): tests/requirements.txt
 	@tests/tools/venv.sh $(PYTHON) $(VENV) tests/requirements.txt
@@ -201,4 +219,4 @@ demo:                  ## installs what is missing, builds, rechunks 1 GB inside
 clean:                 ## remove what was built (the Python environment too)
 	rm -rf $(ROOT) sluice
 
--include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c))
+-include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(wildcard tests/unit/*.c tests/fault/*.c tests/fuzz/*.c bench/*.c))

@@ -136,7 +136,9 @@ static bool expand(struct resolver *r, struct yaml_node *node)
             ok = expand_one(r, node, at, &out, &at);
         }
     }
-    if (ok && out.cut)
+    if (ok && out.no_memory)
+        ok = error_at(r->err, ERR_FIT, node->span, "no memory for the pipeline");
+    else if (ok && out.cut)
         ok = error_at(r->err, ERR_USAGE, node->span, "the value is longer than 64KiB once its names are replaced");
     if (ok) {
         node->text = arena_text(r->arena, out.chars, out.length);

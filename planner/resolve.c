@@ -160,13 +160,18 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err)
 {
     struct stat st;
+    int overlap;
 
     if (has_suffix(job->output.path, ".sluice-partial") || has_suffix(job->output.path, ".sluice-scratch")) {
         error_at(err, ERR_USAGE, job->output.span, "'%s' is named like an unfinished output", job->output.path);
         error_help(err, "give it another name: what ends so is removed when a run starts over");
         return false;
     }
-    if (store_paths_overlap(source, job->output.path)) {
+    overlap = store_paths_overlap(source, job->output.path);
+    if (overlap < 0)
+        return error_sys(err, -overlap, job->output.span, "cannot find out whether '%s' lies in the input",
+                         job->output.path);
+    if (overlap) {
         error_at(err, ERR_USAGE, job->output.span, "the output '%s' is, holds, or lies in the input '%s'",
                  job->output.path, job->input.path);
         error_key(err, "output.path");
@@ -224,12 +229,18 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
     path_split(job->output.path, directory, sizeof directory, &name, &name_length);
     if (job->scratch_path) {
         status = os_fstatat(AT_FDCWD, job->scratch_path, &st, 0);
+        if (status < 0 && status != -ENOENT && status != -ENOTDIR)
+            return error_sys(err, -status, job->scratch_span, "cannot look at '%s'", job->scratch_path);
         if (status < 0 || !S_ISDIR(st.st_mode)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' is not a directory", job->scratch_path);
             error_key(err, "scratch.path");
             return false;
         }
-        if (store_holds_directory(p->source_store, job->scratch_path)) {
+        status = store_holds_directory(p->source_store, job->scratch_path);
+        if (status < 0)
+            return error_sys(err, -status, job->scratch_span, "cannot find out whether '%s' lies in the input",
+                             job->scratch_path);
+        if (status) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
                      job->scratch_path);
             error_key(err, "scratch.path");

@@ -26,7 +26,7 @@ void text_release(struct text *t)
 void text_clear(struct text *t)
 {
     t->length = 0;
-    t->cut = false;
+    t->cut = t->no_memory = false;
     if (t->chars != nothing)
         t->chars[0] = '\0';
 }
@@ -55,7 +55,7 @@ static size_t make_room(struct text *t, size_t more)
     capacity = size_max(size_min(2 * t->capacity, t->length_max + 1), size_max(wanted, 64));
     chars = realloc(t->chars == nothing ? NULL : t->chars, capacity);
     if (!chars) {
-        t->cut = true;
+        t->cut = t->no_memory = true;
         return 0;
     }
     t->chars = chars;
@@ -94,10 +94,12 @@ void text_addf(struct text *t, const char *format, ...)
         return;
     }
     va_start(args, format);
-    if (vasprintf(&big, format, args) < 0)
-        t->cut = true;
-    else
+    if (vasprintf(&big, format, args) < 0) {
+        t->cut = t->no_memory = true;
+        big = NULL;             /* it may be anything then */
+    } else {
         text_add_bytes(t, big, (size_t)length);
+    }
     va_end(args);
     free(big);
 }

@@ -1,7 +1,8 @@
 /* text.h - a growable string with a ceiling, and the way sizes and times are written for people.
  *
  * Ownership: text_init / text_release; text_detach hands the characters to the caller (free()).
- * A text that would pass its ceiling, or for which memory ran out, is cut there and says so (text->cut).
+ * A text that would pass its ceiling, or for which memory ran out, is cut there and says so (text->cut, and
+ * text->no_memory in the second case).
  */
 #ifndef SLUICE_BASE_TEXT_H
 #define SLUICE_BASE_TEXT_H
@@ -16,6 +17,7 @@ struct text {
     size_t capacity;
     size_t length_max;
     bool cut;
+    bool no_memory;
 };
 
 void text_init(struct text *t, size_t length_max);

@@ -23,11 +23,12 @@ static bool prepare_reads(struct stage_run *run, struct error *err)
     run->read_count = (uint64_t)run->worker_count * (run->stage->reads_in_flight + 1) +
                       size_min(READS_WAITING_MAX, m->reads_bytes / READ_BYTES_TYPICAL_MIN);
     run->reads = calloc(run->read_count, sizeof *run->reads);
+    for (uint64_t i = 0; run->reads && i < run->read_count; i++)    /* first: what is released is closed */
+        run->reads[i].object.fd = -1;
     if (!run->reads || !ring_init(&run->ring, pool_carve(run->pool, "reads", m->reads_bytes), m->reads_bytes,
                                   run->read_count))
         return no_memory(run, "the table of reads", err);
     for (uint64_t i = 0; i < run->read_count; i++) {
-        run->reads[i].object.fd = -1;
         run->reads[i].next = run->unused;
         run->unused = &run->reads[i];
     }

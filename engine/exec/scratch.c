@@ -11,6 +11,7 @@
 
 #include "engine/base/size.h"
 #include "engine/io/os.h"
+#include "engine/io/space.h"
 
 struct scratch {
     struct scratch_layout layout;
@@ -26,6 +27,7 @@ struct scratch {
 enum { GROWTH_STEPS = 8, STAT_BLOCK_BYTES = 512 };
 #define GROWTH_BYTES_MIN (64 * MIB)
 #define GROWTH_BYTES_MAX GIB
+#define GROWTH_BYTES_PAST (16 * MIB)    /* once it is longer than was predicted */
 
 uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,
                           enum spill_encoding encoding)
@@ -43,6 +45,8 @@ static bool make_file(struct scratch *s, struct error *err)
     if (fd == -EINVAL) {
         os_unlinkat(AT_FDCWD, path, 0);     /* some file systems make the file before they refuse the flag */
         fd = os_open(path, flags, 0600);
+        if (fd >= 0)
+            os_lacks_direct();
     }
     if (fd == -EEXIST) {
         error_at(err, ERR_EXISTS, s->layout.span, "the scratch file '%s' is there already", path);
@@ -162,24 +166,29 @@ static uint64_t file_end_max(const struct scratch *s)
  * file wait for one another. Called with the lock held. */
 static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
 {
-    uint64_t step = size_align_up(s->layout.predicted_bytes / GROWTH_STEPS, MIB);
-    uint64_t wanted;
+    uint64_t predicted = size_align_up(s->layout.predicted_bytes, IO_ALIGN), step, wanted;
     int result;
 
-    step = size_min(size_max(step, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX);
-    wanted = size_max(size_align_up(to_bytes, IO_ALIGN), s->grown_bytes + step);
+    step = size_min(size_max(predicted / GROWTH_STEPS, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX);
+    /* No further ahead than was predicted: the output may need the rest of the disk. */
+    step = s->grown_bytes < predicted ? size_min(step, predicted - s->grown_bytes) : GROWTH_BYTES_PAST;
+    wanted = size_align_up(size_max(to_bytes, s->grown_bytes + step), IO_ALIGN);
     if (wanted > file_end_max(s))
         wanted = size_max(size_align_up(file_end_max(s), IO_ALIGN), to_bytes);
     result = os_fallocate(s->fd, s->grown_bytes, wanted - s->grown_bytes);
-    if (result == -ENOSPC && wanted > to_bytes) {   /* a whole step is too much: just what is needed */
+    /* A whole step is too much: just what is needed. */
+    if ((result == -ENOSPC || result == -EDQUOT || result == -EFBIG) && wanted > to_bytes) {
         wanted = to_bytes;
+        os_ftruncate(s->fd, s->grown_bytes);    /* what was allocated before it failed would be kept from others */
         result = os_fallocate(s->fd, s->grown_bytes, wanted - s->grown_bytes);
     }
-    if (result == -EOPNOTSUPP || result == -ENOSYS)
+    if (result == -EOPNOTSUPP || result == -ENOSYS) {
         wanted = UINT64_MAX;
-    else if (result < 0)
-        return error_sys(err, -result, s->layout.span, "cannot grow the scratch file '%s' to %s", s->layout.path,
-                         SIZE_TEXT(wanted));
+    } else if (result < 0) {
+        error_sys(err, -result, s->layout.span, "cannot grow the scratch file '%s' to %s", s->layout.path,
+                  SIZE_TEXT(wanted));
+        return space_explain(err, s->fd, wanted - s->grown_bytes);
+    }
     s->grown_bytes = wanted;
     return true;
 }

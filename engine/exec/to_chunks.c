@@ -5,6 +5,7 @@
 #include "engine/base/size.h"
 #include "engine/array/copy.h"
 #include "engine/exec/stage.h"
+#include "engine/io/space.h"
 
 static uint64_t unit_count(struct stage_run *run)
 {
@@ -88,9 +89,11 @@ static bool written(struct worker *w, struct write *write, struct error *err)
 
     if (write->request.result < 0) {
         write->busy = false;
+        error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'", write->key,
+                  store_path(run->target_store));
+        space_explain(err, write->object.fd, write->object_bytes);
         store_object_close(&write->object);
-        return error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'",
-                         write->key, store_path(run->target_store));
+        return false;
     }
     return finish(w, write, err);
 }

@@ -19,6 +19,7 @@
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
 #include "engine/io/os.h"
+#include "engine/io/space.h"
 
 /* Runs copied by one call: then completions and other work have their turn. */
 enum { RUNS_AT_ONCE = 256 };
@@ -35,8 +36,9 @@ static bool has_room(struct worker *w)
 
 static bool cannot_write(const struct worker *w, const struct open_chunk *chunk, int result, struct error *err)
 {
-    return error_sys(err, -result, w->run->stage->span, "cannot write chunk '%s' of '%s'", chunk->key,
-                     store_path(w->run->target_store));
+    error_sys(err, -result, w->run->stage->span, "cannot write chunk '%s' of '%s'", chunk->key,
+              store_path(w->run->target_store));
+    return space_explain(err, store_root_fd(w->run->target_store), 0);
 }
 
 /* ---- the object ---- */

@@ -9,6 +9,7 @@
 
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
+#include "engine/io/space.h"
 
 /* Stages count their segments on from one another; within a stage they are counted as its tasks' grid is, whatever
  * the walk. */
@@ -135,9 +136,11 @@ static bool written(struct worker *w, struct write *write, struct error *err)
     struct stage_run *run = w->run;
 
     write->busy = false;
-    if (write->request.result < 0)
-        return error_sys(err, (int)-write->request.result, scratch_layout(run->scratch)->span,
-                         "cannot write the scratch file '%s'", scratch_layout(run->scratch)->path);
+    if (write->request.result < 0) {
+        error_sys(err, (int)-write->request.result, scratch_layout(run->scratch)->span,
+                  "cannot write the scratch file '%s'", scratch_layout(run->scratch)->path);
+        return space_explain(err, write->request.fd, write->request.bytes);
+    }
     report_add(run->report, COUNT_SPILL_WRITE_BYTES, write->request.bytes);
     return true;
 }
@@ -193,9 +196,11 @@ static bool leave_task(struct stage_run *run, struct error *err)
     segment->data_offset = run->segment_begin_offset;
     note_steps(run, segment);
     result = scratch_write(run->scratch, run->index, bytes, segment->index_offset);
-    if (result < 0)
-        return error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",
-                         scratch_layout(run->scratch)->path);
+    if (result < 0) {
+        error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",
+                  scratch_layout(run->scratch)->path);
+        return space_explain(err, scratch_fd(run->scratch), bytes);
+    }
     run->segment_begin_offset = scratch_bytes_taken(run->scratch);
     report_add(run->report, scratch_at(run->scratch, segment->index_offset) ? COUNT_SPILL_KEPT_BYTES
                                                                             : COUNT_SPILL_WRITE_BYTES, bytes);

@@ -22,6 +22,7 @@
 #include "engine/codec/append.h"
 #include "engine/exec/stage.h"
 #include "engine/io/os.h"
+#include "engine/io/space.h"
 
 #define FILL_BYTES (64 * KIB)
 
@@ -454,9 +455,11 @@ static bool written(struct worker *w, struct write *write, struct error *err)
 
     write->busy = false;
     run->slices->writes_in_flight--;
-    return write->request.result >= 0 ||
-           error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'",
-                     run->slices->key, store_path(run->target_store));
+    if (write->request.result >= 0)
+        return true;
+    error_sys(err, (int)-write->request.result, run->stage->span, "cannot write chunk '%s' of '%s'", run->slices->key,
+              store_path(run->target_store));
+    return space_explain(err, write->request.fd, write->request.bytes);
 }
 
 const struct stage_to to_slices = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written };

@@ -50,7 +50,7 @@ static bool sample_chunk(const struct array_meta *m, struct store *s, uint64_t i
     if (o.fd < 0)
         return true;
     sizes_add(sizes, o.bytes);
-    got = os_pread(o.fd, head, o.direct ? sizeof head : 64, 0);
+    got = os_pread_some(o.fd, head, o.direct ? sizeof head : 64, 0);
     store_object_close(&o);
     if (got < 0)
         return error_sys(err, (int)-got, store_span(s), "cannot read '%s/%s'", store_path(s), place.key);
@@ -243,9 +243,11 @@ static void walk_directory(struct walk *w, int parent_fd, const char *name, unsi
     if (!directory) {
         if (fd >= 0)
             os_close(fd);
+        /* What cannot be listed cannot be counted; what is no directory holds none. */
+        w->stopped = w->stopped || (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP);
         return;
     }
-    while (!w->stopped && (entry = readdir(directory))) {
+    while (!w->stopped && (errno = 0, entry = readdir(directory))) {
         if (++w->entries % ENTRIES_PER_CLOCK == 0)
             w->stopped = w->entries >= ENTRIES_MAX || os_now() >= w->until;
         if (nested ? !is_coordinate(w, axis, entry->d_name) : !is_flat_key(w, entry->d_name))
@@ -255,6 +257,7 @@ static void walk_directory(struct walk *w, int parent_fd, const char *name, unsi
         else
             count_chunk(w);
     }
+    w->stopped = w->stopped || errno;
     closedir(directory);
 }
 

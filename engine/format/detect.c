@@ -69,7 +69,7 @@ static bool has_hdf5_signature(int fd)
     char head[8];
 
     for (uint64_t at = 512; at <= 1 << 20; at *= 2)
-        if (os_pread(fd, head, sizeof head, at) == (int64_t)sizeof head && !memcmp(head, signatures[0].bytes, 8))
+        if (os_pread_some(fd, head, sizeof head, at) == (int64_t)sizeof head && !memcmp(head, signatures[0].bytes, 8))
             return true;
     return false;
 }
@@ -97,7 +97,7 @@ static bool complain_of_file(struct error *err, struct span span, const char *pa
 
     if (fd < 0)
         return error_sys(err, -fd, span, "cannot open '%s'", path);
-    got = os_pread(fd, head, sizeof head - 1, 0);
+    got = os_pread_some(fd, head, sizeof head - 1, 0);
     hdf5 = has_hdf5_signature(fd);
     os_close(fd);
     if (got < 0)

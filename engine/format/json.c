@@ -28,6 +28,8 @@ struct parser {
     const char *why;            /* NULL: all is well */
 };
 
+const char json_no_memory[] = "no memory";
+
 static void *carve(struct parser *p, size_t bytes)
 {
     struct json_doc *doc = p->doc;
@@ -44,7 +46,7 @@ static void *carve(struct parser *p, size_t bytes)
         }
         block = malloc(sizeof *block + size);
         if (!block) {
-            p->why = "no memory";
+            p->why = json_no_memory;
             return NULL;
         }
         *block = (struct block){ .next = doc->blocks, .size = size };
@@ -402,7 +404,7 @@ static bool parse(struct json_doc **out, struct parser p, char *why, size_t why_
 
     *out = p.doc = calloc(1, sizeof *p.doc);
     if (!p.doc) {
-        snprintf(why, why_bytes, "no memory");
+        snprintf(why, why_bytes, "%s", json_no_memory);
         return false;
     }
     if (text_bytes > UINT32_MAX)
@@ -417,7 +419,10 @@ static bool parse(struct json_doc **out, struct parser p, char *why, size_t why_
     }
     for (const char *at = p.begin; at < p.at && at < p.end; at++)
         line += *at == '\n';
-    snprintf(why, why_bytes, "line %u: %s", line, p.why);
+    if (p.why == json_no_memory)
+        snprintf(why, why_bytes, "%s", json_no_memory);
+    else
+        snprintf(why, why_bytes, "line %u: %s", line, p.why);
     json_free(p.doc);
     *out = NULL;
     return false;
@@ -496,7 +501,7 @@ static bool members_next(struct parser *p, struct json *member)
     return true;
 }
 
-struct json_doc *json_parse_member(const struct json *object, const char *key)
+struct json_doc *json_parse_member(const struct json *object, const char *key, bool *no_memory)
 {
     struct json_doc keys = { 0 }, *found = NULL;
     struct parser p = members_begin(&keys, object);
@@ -508,8 +513,12 @@ struct json_doc *json_parse_member(const struct json *object, const char *key)
             last = member;
     clear(&keys);
     free(keys.blocks);
+    *no_memory = p.why == json_no_memory;
+    if (*no_memory)
+        return NULL;
     if (last.source && json_parse(&found, last.source, last.source_length, NULL, why, sizeof why))
         return found;
+    *no_memory = last.source && strcmp(why, json_no_memory) == 0;
     return NULL;
 }
 
@@ -620,6 +629,8 @@ void json_write(const struct json *value, const char *without, struct text *out)
         write_source(member.source, member.source + member.source_length, out);
     }
     text_add(out, "}");
+    if (p.why == json_no_memory)
+        out->cut = out->no_memory = true;
     clear(&keys);
     free(keys.blocks);
 }

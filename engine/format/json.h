@@ -51,6 +51,9 @@ struct json {
 
 struct json_doc;
 
+/* What `why` is when there was no memory: the text may be as it should. */
+extern const char json_no_memory[];
+
 /* `why` (may be cut) says what is wrong and where: "line 3: expected ':'". `unread` (NULL: none): members of the root
  * that are left unread, a list that ends with NULL. */
 bool json_parse(struct json_doc **doc, const char *text, uint64_t text_bytes, const char *const *unread, char *why,
@@ -58,8 +61,8 @@ bool json_parse(struct json_doc **doc, const char *text, uint64_t text_bytes, co
 /* The root itself is left unread. */
 bool json_parse_unread(struct json_doc **doc, const char *text, uint64_t text_bytes, char *why, size_t why_bytes);
 /* A member of an object, read or not, as a document of its own; of several with the same key the last. NULL if there
- * is none, or no memory for it. */
-struct json_doc *json_parse_member(const struct json *object, const char *key);
+ * is none that is fit to be kept in memory; or, with *no_memory set, because there was none to look for it. */
+struct json_doc *json_parse_member(const struct json *object, const char *key, bool *no_memory);
 void json_free(struct json_doc *doc);           /* NULL is fine */
 const struct json *json_root(const struct json_doc *doc);
 
@@ -74,7 +77,8 @@ bool json_uint(const struct json *value, uint64_t *out);
 bool json_int(const struct json *value, int64_t *out);
 
 /* On one line; numbers and strings as they were written, bare tokens as strings, which JSON allows. Of an object,
- * members called `without` are left out (NULL: none; only at the top). Needs no tree: unread values are as good. */
+ * members called `without` are left out (NULL: none; only at the top). Needs no tree: unread values are as good.
+ * Without memory for their names `out` is cut. */
 void json_write(const struct json *value, const char *without, struct text *out);
 
 #endif

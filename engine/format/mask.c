@@ -52,6 +52,7 @@ static bool add_mask(struct array_meta *m, struct text *notes, struct error *err
         text_add(&text, m->attributes && strcmp(m->attributes, "{}") ? ", " : "}");
         if (m->attributes && strcmp(m->attributes, "{}"))
             text_add(&text, m->attributes + 1);
+        text.cut = text.cut || value.cut;
         ok = replace_attributes(m, &text, err);
         text_addf(notes, "fill value: attribute %s: %s is added, which xarray masks in zarr3\n", mask_key, value.chars);
     }
@@ -93,16 +94,18 @@ bool array_mask_carry(struct array_meta *m, enum format_kind from, struct text *
 {
     struct json_doc *attributes = NULL, *mask = NULL;
     uint8_t item[ITEM_BYTES_MAX] = { 0 };
+    bool ok = true, starved = false;
     char why[8];
-    bool ok = true;
 
     if (m->format == from || !is_xarrays(m))
         return true;
     if (m->attributes && !json_parse_unread(&attributes, m->attributes, strlen(m->attributes), why, sizeof why))
         return no_memory(err);      /* it was read before */
     if (attributes)
-        mask = json_parse_member(json_root(attributes), mask_key);
-    if (m->format == FORMAT_ZARR3) {
+        mask = json_parse_member(json_root(attributes), mask_key, &starved);
+    if (starved) {
+        ok = no_memory(err);
+    } else if (m->format == FORMAT_ZARR3) {
         if (!mask && !m->fill_undefined)
             ok = add_mask(m, notes, err);
     } else if (mask && mask_from_json(json_root(mask), m->dtype, item)) {

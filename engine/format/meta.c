@@ -35,6 +35,11 @@ bool meta_fail(const struct reading *r, const char *format, ...)
     return error_at(r->err, ERR_INPUT, store_span(r->store), "'%s/%s': %s", store_path(r->store), r->key, what);
 }
 
+bool meta_no_memory(const struct reading *r)
+{
+    return error_at(r->err, ERR_FIT, store_span(r->store), "no memory to read '%s/%s'", store_path(r->store), r->key);
+}
+
 void meta_warn(const struct reading *r, const char *format, ...)
 {
     char what[ERROR_TEXT_BYTES];
@@ -70,6 +75,8 @@ bool meta_get(const struct reading *r, bool unread, struct meta_doc *doc)
         snprintf(why, sizeof why, "it should be an object");
     }
     meta_doc_release(doc);
+    if (strcmp(why, json_no_memory) == 0)
+        return meta_no_memory(r);
     return meta_fail(r, "not JSON as it should be: %s", why);
 }
 
@@ -173,13 +180,15 @@ bool meta_attributes(const struct reading *r, const struct json *attributes)
 {
     static const char dimensions_key[] = "_ARRAY_DIMENSIONS";
     struct json_doc *dimensions;
-    bool named = false, stripped = false;
+    bool named = false, stripped = false, no_memory = false;
 
     if (!attributes || attributes->kind == JSON_NULL)
         return true;
     if (attributes->kind != JSON_OBJECT)
         return meta_fail(r, "attributes should be an object");
-    dimensions = json_parse_member(attributes, dimensions_key);
+    dimensions = json_parse_member(attributes, dimensions_key, &no_memory);
+    if (no_memory)
+        return meta_no_memory(r);
     for (unsigned i = 0; i < RANK_MAX; i++)
         named = named || r->m->dimension_names[i];
     if (dimensions && !named)

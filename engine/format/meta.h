@@ -21,6 +21,8 @@ struct reading {
 
 /* ERR_INPUT "'path/key': ...". Always false. */
 bool meta_fail(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The document may be as it should: there is no memory to read it. */
+bool meta_no_memory(const struct reading *r);
 void meta_warn(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What is in a metadata document but is only passed on, or not used: it may be long. */

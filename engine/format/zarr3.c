@@ -29,9 +29,9 @@ static bool read_extension(const struct reading *r, const struct json *value, co
 }
 
 /* May a key that is not known here be passed over? */
-static bool may_be_ignored(const struct json *value)
+static bool may_be_ignored(const struct json *value, bool *no_memory)
 {
-    struct json_doc *must = json_parse_member(value, "must_understand");
+    struct json_doc *must = json_parse_member(value, "must_understand", no_memory);
     bool ignored = must && json_root(must)->kind == JSON_BOOL && !json_root(must)->truth;
 
     json_free(must);
@@ -47,10 +47,13 @@ static bool check_keys(const struct reading *r, const struct json *root)
     const struct json *transformers = json_get(root, "storage_transformers");
 
     for (const struct json *at = root->first; at; at = at->next) {
-        bool found = may_be_ignored(at) || (at->kind == JSON_NULL && !strcmp(at->key, "consolidated_metadata"));
+        bool no_memory = false, found = may_be_ignored(at, &no_memory);
 
+        found = found || (at->kind == JSON_NULL && !strcmp(at->key, "consolidated_metadata"));
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || !strcmp(at->key, known[i]);
+        if (no_memory)
+            return meta_no_memory(r);
         if (!found)
             return meta_fail(r, "key '%s' is unknown, and does not say that it may be ignored", at->key);
     }

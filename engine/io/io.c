@@ -146,6 +146,7 @@ static int uring_disabled_setting(void)
 }
 
 struct refusal {
+    enum error_code code;       /* where there is no other choice */
     char why[sizeof ((struct io_choice *)0)->why];
     const char *help;
 };
@@ -155,6 +156,7 @@ static void explain_refusal(struct refusal *r, int sys_errno)
     int disabled = sys_errno == EPERM ? uring_disabled_setting() : 0;
     struct rlimit locked = { 0 };
 
+    r->code = ERR_USAGE;
     if (sys_errno == EPERM && disabled > 0) {
         snprintf(r->why, sizeof r->why, "io_uring is switched off on this machine (kernel.io_uring_disabled is %d)",
                  disabled);
@@ -167,11 +169,13 @@ static void explain_refusal(struct refusal *r, int sys_errno)
         snprintf(r->why, sizeof r->why, "this kernel has no io_uring, or a sandbox hides it");
         r->help = "leave the choice to sluice: threads do the same";
     } else if (sys_errno == ENOMEM) {
+        r->code = ERR_FIT;
         getrlimit(RLIMIT_MEMLOCK, &locked);
         snprintf(r->why, sizeof r->why, "io_uring may not lock the memory it needs (ulimit -l is %s)",
                  locked.rlim_cur == RLIM_INFINITY ? "unlimited" : SIZE_TEXT(locked.rlim_cur));
         r->help = "raise 'ulimit -l' (systemd: LimitMEMLOCK=), or leave the choice to sluice: threads do the same";
     } else {
+        r->code = sys_errno == EINVAL ? ERR_USAGE : sys_errno == ENOSPC ? ERR_FIT : ERR_IO;
         snprintf(r->why, sizeof r->why, "io_uring does not work here: %s", strerror(sys_errno));
         r->help = "leave the choice to sluice: threads do the same";
     }
@@ -227,7 +231,7 @@ bool io_choose(struct io_choice *choice, enum io_backend wanted, struct error *e
     }
     explain_refusal(&refusal, -result);
     if (wanted == IO_URING) {
-        error_at(err, ERR_USAGE, SPAN_NONE, "%s", refusal.why);
+        error_at(err, refusal.code, SPAN_NONE, "%s", refusal.why);
         error_help(err, "%s", refusal.help);
         return false;
     }

@@ -5,7 +5,8 @@
  *    overflows.
  * 2. A poll on the eventfd is always armed; its SQE carries no request. It needs no memory of ours, so closing the
  *    ring under it is safe.
- * 3. What the kernel does not take now (EAGAIN, EBUSY, ENOMEM) stays in the submission queue until the next reap.
+ * 3. What the kernel does not take now (EAGAIN, EBUSY, ENOMEM) stays in the submission queue until the next reap. When
+ *    it has taken nothing for PATIENCE_SECONDS, what is queued fails with what it says.
  *
  * Only wake() runs on other threads: it touches `wake_fd` and `wake_told`.
  */
@@ -30,6 +31,7 @@ enum {
     SETUP_TRIES = 20,           /* a closed ring gives its locked memory back a little later */
     SETUP_NAP_US = 5000,
     SUBMIT_NAP_US = 1000,
+    PATIENCE_SECONDS = 2,
 };
 
 struct uring {
@@ -38,6 +40,8 @@ struct uring {
     int wake_fd;
     atomic_bool wake_told;      /* the eventfd is written: once is enough */
     bool woken;                 /* and the worker has not slept since */
+    double refused_since;       /* the kernel takes nothing; 0: it does */
+    struct io_request *refused; /* failed so (3), not yet reaped */
 };
 
 static int setup_ring(struct io_uring *ring, unsigned entries)
@@ -97,14 +101,54 @@ static void queue_request(struct uring *u, struct io_request *r)
     io_uring_sqe_set_data(sqe, r);
 }
 
+/* The kernel has not looked at what is queued, and does so on our calls alone: it can be taken out again. */
+static void withdraw(struct uring *u, int error)
+{
+    struct io_uring_sq *sq = &u->ring.sq;
+    unsigned head = __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
+    bool poll_queued = false;
+
+    for (unsigned i = head; i != sq->sqe_tail; i++) {
+        struct io_request *r = (struct io_request *)(uintptr_t)sq->sqes[i & *sq->kring_mask].user_data;
+
+        if (!r) {
+            poll_queued = true;
+            continue;
+        }
+        r->result = error;
+        r->next = u->refused;
+        u->refused = r;
+    }
+    sq->sqe_head = sq->sqe_tail = head;
+    __atomic_store_n(sq->ktail, head, __ATOMIC_RELEASE);
+    if (poll_queued)
+        queue_wake_poll(u);
+}
+
+static void note_refusal(struct uring *u, int error)
+{
+    double now = os_now();
+
+    if (u->refused_since == 0)
+        u->refused_since = now;
+    else if (now - u->refused_since > PATIENCE_SECONDS)
+        withdraw(u, error);
+}
+
 /* Hand over what is queued, and wait for a completion if `wait_count` is 1. False: the kernel took nothing and did
  * not wait. */
 static bool enter(struct uring *u, unsigned wait_count)
 {
-    int result = wait_count ? io_uring_submit_and_wait(&u->ring, wait_count) : io_uring_submit(&u->ring);
+    int result = -os_fault(OS_ENTER);
 
-    if (result >= 0)
+    if (result == 0)
+        result = wait_count ? io_uring_submit_and_wait(&u->ring, wait_count) : io_uring_submit(&u->ring);
+    if (result >= 0) {
+        u->refused_since = 0;
         return true;
+    }
+    if (result == -EAGAIN || result == -EBUSY || result == -ENOMEM)
+        note_refusal(u, result);
     if (result == -EINTR || result == -EAGAIN || result == -EBUSY || result == -ENOMEM)
         return false;
     /* Anything else is our misuse of the ring; the kernel still holds buffers, so there is no way on. */
@@ -144,7 +188,6 @@ static void take_wake(struct uring *u)
     eventfd_read(u->wake_fd, &count);
     atomic_store(&u->wake_told, false);
     u->woken = true;
-    queue_wake_poll(u);
 }
 
 /* Finished requests, at most `max`, from the completion queue; makes no system call. */
@@ -153,6 +196,8 @@ static unsigned collect(struct uring *u, struct io_request **done, unsigned max)
     struct io_uring_cqe *cqes[REAP_BATCH];
     unsigned count = 0, ready;
 
+    for (; u->refused && count < max; u->refused = u->refused->next)
+        done[count++] = u->refused;
     while (count < max) {
         ready = io_uring_peek_batch_cqe(&u->ring, cqes, (unsigned)size_min(max - count, REAP_BATCH));
         if (!ready)
@@ -160,12 +205,14 @@ static unsigned collect(struct uring *u, struct io_request **done, unsigned max)
         for (unsigned i = 0; i < ready; i++) {
             struct io_request *r = io_uring_cqe_get_data(cqes[i]);
 
-            if (!r)
+            if (!r) {
                 take_wake(u);
-            else if (io_request_advance(r, result_after_fault(r, cqes[i]->res)))
+                queue_wake_poll(u);
+            } else if (io_request_advance(r, result_after_fault(r, cqes[i]->res))) {
                 done[count++] = r;
-            else
+            } else {
                 queue_request(u, r);
+            }
         }
         io_uring_cq_advance(&u->ring, ready);
     }
@@ -181,8 +228,11 @@ static unsigned uring_reap(struct io *io, struct io_request **done, unsigned max
         count = collect(u, done, max);
         if (count || !wait || u->woken)
             break;
-        if (!enter(u, 1))
-            usleep(SUBMIT_NAP_US);
+        if (enter(u, 1))
+            continue;
+        usleep(SUBMIT_NAP_US);
+        if (atomic_load(&u->wake_told))     /* the poll that would tell us may be among what is not taken */
+            take_wake(u);
     }
     if (!count && wait)
         u->woken = false;

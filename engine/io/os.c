@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -18,7 +19,10 @@
 
 #include "engine/base/size.h"
 
-enum { REMOVE_DEPTH_MAX = 128 };
+enum {
+    REMOVE_DEPTH_MAX = 128,
+    AGAIN_MAX = 1000,           /* EAGAIN in a row before it is believed */
+};
 
 /* ---- the seam ---- */
 
@@ -46,7 +50,7 @@ int os_fault(enum os_kind kind)
     if (!faults)
         return 0;
     if (faults->absent & kind)
-        return ENOSYS;
+        return kind & (OS_FALLOCATE | OS_PUNCH) ? EOPNOTSUPP : kind == OS_DIRECT ? EINVAL : ENOSYS;
     if (!(faults->kinds & kind))
         return 0;
     call = atomic_fetch_add(&faults_seen, 1);
@@ -80,7 +84,9 @@ uint64_t os_fault_short(uint64_t bytes)
 
 /* ---- what is lacking ---- */
 
-enum lack { LACK_OPENAT2, LACK_RENAME_NEW, LACK_RENAME_EXCHANGE, LACK_FALLOCATE, LACK_PUNCH_HOLE, LACKS };
+enum lack {
+    LACK_OPENAT2, LACK_RENAME_NEW, LACK_RENAME_EXCHANGE, LACK_FALLOCATE, LACK_PUNCH_HOLE, LACK_LOCK, LACK_DIRECT, LACKS,
+};
 
 static const char *const lack_sentences[LACKS] = {
     [LACK_OPENAT2] = "no openat2: keys are opened directory by directory",
@@ -88,6 +94,8 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
+    [LACK_LOCK] = "no file locks: two runs that write the same output at once would not notice one another",
+    [LACK_DIRECT] = "no direct I/O: files are read and written through the page cache",
 };
 
 static atomic_uint lacks;
@@ -95,6 +103,11 @@ static atomic_uint lacks;
 static void note_lack(enum lack lack)
 {
     atomic_fetch_or_explicit(&lacks, 1u << lack, memory_order_relaxed);
+}
+
+void os_lacks_direct(void)
+{
+    note_lack(LACK_DIRECT);
 }
 
 const char *os_lacks(unsigned i)
@@ -109,20 +122,43 @@ const char *os_lacks(unsigned i)
 
 /* ---- plain calls ---- */
 
+static bool direct_is_refused(int flags)
+{
+    return flags & O_DIRECT && os_fault(OS_DIRECT) == EINVAL;
+}
+
 int os_open(const char *path, int flags, mode_t mode)
 {
+    if (direct_is_refused(flags))
+        return -EINVAL;
     return (int)CALL(OS_OPEN, open(path, flags | O_CLOEXEC, mode));
 }
 
 int os_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
+    if (direct_is_refused(flags))
+        return -EINVAL;
     return (int)CALL(OS_OPEN, openat(dir_fd, path, flags | O_CLOEXEC, mode));
 }
 
 int os_close(int fd)
 {
+    int how = os_fault(OS_CLOSE);
+
     /* After EINTR the descriptor is gone on Linux; closing again could close another thread's. */
-    return close(fd) < 0 && errno != EINTR ? -errno : 0;
+    if (close(fd) < 0 && errno != EINTR)
+        return -errno;
+    return how == EINTR ? 0 : -how;
+}
+
+int os_lock(int fd)
+{
+    int result = (int)CALL(OS_LOCK, flock(fd, LOCK_EX | LOCK_NB));
+
+    if (result == 0 || result == -EWOULDBLOCK)
+        return result;
+    note_lack(LACK_LOCK);
+    return 0;
 }
 
 int os_set_buffered(int fd)
@@ -167,23 +203,44 @@ int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
     return CALL(0, pwrite(fd, from, bytes, (off_t)offset));
 }
 
-int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset)
+int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset)
 {
-    for (size_t done = 0; done < bytes; ) {
+    unsigned again = 0;
+    size_t done = 0;
+
+    while (done < bytes) {
         int64_t got = os_pread(fd, (char *)to + done, bytes - done, offset + done);
 
-        if (got <= 0)
-            return got < 0 ? (int)got : -ENODATA;
+        if (got == -EAGAIN && again++ < AGAIN_MAX)
+            continue;
+        if (got < 0)
+            return got;
+        if (got == 0)
+            break;
         done += (size_t)got;
+        /* A direct read is cut inside a block by the end of the file alone, and its rest would not be aligned. */
+        if (done < bytes && (offset + done) % IO_ALIGN && os_is_direct(fd))
+            break;
     }
-    return 0;
+    return (int64_t)done;
+}
+
+int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    int64_t got = os_pread_some(fd, to, bytes, offset);
+
+    return got < 0 ? (int)got : (uint64_t)got < bytes ? -ENODATA : 0;
 }
 
 int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset)
 {
+    unsigned again = 0;
+
     for (size_t done = 0; done < bytes; ) {
         int64_t put = os_pwrite(fd, (const char *)from + done, bytes - done, offset + done);
 
+        if (put == -EAGAIN && again++ < AGAIN_MAX)
+            continue;
         if (put <= 0)
             return put < 0 ? (int)put : -ENOSPC;
         done += (size_t)put;
@@ -198,7 +255,7 @@ int os_ftruncate(int fd, uint64_t bytes)
 
 static int fallocate_or_lack(int fd, int mode, uint64_t offset, uint64_t bytes, enum lack lack)
 {
-    int result = (int)CALL(OS_FALLOCATE, fallocate(fd, mode, (off_t)offset, (off_t)bytes));
+    int result = (int)CALL(mode ? OS_PUNCH : OS_FALLOCATE, fallocate(fd, mode, (off_t)offset, (off_t)bytes));
 
     if (result != -EOPNOTSUPP && result != -ENOSYS)
         return result;
@@ -339,6 +396,8 @@ int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
         return -EINVAL;
     if (path[0] == '/' || has_dotdot(path))
         return -EXDEV;
+    if (direct_is_refused(flags))
+        return -EINVAL;
     fd = (int)CALL(OS_OPENAT2, syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
     if (fd != -ENOSYS && fd != -EPERM)
         return fd;

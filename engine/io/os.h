@@ -24,13 +24,18 @@ int os_openat(int dir_fd, const char *path, int flags, mode_t mode);
  * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. Not for O_PATH (-EINVAL), which opens links. */
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 int os_close(int fd);
+/* Lock the open file or directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else
+ * has it. Where there are no such locks the answer is 0, and os_lacks() says so. */
+int os_lock(int fd);
 /* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
 int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */
 bool os_is_direct(int fd);
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset);
-/* All of it, or -errno; -ENODATA: the file ended early. */
+/* As much as there is up to `bytes`, or -errno. */
+int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset);
+/* All of it, or -errno; -ENODATA: the file ended early. These carry on after short calls, and retry EAGAIN for a while. */
 int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset);
 int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset);
 int os_ftruncate(int fd, uint64_t bytes);
@@ -56,6 +61,8 @@ double os_now(void);
  * level; deeper than 128 is -ELOOP. */
 int os_remove_tree(int dir_fd, const char *path);
 
+/* O_DIRECT was refused (-EINVAL) where the same open without it worked: os_lacks() is to say so. */
+void os_lacks_direct(void);
 /* What this kernel or file system turned out not to have, one sentence each, for the report: i = 0, 1, ... until
  * NULL. Only what was tried is known. */
 const char *os_lacks(unsigned i);
@@ -63,14 +70,15 @@ const char *os_lacks(unsigned i);
 /* ---- the seam for tests ---- */
 
 /* Kinds of calls, as bits. OPENAT2 and RENAMEAT2 are the calls that have a fallback, which is made of OPEN and
- * RENAME. */
+ * RENAME. MEMORY, LIST and THREAD are not calls of this file: the test programs count them by wrapping the C library's
+ * functions when they are linked (tests/fault/faults.h), so the program that people run has no such switch in it. */
 enum os_kind {
     OS_OPEN = 1 << 0,
     OS_OPENAT2 = 1 << 1,
     OS_READ = 1 << 2,
     OS_WRITE = 1 << 3,
     OS_TRUNCATE = 1 << 4,
-    OS_FALLOCATE = 1 << 5,          /* and os_punch_hole */
+    OS_FALLOCATE = 1 << 5,
     OS_STAT = 1 << 6,               /* and os_space */
     OS_MKDIR = 1 << 7,
     OS_UNLINK = 1 << 8,
@@ -78,13 +86,22 @@ enum os_kind {
     OS_RENAMEAT2 = 1 << 10,
     OS_SYNC = 1 << 11,
     OS_RING = 1 << 12,              /* setting up an io_uring */
-    OS_EVERY_KIND = (1 << 13) - 1,
+    OS_ENTER = 1 << 13,             /* io_uring_enter: EINTR, EAGAIN, EBUSY and ENOMEM are what the kernel may say */
+    OS_PUNCH = 1 << 14,
+    OS_LOCK = 1 << 15,
+    OS_CLOSE = 1 << 16,             /* the descriptor is closed all the same */
+    OS_DIRECT = 1 << 17,            /* an open with O_DIRECT, before it counts as OPEN or OPENAT2 */
+    OS_MEMORY = 1 << 18,
+    OS_LIST = 1 << 19,              /* readdir */
+    OS_THREAD = 1 << 20,
+    OS_EVERY_KIND = ((1 << 21) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
 enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2 };
 
 /* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
- * (of OS_OPENAT2, OS_RENAMEAT2, OS_RING) answer ENOSYS always, uncounted: an older kernel. */
+ * (of OPENAT2, RENAMEAT2, RING, FALLOCATE, PUNCH, LOCK, DIRECT) always answer, uncounted, what an older kernel or a
+ * file system without them says: EOPNOTSUPP, EINVAL for O_DIRECT, else ENOSYS. */
 struct os_faults {
     unsigned absent;
     unsigned kinds;

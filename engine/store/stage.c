@@ -13,12 +13,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "engine/base/size.h"
 #include "engine/base/text.h"
 #include "engine/io/os.h"
+#include "engine/io/space.h"
 #include "engine/store/store.h"
 #include "engine/store/store_impl.h"
 
@@ -75,35 +75,42 @@ static bool open_parent(struct store *s, struct error *err)
     return got >= 0;
 }
 
-static bool directory_is_empty(int parent_fd, const char *name)
+/* 1, 0, or -errno: what cannot be listed could be somebody's. */
+static int directory_is_empty(int parent_fd, const char *name)
 {
     int fd = os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     DIR *listing = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
+    int empty;
 
     if (!listing) {
+        empty = fd < 0 ? fd : -errno;
         if (fd >= 0)
             os_close(fd);
-        return false;
+        return empty;
     }
-    while ((entry = readdir(listing)))
+    while (errno = 0, (entry = readdir(listing)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             break;
+    empty = entry ? 0 : errno ? -errno : 1;
     closedir(listing);
-    return !entry;
+    return empty;
 }
 
-/* A directory with Zarr metadata in its root, so an output of ours or of a program like ours; or nothing at all. */
-static bool may_be_replaced(const struct store *s)
+/* A directory with Zarr metadata in its root, so an output of ours or of a program like ours; or nothing at all: 1.
+ * -errno: it cannot be looked at. */
+static int may_be_replaced(const struct store *s)
 {
     static const char *const keys[] = { ".zarray", ".zgroup", "zarr.json", ".zmetadata" };
     char path[PATH_MAX];
     struct stat st;
+    int got;
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", s->name, keys[i]);
-        if (os_fstatat(s->parent_fd, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
-            return true;
+        got = os_fstatat(s->parent_fd, path, &st, AT_SYMLINK_NOFOLLOW);
+        if (got != -ENOENT)
+            return got < 0 ? got : 1;
     }
     return directory_is_empty(s->parent_fd, s->name);
 }
@@ -129,7 +136,10 @@ static bool check_target(const struct store *s, bool *there, struct error *err)
         error_help(err, "give the path that it leads to");
         return false;
     }
-    if (!S_ISDIR(st.st_mode) || !may_be_replaced(s)) {
+    got = S_ISDIR(st.st_mode) ? may_be_replaced(s) : 0;
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot look into '%s'", s->path);
+    if (!got) {
         error_at(err, ERR_EXISTS, s->span, "'%s' is not a Zarr store, and only those are overwritten", s->path);
         error_help(err, "give another path, or remove it first");
         return false;
@@ -140,7 +150,7 @@ static bool check_target(const struct store *s, bool *there, struct error *err)
 /* Lock the directory. False: somebody else holds it. Where there are no such locks, everybody may. */
 static bool lock_directory(int fd)
 {
-    return flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    return os_lock(fd) != -EWOULDBLOCK;
 }
 
 static bool busy(const struct store *s, struct error *err)
@@ -150,20 +160,26 @@ static bool busy(const struct store *s, struct error *err)
     return false;
 }
 
-/* The note in a directory that we may have left. NULL: it is not ours. An empty directory is ours too: we died before
- * the note was written. */
-static char *read_note(int fd)
+/* The note in a directory that we may have left: 0 or -errno. -ENOENT: it is not ours. An empty directory is ours too:
+ * we died before the note was written. */
+static int read_note(int fd, char **note)
 {
-    char *note = calloc(1, NOTE_BYTES_MAX + 1);
     int note_fd = os_openat(fd, note_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-    int64_t got = note_fd < 0 ? note_fd : note ? os_pread(note_fd, note, NOTE_BYTES_MAX, 0) : -ENOMEM;
+    int64_t got = note_fd;
 
-    if (note_fd >= 0)
+    *note = calloc(1, NOTE_BYTES_MAX + 1);
+    if (note_fd >= 0) {
+        got = *note ? os_pread_some(note_fd, *note, NOTE_BYTES_MAX, 0) : -ENOMEM;
         os_close(note_fd);
-    if (got >= 0 || (got == -ENOENT && directory_is_empty(fd, ".")))
-        return note;
-    free(note);
-    return NULL;
+    } else if (note_fd == -ENOENT) {
+        got = *note ? directory_is_empty(fd, ".") : -ENOMEM;
+        got = got == 0 ? -ENOENT : got;
+    }
+    if (got >= 0)
+        return 0;
+    free(*note);
+    *note = NULL;
+    return (int)got;
 }
 
 /* Remove what a dead run left. */
@@ -174,14 +190,18 @@ static bool remove_leftover(struct store *s, struct error *err)
 
     if (fd == -ENOENT)
         return true;
+    if (fd < 0 && fd != -ENOTDIR && fd != -ELOOP)
+        return error_sys(err, -fd, s->span, "cannot open '%s.sluice-partial', which is there", s->path);
     if (fd >= 0 && !lock_directory(fd)) {
         os_close(fd);
         return busy(s, err);
     }
-    s->leftover_note = fd < 0 ? NULL : read_note(fd);
-    if (!s->leftover_note) {
-        if (fd >= 0)
-            os_close(fd);
+    got = fd < 0 ? -ENOENT : read_note(fd, &s->leftover_note);
+    if (got < 0 && fd >= 0)
+        os_close(fd);
+    if (got < 0 && got != -ENOENT && got != -ELOOP)
+        return error_sys(err, -got, s->span, "cannot look into '%s.sluice-partial', left by an earlier run", s->path);
+    if (got < 0) {
         error_at(err, ERR_EXISTS, s->span, "'%s.sluice-partial' is in the way, and no run of ours made it", s->path);
         error_help(err, "move it away: the output is made under that name before it is published");
         return false;
@@ -200,7 +220,10 @@ static bool write_note(const struct store *s, const char *note, struct error *er
 
     if (fd >= 0)
         os_close(fd);
-    return got >= 0 || error_sys(err, -got, s->span, "cannot write into '%s.sluice-partial'", s->path);
+    if (got >= 0)
+        return true;
+    error_sys(err, -got, s->span, "cannot write into '%s.sluice-partial'", s->path);
+    return space_explain(err, s->root_fd, strlen(note));
 }
 
 static bool make_staging(struct store *s, const char *note, struct error *err)
@@ -210,18 +233,25 @@ static bool make_staging(struct store *s, const char *note, struct error *err)
 
     if (got == -EEXIST)
         return busy(s, err);
-    if (got < 0)
-        return error_sys(err, -got, s->span, "cannot make the directory '%s.sluice-partial'", s->path);
+    if (got < 0) {
+        error_sys(err, -got, s->span, "cannot make the directory '%s.sluice-partial'", s->path);
+        return space_explain(err, s->parent_fd, 0);
+    }
     got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (got < 0) {
         os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
         return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);
     }
     s->root_fd = got;
+    if (!lock_directory(s->root_fd))
+        return busy(s, err);
+    got = os_fstat(s->root_fd, &opened);
+    if (got >= 0)
+        got = os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW);
+    if (got < 0 && got != -ENOENT)
+        return error_sys(err, -got, s->span, "cannot look at '%s.sluice-partial'", s->path);
     /* Between mkdir and lock another run may have taken it for a leftover. */
-    if (!lock_directory(s->root_fd) || os_fstat(s->root_fd, &opened) < 0 ||
-        os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
-        named.st_dev != opened.st_dev || named.st_ino != opened.st_ino)
+    if (got < 0 || named.st_dev != opened.st_dev || named.st_ino != opened.st_ino)
         return busy(s, err);
     return write_note(s, note, err);
 }
@@ -285,10 +315,12 @@ bool store_object_create(struct store *s, const char *key, struct object *o, str
         direct = false;
         got = create_key(s, key, 0);
         if (got >= 0)
-            atomic_store_explicit(&s->direct_refused, true, memory_order_relaxed);
+            store_without_direct(s);
     }
-    if (got < 0)
-        return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    if (got < 0) {
+        error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+        return space_explain(err, s->root_fd, 0);
+    }
     o->fd = got;
     o->direct = direct;
     return true;
@@ -335,8 +367,10 @@ bool store_object_finish(struct store *s, struct object *o, const char *tail, ui
                         SIZE_TEXT((uint64_t)st.st_size), SIZE_TEXT(bytes));
     if (got >= 0)
         got = closed;
-    if (got < 0)
-        return error_sys(err, -got, s->span, "cannot finish an object of '%s'", s->path);
+    if (got < 0) {
+        error_sys(err, -got, s->span, "cannot finish an object of '%s'", s->path);
+        return space_explain(err, s->root_fd, bytes);
+    }
     return count_object(s, err);
 }
 
@@ -455,13 +489,16 @@ bool store_put(struct store *s, const char *key, const char *data, uint64_t byte
     if (!store_key_check(s, key, err))
         return false;
     got = create_key(s, key, 0);
-    if (got < 0)
-        return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    if (got < 0) {
+        error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+        return space_explain(err, s->root_fd, 0);
+    }
     o.fd = got;
     got = os_pwrite_all(o.fd, data, bytes, 0);
     if (got < 0) {
         store_object_close(&o);
-        return error_sys(err, -got, s->span, "cannot write '%s/%s'", s->path, key);
+        error_sys(err, -got, s->span, "cannot write '%s/%s'", s->path, key);
+        return space_explain(err, s->root_fd, bytes);
     }
     return store_object_finish(s, &o, NULL, bytes, err);
 }
@@ -473,6 +510,22 @@ static void publish_end(struct store *s)
     os_unlinkat(s->root_fd, note_name, 0);
 }
 
+/* What had the target's name until now. If it cannot be removed, it gets a note, so that the next run tries again. */
+static int remove_old(const struct store *s)
+{
+    int got = os_remove_tree(s->parent_fd, s->staging_name), fd, note_fd;
+
+    if (got >= 0)
+        return got;
+    fd = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    note_fd = fd < 0 ? fd : os_openat(fd, note_name, O_WRONLY | O_CREAT, 0600);
+    if (note_fd >= 0)
+        os_close(note_fd);
+    if (fd >= 0)
+        os_close(fd);
+    return got;
+}
+
 /* Change places with what is there, then remove that. */
 static bool replace_target(struct store *s, struct error *err)
 {
@@ -481,7 +534,7 @@ static bool replace_target(struct store *s, struct error *err)
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot put the new '%s' in the place of the old", s->path);
     publish_end(s);
-    got = os_remove_tree(s->parent_fd, s->staging_name);
+    got = remove_old(s);
     if (got < 0) {
         error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
         error_note(err, "the new one is complete and in its place");

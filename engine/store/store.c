@@ -85,6 +85,12 @@ int store_root_fd(const struct store *s)
     return s->root_fd;
 }
 
+void store_without_direct(struct store *s)
+{
+    atomic_store_explicit(&s->direct_refused, true, memory_order_relaxed);
+    os_lacks_direct();
+}
+
 bool store_key_check(const struct store *s, const char *key, struct error *err)
 {
     if (!*key || strlen(key) >= KEY_BYTES_MAX)
@@ -175,7 +181,7 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
     }
     /* Only now: a directory refuses O_DIRECT too, and says nothing about the file system. */
     if (direct && !o->direct)
-        atomic_store_explicit(&s->direct_refused, true, memory_order_relaxed);
+        store_without_direct(s);
     return true;
 }
 
@@ -237,78 +243,83 @@ static bool same_place(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Is the directory `fd` (taken over) at `place` or below it? Walks up by "..", which links cannot fool. */
-static bool lies_at_or_below(int fd, const struct stat *place)
+/* Is the directory `fd` (taken over; -errno goes through) at `place` or below it? Walks up by "..", which links cannot
+ * fool. 1, 0, or -errno. */
+static int lies_at_or_below(int fd, const struct stat *place)
 {
     struct stat here, above;
-    bool found = false;
+    int got, up;
 
-    while (fd >= 0 && os_fstat(fd, &here) >= 0) {
-        int up;
-
-        found = same_place(&here, place);
-        if (found)
-            break;
-        up = os_openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    while (fd >= 0) {
+        got = os_fstat(fd, &here);
+        up = got < 0 ? got : same_place(&here, place) ? -EEXIST : os_openat(fd, "..", O_PATH | O_DIRECTORY, 0);
         os_close(fd);
+        if (got >= 0 && same_place(&here, place))
+            return 1;
+        if (up < 0)
+            return up;
         fd = up;
-        if (fd < 0 || os_fstat(fd, &above) < 0 || same_place(&here, &above))
-            break;                      /* the root is its own parent */
+        got = os_fstat(fd, &above);
+        if (got < 0 || same_place(&here, &above)) {     /* the root is its own parent */
+            os_close(fd);
+            return got;
+        }
     }
-    if (fd >= 0)
-        os_close(fd);
-    return found;
+    return fd;
 }
 
-/* The deepest directory on the way to `path` (changed) that exists. */
+/* The deepest directory on the way to `path` (changed) that exists. -errno: what is there cannot be opened. */
 static int open_existing_ancestor(char *path)
 {
     for (;;) {
-        int fd = os_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        int fd = os_open(path, O_PATH | O_DIRECTORY, 0);
         char *slash = strrchr(path, '/');
 
-        if (fd >= 0)
+        if (fd != -ENOENT && fd != -ENOTDIR)
             return fd;
         if (slash == path)
-            return os_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+            return os_open("/", O_PATH | O_DIRECTORY, 0);
         if (!slash)
-            return os_open(".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+            return os_open(".", O_PATH | O_DIRECTORY, 0);
         *slash = '\0';
     }
 }
 
-bool store_paths_overlap(const struct store *input, const char *output_path)
+/* The same for one of the output's two names. */
+static int place_overlaps(const struct store *input, const struct stat *root, char *path)
+{
+    struct stat output;
+    int got = os_fstatat(AT_FDCWD, path, &output, 0);
+
+    if (got >= 0)
+        got = lies_at_or_below(os_openat(input->root_fd, ".", O_PATH | O_DIRECTORY, 0), &output);
+    else if (got == -ENOENT || got == -ENOTDIR)
+        got = 0;
+    return got ? got : lies_at_or_below(open_existing_ancestor(path), root);
+}
+
+int store_paths_overlap(const struct store *input, const char *output_path)
 {
     size_t length = strlen(output_path);
     char *path = malloc(length + sizeof ".sluice-partial");
-    struct stat root, output;
-    bool overlap = false;
+    struct stat root;
+    int got = path ? os_fstat(input->root_fd, &root) : -ENOMEM;
 
-    if (!path || os_fstat(input->root_fd, &root) < 0) {
-        free(path);
-        return true;                    /* not known: better refused than overwritten */
-    }
     while (length > 1 && output_path[length - 1] == '/')
         length--;
-    for (int staging = 0; staging < 2 && !overlap; staging++) {
+    for (int staging = 0; staging < 2 && got == 0; staging++) {
         memcpy(path, output_path, length);
         memcpy(path + length, staging ? ".sluice-partial" : "", staging ? sizeof ".sluice-partial" : 1);
-        if (os_fstatat(AT_FDCWD, path, &output, 0) >= 0)
-            overlap = lies_at_or_below(os_openat(input->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), &output);
-        overlap = overlap || lies_at_or_below(open_existing_ancestor(path), &root);
+        got = place_overlaps(input, &root, path);
     }
     free(path);
-    return overlap;
+    return got;
 }
 
-bool store_holds_directory(const struct store *input, const char *path)
+int store_holds_directory(const struct store *input, const char *path)
 {
-    int fd = os_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct stat root;
+    int got = os_fstat(input->root_fd, &root);
 
-    if (fd >= 0 && os_fstat(input->root_fd, &root) >= 0)
-        return lies_at_or_below(fd, &root);
-    if (fd >= 0)
-        os_close(fd);
-    return true;
+    return got < 0 ? got : lies_at_or_below(os_open(path, O_PATH | O_DIRECTORY, 0), &root);
 }

@@ -53,11 +53,10 @@ int store_object_changed(const struct object *o);
 void store_object_close(struct object *o);
 
 /* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
- * the staging directory as the output's: an input in there would be removed. What cannot be looked at does not
- * overlap. */
-bool store_paths_overlap(const struct store *input, const char *output_path);
-/* Is the directory `path`, which exists, the input's root or below it? Fails closed. */
-bool store_holds_directory(const struct store *input, const char *path);
+ * the staging directory as the output's: an input in there would be removed. 1 or 0; -errno: it cannot be found out. */
+int store_paths_overlap(const struct store *input, const char *output_path);
+/* Is the directory `path`, which exists, the input's root or below it? 1 or 0; -errno: it cannot be found out. */
+int store_holds_directory(const struct store *input, const char *path);
 
 /* ---- writing ---- */
 

@@ -25,6 +25,9 @@ struct store {
 /* An empty store with its path; the file descriptors are -1. NULL: no memory, said in `err`. */
 struct store *store_new(const char *path, struct span span, struct error *err);
 
+/* O_DIRECT was refused where an open without it worked: it is not tried again, and the report says so. */
+void store_without_direct(struct store *s);
+
 bool store_key_check(const struct store *s, const char *key, struct error *err);
 
 #endif

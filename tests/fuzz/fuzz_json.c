@@ -45,7 +45,7 @@ int fuzz_one(const uint8_t *data, size_t bytes)
     static const char *const unread[] = { "attributes", NULL };
     char *text = exactly(data, bytes), why[128] = "";
     struct json_doc *doc = NULL, *member;
-    bool read = json_parse(&doc, text, bytes, NULL, why, sizeof why), partly;
+    bool read = json_parse(&doc, text, bytes, NULL, why, sizeof why), partly, no_memory;
 
     if (read) {
         walk(json_root(doc), 0);
@@ -58,7 +58,7 @@ int fuzz_one(const uint8_t *data, size_t bytes)
     MUST(partly || !read);
     if (partly) {
         walk(json_root(doc), 0);
-        member = json_parse_member(json_root(doc), "attributes");
+        member = json_parse_member(json_root(doc), "attributes", &no_memory);
         if (member)
             walk(json_root(member), 0);
         json_free(member);

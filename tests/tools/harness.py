@@ -6,7 +6,8 @@ A test is a function whose name is a sentence, test_<module>__<what_holds>, taki
     sys.exit(suite.close())
 It fails by raising (check() or anything else), is skipped by raising Skip("why").
 
-Environment: SLUICE the program (build/sluice), SLUICE_SAN the sanitizer it was built with ("" none, which also means
+Environment: SLUICE the program (build/sluice), SLUICE_FAULTY the one that heeds SLUICE_FAULT (tests/fault/faults.h),
+SLUICE_SAN the sanitizer it was built with ("" none, which also means
 that memory is not judged).
 """
 import json
@@ -23,6 +24,7 @@ import traceback
 TREE = pathlib.Path(__file__).resolve().parents[2]
 SLUICE = os.path.abspath(os.environ.get("SLUICE") or TREE / "build" / "sluice")
 SANITIZER = os.environ.get("SLUICE_SAN", "")
+FAULTY = os.path.abspath(os.environ["SLUICE_FAULTY"]) if os.environ.get("SLUICE_FAULTY") else None
 TIMEOUT_SECONDS = 120 if SANITIZER else 30
 # A sanitizer that finds something ends the program with a status of its own.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -67,10 +69,16 @@ def command(*arguments):
     return [SLUICE, *words]
 
 
-def sluice(*arguments, cwd=None, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL, text=None):
+def sluice(*arguments, cwd=None, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL, text=None, before=None, fault=None):
+    """`before` runs in the new process (limits, filters). `fault` is a SLUICE_FAULT, for the program that heeds it."""
     argv = command(*arguments)
+    environment = ENVIRONMENT
+    if fault:
+        if not FAULTY:
+            raise Skip("no program that heeds SLUICE_FAULT: make test-run builds it")
+        argv[0], environment = FAULTY, {**ENVIRONMENT, "SLUICE_FAULT": fault}
     try:
-        done = subprocess.run(argv, cwd=cwd, env=ENVIRONMENT, capture_output=True, timeout=timeout,
+        done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, timeout=timeout, preexec_fn=before,
                               **({"input": text.encode()} if text is not None else {"stdin": stdin}))
     except subprocess.TimeoutExpired as late:
         raise AssertionError(f"not done after {timeout} s: {shlex.join(argv)}\n{(late.stderr or b'')[-2000:]}") from None

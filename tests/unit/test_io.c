@@ -478,6 +478,29 @@ static void test_io__endless_EAGAIN_is_believed_in_the_end(void)
     close(fd);
 }
 
+/* A kernel that takes nothing for seconds will not: the request fails, and a worker that sleeps is woken all the same. */
+static void test_io__a_ring_that_takes_nothing_is_given_up(void)
+{
+    struct os_faults faults = { .kinds = OS_ENTER, .forever = true, .how = ENOMEM };
+    struct io_request request = { .op = IO_READ, .fd = -1, .bytes = 1 }, *done[1];
+    struct error err = { 0 };
+    struct io *io;
+
+    if (!uring_works)
+        SKIP("io_uring is refused here");
+    CHECK(io_open(&io, IO_URING, 4, &err));
+    os_faults_set(&faults);
+    io_wake(io);
+    CHECK_EQUAL(io_reap(io, done, 1, true), 0);
+    io_submit(io, &request);
+    CHECK_EQUAL(io_reap(io, done, 1, true), 1);
+    CHECK(done[0] == &request && request.result == -ENOMEM && os_faults_hit() > 2);
+    os_faults_set(NULL);
+    io_wake(io);                        /* and it goes on when the kernel does */
+    CHECK_EQUAL(io_reap(io, done, 1, true), 0);
+    io_close(io);
+}
+
 static void test_io__opening_and_closing_leaks_nothing(void)
 {
     unsigned before = open_fds();
@@ -591,8 +614,9 @@ static void test_io__threads_are_had_when_wanted(void)
 /* Every errno that io_uring_setup is known to answer has its sentence, falls back when left to us, fails when not. */
 static void test_io__a_refused_ring_is_said_with_its_reason(void)
 {
-    static const struct { int how; const char *word; } cases[] = {
-        { EPERM, "seccomp" }, { ENOSYS, "no io_uring" }, { ENOMEM, "ulimit -l" }, { EMFILE, "does not work" },
+    static const struct { int how; const char *word; enum error_code code; } cases[] = {
+        { EPERM, "seccomp", ERR_USAGE }, { ENOSYS, "no io_uring", ERR_USAGE }, { ENOMEM, "ulimit -l", ERR_FIT },
+        { EMFILE, "does not work", ERR_IO },
     };
 
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -606,7 +630,7 @@ static void test_io__a_refused_ring_is_said_with_its_reason(void)
         CHECK_EQUAL(err.code, ERR_NONE);
         CHECK(strstr(choice.why, cases[i].word) || (cases[i].how == EPERM && strstr(choice.why, "switched off")));
         CHECK(!io_choose(&choice, IO_URING, &err));
-        CHECK_EQUAL(err.code, ERR_USAGE);
+        CHECK_EQUAL(err.code, cases[i].code);
         CHECK(strstr(err.message, cases[i].word) || cases[i].how == EPERM);
         CHECK(err.help[0]);
         os_faults_set(NULL);
@@ -705,6 +729,7 @@ int main(void)
     run_set(IO_THREADS);
     RUN(test_io__threads_are_had_when_wanted);
     RUN(test_io__a_refused_ring_is_said_with_its_reason);
+    RUN(test_io__a_ring_that_takes_nothing_is_given_up);
     RUN(test_io__a_seccomp_profile_that_refuses_gives_threads);
     RUN(test_io__a_seccomp_profile_that_hides_gives_threads);
     RUN(test_io__looking_for_completions_makes_no_system_call);

@@ -74,18 +74,19 @@ static void test_json__members_of_unread_objects_are_found(void)
     static const char text[] = " {\"x\": 1, \"y\": [\"a\", \"b\"], \"x\": {\"deep\": 5}} ";
     struct json_doc *doc, *member;
     uint64_t number = 0;
+    bool no_memory;
     char why[128];
 
     CHECK(json_parse_unread(&doc, text, strlen(text), why, sizeof why));
     CHECK(json_root(doc)->unread && json_root(doc)->count == 3 && json_root(doc)->kind == JSON_OBJECT);
     CHECK(!json_get(json_root(doc), "x"));
-    member = json_parse_member(json_root(doc), "x");
+    member = json_parse_member(json_root(doc), "x", &no_memory);
     CHECK(member && json_uint(json_get(json_root(member), "deep"), &number) && number == 5);
     json_free(member);
-    member = json_parse_member(json_root(doc), "y");
+    member = json_parse_member(json_root(doc), "y", &no_memory);
     CHECK(member && json_is(json_root(member)->first->next, "b"));
     json_free(member);
-    CHECK(!json_parse_member(json_root(doc), "z"));
+    CHECK(!json_parse_member(json_root(doc), "z", &no_memory) && !no_memory);
     json_free(doc);
 }
 

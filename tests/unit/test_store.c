@@ -397,7 +397,7 @@ static void test_store__sees_outputs_that_overlap_an_input(void)
     CHECK(symlink("data/in.zarr", directory_path(&d, "link")) == 0);
     s = opened(directory_path(&d, "link"));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        bool overlap = store_paths_overlap(s, directory_path(&d, rows[i].output));
+        int overlap = store_paths_overlap(s, directory_path(&d, rows[i].output));
 
         if (overlap != rows[i].overlap)
             fprintf(stderr, "output '%s':\n", rows[i].output);
@@ -406,7 +406,7 @@ static void test_store__sees_outputs_that_overlap_an_input(void)
     store_close(s);
     directory_make(&d, "out.sluice-partial");
     s = opened(directory_path(&d, "out.sluice-partial"));
-    CHECK(store_paths_overlap(s, directory_path(&d, "out")));
+    CHECK_EQUAL(store_paths_overlap(s, directory_path(&d, "out")), 1);
     store_close(s);
     directory_remove(&d);
 }

@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""Faults of real file systems, limits and sandboxes. Each time: the target is not there or right, the exit status and the
+words are those of the manual, and the same command works once the cause is gone."""
+import contextlib
+import errno
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import SANITIZER, Skip, Suite, TREE, check, minimum_bytes, rechunk, sluice  # noqa: E402
+import refuse  # noqa: E402
+
+import inputs  # noqa: E402
+
+# 10 MB of what no codec shrinks, which the plan cannot know: it looks at some chunks only.
+NOISE = ["40,181,360", "1,181,360", "--field", "random"]
+CHUNKS = ["--chunks", "40,32,32", "--threads", 2]
+LEFT_FREE = 4 << 20
+MEBIBYTES = {"ext4": 64, "xfs": 320}
+
+
+# ---- file systems ----
+
+@contextlib.contextmanager
+def mounted(place, *words):
+    if os.geteuid() != 0:
+        raise Skip("mounting needs root")
+    place.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *words, str(place)], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def make_image(image, kind):
+    maker = shutil.which(f"mkfs.{kind}") or shutil.which(f"mkfs.{kind}", path="/usr/sbin:/sbin")
+    if not maker:
+        raise Skip(f"no mkfs.{kind}")
+    with open(image, "wb") as f:
+        f.truncate(MEBIBYTES[kind] << 20)
+    subprocess.run([maker, "-q", *(["-F", "-E", "lazy_itable_init=1", "-m", "0"] if kind == "ext4" else ["-f"]), str(image)],
+                   check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def disk(directory, kind, name="disk"):
+    make_image(directory / f"{name}.image", kind)
+    with mounted(directory / name, "-o", "loop", str(directory / f"{name}.image")) as place:
+        yield place
+
+
+def fill(place):
+    """Leave little room: the ballast is given back by removing it."""
+    space = os.statvfs(place)
+    ballast = place / "ballast"
+    with open(ballast, "wb") as f:
+        os.posix_fallocate(f.fileno(), 0, space.f_bavail * space.f_frsize - LEFT_FREE)
+    return ballast
+
+
+def names(place):
+    """What is there, but for what a run may keep to go on from."""
+    return sorted(p.name for p in place.iterdir() if p.name not in ("lost+found", "ballast") and ".sluice-" not in p.name)
+
+
+def check_works(source, target, *flags):
+    """The same command once more, and nothing but the output stays."""
+    rechunk(source, target, *flags).expect(0)
+    sluice("verify", source, target).expect(0)
+    left = [p.name for p in target.parent.iterdir() if ".sluice-" in p.name]
+    check(not left, f"left behind: {left}")
+
+
+def least(source, target, *flags):
+    """The least memory for either back end: with more, what should go to the scratch file stays in memory."""
+    return minimum_bytes(source, target, *flags, "--io", "threads")
+
+
+# ---- no space ----
+
+def full(kind, output, scratch):
+    """A full disk under the output, under the scratch, or under both."""
+    def test(directory):
+        source = inputs.generate(directory / "in.zarr", *NOISE)
+        with disk(directory, kind) as place:
+            target = (place if output else directory) / "out.zarr"
+            flags = [*CHUNKS, "--scratch", place if scratch else directory, "--plan", "split" if scratch else "direct"]
+            flags += ["--memory", least(source, target, *flags)]
+            ballast = fill(place)
+            result = rechunk(source, target, *flags).expect(3, str(place))
+            check(not target.exists(), "half an output")
+            check("free" in result.err and "help: " in result.err, f"does not say how much is free, or what to do\n{result}")
+            os.truncate(ballast, 0)     # at once: xfs frees what is unlinked a little later
+            ballast.unlink()
+            check_works(source, target, *flags)
+            check(names(place) == (["out.zarr"] if output else []), f"left on the disk: {list(place.iterdir())}")
+    where = "_and_".join(w for w, there in (("output", output), ("scratch", scratch)) if there)
+    test.__name__ = f"test_full__{kind}_under_{where}"
+    return test
+
+
+def test_full__a_disk_that_promises_more_than_it_has(directory):
+    """A sparse image on a full disk: statfs says that there is room, and then writes fail."""
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    with disk(directory, "ext4", "outer") as outer:
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(outer / "image"), "60M"], check=True, capture_output=True)
+        with mounted(directory / "inner", "-o", "loop", str(outer / "image")) as inner:
+            fill(outer)
+            result = rechunk(source, inner / "out.zarr", *CHUNKS, "--memory", "64MiB")
+            check(result.status in (3, 5), f"exit {result.status}\n{result}")
+            check(str(inner) in result.err and not (inner / "out.zarr").exists(), f"{result}")
+    check_works(source, directory / "out.zarr", *CHUNKS, "--memory", "64MiB")
+
+
+def test_full__a_write_that_finds_no_room_says_how_much_it_needed(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    flags = [*CHUNKS, "--memory", "64MiB"]
+    result = rechunk(source, directory / "out.zarr", *flags, "--json", fault="write:9+:ENOSPC").expect(3, "it needed")
+    check(result.json()["need_bytes"] > 0 and result.json()["have_bytes"] > 0, result)
+    check_works(source, directory / "out.zarr", *flags)
+
+
+def test_full__a_quota_is_no_full_disk(directory):
+    """Where the kernel has no quotas to test with, the seam says what it would."""
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    for kinds, plan in (("write:9+:EDQUOT", "direct"), ("fallocate:0+:EDQUOT", "split")):
+        flags = [*CHUNKS, "--plan", plan]
+        flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+        result = rechunk(source, directory / "out.zarr", *flags, fault=kinds).expect(3, "quota", "quota -s", str(directory))
+        check("no space left" not in result.err, result)
+        check_works(source, directory / "out.zarr", *flags)
+        shutil.rmtree(directory / "out.zarr")
+
+
+# ---- devices that fail ----
+
+def test_device__a_source_that_cannot_be_read_names_the_chunk(directory):
+    make_image(directory / "image", "ext4")
+    with mounted(directory / "disk", "-o", "loop", str(directory / "image")) as place:
+        inputs.generate(place / "in.zarr", *NOISE)
+    with mounted(directory / "disk", "-o", "loop,ro", str(directory / "image")) as place:
+        whole = (directory / "image").read_bytes()
+        kept = 12 << 20
+        os.truncate(directory / "image", kept)
+        result = rechunk(place / "in.zarr", directory / "out.zarr", *CHUNKS, "--memory", "64MiB")
+        check(result.status in (4, 5) and not (directory / "out.zarr").exists(), result)
+        check("in.zarr" in result.err and ("input/output error" in result.err or "damaged" in result.err), result)
+        (directory / "image").write_bytes(whole)
+    with mounted(directory / "disk", "-o", "loop,ro", str(directory / "image")) as place:
+        check_works(place / "in.zarr", directory / "out.zarr", *CHUNKS, "--memory", "64MiB")
+
+
+# ---- limits ----
+
+def limit(kind, value):
+    return lambda: resource.setrlimit(kind, (value, value))
+
+
+def test_limit__of_open_files_is_named_with_its_cure(directory):
+    """Whatever the limit is: the run ends, well or with the word that helps."""
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    failed = 0
+    for most in (8, 12, 16, 20, 24, 32, 64):
+        for backend in ("threads", "auto"):
+            flags = [*CHUNKS, "--memory", "64MiB", "--io", backend]
+            result = rechunk(source, directory / "out.zarr", *flags, before=limit(resource.RLIMIT_NOFILE, most))
+            if result.status:
+                failed += 1
+                check(result.status in (3, 5) and "ulimit -n" in result.err, result)
+                check_works(source, directory / "out.zarr", *flags)
+            shutil.rmtree(directory / "out.zarr")
+    check(failed, "no limit was too low")
+
+
+def test_limit__of_file_size_is_named_with_its_cure(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    for plan, most in (("direct", 100 << 10), ("split", 2 << 20)):
+        flags = [*CHUNKS, "--plan", plan]
+        flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+        rechunk(source, directory / "out.zarr", *flags,
+                before=limit(resource.RLIMIT_FSIZE, most)).expect(5, "ulimit -f", str(directory))
+        check(not (directory / "out.zarr").exists(), "half an output")
+        check_works(source, directory / "out.zarr", *flags)
+        shutil.rmtree(directory / "out.zarr")
+
+
+def test_limit__of_locked_memory_is_got_over(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    rechunk(source, directory / "out.zarr", *CHUNKS, "--memory", "64MiB",
+            before=limit(resource.RLIMIT_MEMLOCK, 0)).expect(0)
+    sluice("verify", source, directory / "out.zarr").expect(0)
+
+
+# ---- sandboxes ----
+
+def test_sandbox__without_io_uring_threads_do_it_and_it_says_so(directory):
+    source = inputs.small(directory / "in.zarr")
+    if SANITIZER == "thread":
+        raise Skip("the thread sanitizer's runs are always with threads")
+    for error, word in ((errno.EPERM, "seccomp"), (errno.ENOSYS, "no io_uring")):
+        before = refuse.refuse(error, *refuse.IO_URING)
+        rechunk(source, directory / "out.zarr", "--chunks", "12,5,5", "--memory", "64MiB", "--overwrite",
+                before=before).expect(0, "I/O: threads", word)
+        sluice("verify", source, directory / "out.zarr").expect(0)
+        rechunk(source, directory / "no.zarr", "--chunks", "12,5,5", "--memory", "64MiB", "--io", "uring",
+                before=before).expect(2, word, "help: ")
+        check(not (directory / "no.zarr").exists(), "half an output")
+
+
+def test_sandbox__an_old_kernel_is_enough_and_it_says_what_it_lacks(directory):
+    """RHEL 8, gVisor: neither openat2 nor the flags of renameat2, and a file system without the rest."""
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    before = refuse.refuse(errno.ENOSYS, *refuse.IO_URING, *refuse.OPENAT2, *refuse.RENAMEAT2, *refuse.FLOCK)
+    flags = [*CHUNKS, "--plan", "split"]
+    flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+    rechunk(source, directory / "out.zarr", *flags, before=before).expect(
+        0, "no openat2", "no rename that refuses to replace", "no file locks")
+    rechunk(source, directory / "out.zarr", *flags, "--overwrite", before=before).expect(0, "no rename that exchanges")
+    check_works(source, directory / "out.zarr", *flags, "--overwrite")
+
+
+def test_lacking__each_lack_has_its_fallback_and_its_sentence(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    flags = [*CHUNKS, "--plan", "split"]
+    flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+    for kind, sentence in (("openat2", "no openat2"), ("fallocate", "no fallocate"), ("direct", "no direct I/O"),
+                           ("lock", "no file locks"), ("renameat2", "no rename that exchanges"), ("ring", "I/O: threads")):
+        rechunk(source, directory / "out.zarr", *flags, "--overwrite", fault=f"{kind}:absent")
+        rechunk(source, directory / "out.zarr", *flags, "--overwrite", fault=f"{kind}:absent").expect(0, sentence)
+        sluice("verify", source, directory / "out.zarr").expect(0)
+    rechunk(source, directory / "out.zarr", *flags, "--overwrite",
+            fault="openat2,fallocate,punch,direct,lock,renameat2,ring:absent").expect(0)
+    check_works(source, directory / "out.zarr", *flags, "--overwrite")
+
+
+# ---- a file system in user space ----
+
+@contextlib.contextmanager
+def lacking(directory, **settings):
+    """A mount of tests/tools/fuse_lacking.c over a directory beside it."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        raise Skip("no /dev/fuse, or not root")
+    program, back, front = directory / "fuse_lacking", directory / "back", directory / "front"
+    built = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", program, TREE / "tests" / "tools" / "fuse_lacking.c",
+                            "-lfuse3"], capture_output=True, text=True)
+    if built.returncode:
+        raise Skip(f"libfuse 3 is not there to build with: {built.stderr.splitlines()[-1]}")
+    back.mkdir(exist_ok=True)
+    front.mkdir(exist_ok=True)
+    process = subprocess.Popen([program, "-f", front], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, "LACKING_DIRECTORY": str(back), **{k: str(v) for k, v in settings.items()}})
+    try:
+        for _ in range(100):
+            if process.poll() is not None:
+                raise Skip("this FUSE cannot be mounted here")
+            if os.path.ismount(front):
+                break
+            time.sleep(0.05)
+        yield front
+    finally:
+        subprocess.run(["umount", "-l", str(front)], check=False)
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(directory):
+    local = inputs.generate(directory / "in.zarr", *NOISE)
+    shutil.copytree(local, directory / "back" / "in.zarr")
+    with lacking(directory) as front:
+        source = front / "in.zarr"
+        flags = [*CHUNKS, "--plan", "split"]
+        flags += ["--memory", least(source, front / "out.zarr", *flags)]
+        rechunk(source, front / "out.zarr", *flags).expect(0, "no direct I/O", "no fallocate", "no rename that refuses")
+        check_works(local, front / "out.zarr", *flags, "--overwrite")
+        for backend in ("threads", "uring"):
+            rechunk(source, front / "out.zarr", *CHUNKS, "--memory", "64MiB", "--io", backend, "--overwrite").expect(
+                0, "no rename that exchanges")
+            sluice("verify", local, front / "out.zarr").expect(0)
+        check(names(front) == ["in.zarr", "out.zarr"], f"left behind: {list(front.iterdir())}")
+
+
+def test_fuse__one_that_is_slow_and_then_fails(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    for plan in ("direct", "split"):
+        flags = [*CHUNKS, "--plan", plan]
+        flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+        with lacking(directory, LACKING_WRITES_MAX=20, LACKING_DELAY_US=2000) as front:
+            rechunk(source, front / "out.zarr", *flags).expect(5, "input/output error", str(front))
+            check(not (front / "out.zarr").exists(), "half an output")
+        with lacking(directory) as front:
+            check_works(source, front / "out.zarr", *flags)
+            shutil.rmtree(front / "out.zarr")
+
+
+# ---- some calls that fail, in the program itself ----
+
+def test_fault__a_failed_call_ends_the_program_as_promised(directory):
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    flags = [*CHUNKS, "--plan", "split"]
+    flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+    for fault, status in (("read:40:EIO", 5), ("write:40:EIO", 5), ("write:40:ENOSPC", 3), ("memory:40:ENOMEM", 3),
+                          ("rename,renameat2:0:EIO", 5), ("mkdir:0:ENOSPC", 3), ("write:40:short", 0), ("read:40:EINTR", 0),
+                          ("read:40:EAGAIN", 0), ("enter:5:EBUSY", 0), ("enter:20+:ENOMEM", 3), ("enter:0+:ENOMEM", 0),
+                          ("thread:0:EAGAIN", 5), ("close:70:EIO", 5)):
+        result = rechunk(source, directory / "out.zarr", *flags, fault=fault)
+        check(result.status in (0, status), f"{fault}: exit {result.status}, not {status}\n{result}")
+        check(result.status == 0 or not (directory / "out.zarr").exists(), f"{fault}: half an output")
+        if result.status:
+            check_works(source, directory / "out.zarr", *flags)
+        sluice("verify", source, directory / "out.zarr").expect(0)
+        shutil.rmtree(directory / "out.zarr")
+
+
+if __name__ == "__main__":
+    suite = Suite("real-faults")
+    suite.run(*[full(kind, output, scratch) for kind in ("ext4", "xfs")
+                for output, scratch in ((True, False), (False, True), (True, True))])
+    suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
+    sys.exit(suite.close())
