@@ -104,6 +104,39 @@ bool box_intersect(unsigned rank, const struct box *a, const struct box *b, stru
     return true;
 }
 
+uint64_t box_next_within(unsigned rank, const struct box *box, const uint8_t *order, const struct box *within,
+                         uint64_t position)
+{
+    uint64_t at[RANK_MAX], first[RANK_MAX], end[RANK_MAX], length[RANK_MAX];
+    unsigned i, later = rank;           /* the last axis so far on which there is something later */
+    struct box both;
+
+    if (position >= box_elements(rank, box) || !box_intersect(rank, box, within, &both))
+        return UINT64_MAX;
+    for (i = rank; i-- > 0; position /= length[i]) {
+        unsigned axis = order ? order[i] : i;
+
+        length[i] = box->length[axis];
+        first[i] = both.start[axis] - box->start[axis];
+        end[i] = first[i] + both.length[axis];
+        at[i] = position % length[i];
+    }
+    for (i = 0; i < rank && at[i] >= first[i] && at[i] < end[i]; i++)
+        if (at[i] + 1 < end[i])
+            later = i;
+    if (i < rank && at[i] >= end[i]) {
+        if (later == rank)
+            return UINT64_MAX;
+        i = later;
+        at[i++]++;
+    }
+    for (; i < rank; i++)
+        at[i] = first[i];
+    for (position = 0, i = 0; i < rank; i++)
+        position = position * length[i] + at[i];
+    return position;
+}
+
 void box_run_first(struct box_run *r, unsigned rank, const uint64_t *length, uint64_t first, uint64_t count)
 {
     r->rank = rank;

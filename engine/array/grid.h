@@ -53,6 +53,10 @@ uint64_t cell_range_index(unsigned rank, const struct cell_range *r, const uint6
 uint64_t box_elements(unsigned rank, const struct box *b);
 /* False if the intersection is empty. */
 bool box_intersect(unsigned rank, const struct box *a, const struct box *b, struct box *out);
+/* Elements of `box` are counted in storage order: storage axis i is array axis order[i] (NULL: C order). The first one
+ * from `position` on that lies in `within`, which may reach beyond the box; UINT64_MAX: there is none. */
+uint64_t box_next_within(unsigned rank, const struct box *box, const uint8_t *order, const struct box *within,
+                         uint64_t position);
 
 /* A run of consecutive elements of a box, in C order, is at most 2 * rank - 1 smaller boxes (head, middle, tail on
  * every level). box_run_first starts at element `first` of `count`, box_run_next gives them in order.

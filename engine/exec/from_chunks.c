@@ -47,40 +47,38 @@ static bool piece_boxes_next(struct piece_boxes *b, struct box *out)
     return true;
 }
 
-static bool piece_touches(const struct stage_run *run, const struct piece *piece, const struct box *box)
+static void chunk_box(const struct stage_run *run, const uint64_t *coords, struct box *box)
 {
-    struct piece_boxes boxes;
-    struct box part, overlap;
-
-    for (piece_boxes_first(&boxes, run, piece); piece_boxes_next(&boxes, &part); )
-        if (box_intersect(run->cells.rank, &part, box, &overlap))
-            return true;
-    return false;
+    for (unsigned i = 0; i < run->cells.rank; i++) {
+        box->start[i] = coords[i] * run->cells.cell[i];
+        box->length[i] = run->cells.cell[i];
+    }
 }
 
-/* The piece as a run of its chunk. False: there is nothing of it that this task needs. */
-static bool shape_piece(const struct stage_run *run, struct piece *piece)
+/* Of a chunk that is read by ranges: those that hold an element that the task is there for. */
+static uint64_t next_sub(const struct stage_run *run, const struct piece *piece, uint64_t sub)
 {
-    uint64_t items = 1, sub_items;
-    struct box task_box, reach;
+    uint64_t sub_items = run->stage->piece_raw_bytes / run->item_bytes, item;
+    struct box chunk, reach;
 
-    for (unsigned i = 0; i < run->cells.rank; i++) {
-        piece->box.start[i] = piece->coords[i] * run->cells.cell[i];
-        piece->box.length[i] = run->cells.cell[i];
-        items *= run->cells.cell[i];
-    }
-    piece->first = 0;
-    piece->count = items;
-    if (run->stage->piece_raw_bytes == 0)
-        return true;
-    sub_items = run->stage->piece_raw_bytes / run->item_bytes;
+    if (sub_items == 0)
+        return sub;
+    chunk_box(run, piece->coords, &chunk);
+    stage_reach(run, &run->claim_box, &reach);
+    item = box_next_within(run->cells.rank, &chunk, run->array->codecs.order, &reach, sub * sub_items);
+    return item == UINT64_MAX ? run->subs : item / sub_items;
+}
+
+/* The piece as a run of its chunk. */
+static void shape_piece(const struct stage_run *run, struct piece *piece)
+{
+    uint64_t items = shape_elements(run->cells.rank, run->cells.cell), sub_items = items;
+
+    chunk_box(run, piece->coords, &piece->box);
+    if (run->stage->piece_raw_bytes > 0)
+        sub_items = run->stage->piece_raw_bytes / run->item_bytes;
     piece->first = piece->sub * sub_items;
-    if (piece->first >= items)
-        return false;
     piece->count = size_min(sub_items, items - piece->first);
-    stage_task_box(run, piece->task, &task_box);
-    stage_reach(run, &task_box, &reach);
-    return piece_touches(run, piece, &reach);
 }
 
 /* A chunk's encoded bytes, as they were before payload_offset and payload_bytes became those of a range. */
@@ -162,9 +160,7 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
 
     read->object.fd = -1;
     read->payload_bytes = 0;
-    read->empty = !shape_piece(run, piece);
-    if (read->empty)
-        return true;
+    shape_piece(run, piece);
     array_chunk_place(run->array, piece->coords, &place);
     listed = !run->present || chunk_list_has(run->present, grid_index(&run->cells, piece->coords));
     if (listed && !store_object_open(run->store, place.key, &read->object, err))
@@ -361,5 +357,5 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
 }
 
 const struct stage_from from_chunks = {
-    .enter_task = enter_task, .locate = locate, .granted = granted, .decode = decode,
+    .enter_task = enter_task, .next_sub = next_sub, .locate = locate, .granted = granted, .decode = decode,
 };

@@ -49,6 +49,7 @@ struct piece {
     uint64_t coords[RANK_MAX];      /* the cell */
     uint64_t cell;                  /* which of the task's cells */
     uint64_t sub;                   /* which run of the cell */
+    uint64_t subs_first, subs;      /* the runs it stands for: itself, and those beside it that the task does not need */
     struct box box;                 /* what `first` counts in; may hang over the array */
     uint64_t first, count;          /* items */
 };
@@ -104,6 +105,9 @@ struct open_chunk {
 struct stage_from {
     /* Lock held: the claim cursor enters `run->claim_task`. Fills claim_box, claim_cells. */
     bool (*enter_task)(struct stage_run *run, struct error *err);
+    /* Lock held. The first run of the piece's cell, from `sub` on, that holds anything for run->claim_task; run->subs or
+     * more: none does. NULL: all of them do. */
+    uint64_t (*next_sub)(const struct stage_run *run, const struct piece *piece, uint64_t sub);
     /* Lock held, the cursor is still in the piece's task: copy what locate needs of it. NULL: nothing. */
     void (*claimed)(struct stage_run *run, struct read *read);
     /* No lock. Find the piece's bytes: object or entry, payload_offset, payload_bytes (0: nothing to read); what memory
@@ -293,8 +297,8 @@ void stage_wake_one(struct stage_run *run);
 /* The first failure wins. stage_fail: lock held. */
 void stage_fail(struct stage_run *run, const struct error *why);
 void stage_fail_unlocked(struct stage_run *run, const struct error *why);
-/* Lock held. A piece's elements are in the tile; the last one begins the drain. */
-void stage_piece_done(struct stage_run *run);
+/* Lock held. The elements of so many pieces are in the tile; the last one begins the drain. */
+void stage_pieces_done(struct stage_run *run, uint64_t pieces);
 /* Lock held. A piece whose bytes are here (or that has none): any worker may decode it. */
 void stage_put_ready(struct stage_run *run, struct read *read);
 /* Claim, locate and submit pieces until memory, slots or pieces run out. False: nothing was begun. */

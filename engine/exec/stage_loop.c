@@ -203,10 +203,11 @@ void stage_units_done(struct stage_run *run, uint64_t count)
     pthread_mutex_unlock(&run->lock);
 }
 
-void stage_piece_done(struct stage_run *run)
+void stage_pieces_done(struct stage_run *run, uint64_t pieces)
 {
-    assert(run->pieces_left > 0);
-    if (--run->pieces_left == 0 && !run->failed)
+    assert(run->pieces_left >= pieces);
+    run->pieces_left -= pieces;
+    if (run->pieces_left == 0 && !run->failed)
         begin_drain(run);
 }
 

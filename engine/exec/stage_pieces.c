@@ -1,6 +1,7 @@
 /* stage_pieces.c - pieces of the source on their way in: claimed, located, granted memory, read, decoded. */
 #include "engine/exec/stage.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "engine/base/size.h"
@@ -50,6 +51,22 @@ void stage_put_ready(struct stage_run *run, struct read *read)
     stage_wake_one(run);
 }
 
+/* Which run of its cell the piece is: the first that the task needs, from the cursor on. Those around it that the task does
+ * not need are done when it is, so that nobody claims them. Lock held. */
+static void claim_sub(struct stage_run *run, struct piece *piece)
+{
+    uint64_t from = run->claim_piece % run->subs, to = from + 1;
+
+    piece->sub = piece->subs_first = from;
+    if (run->from->next_sub) {
+        piece->sub = run->from->next_sub(run, piece, from);
+        assert(piece->sub < run->subs);     /* a cell that is claimed has something for its task */
+        to = size_min(run->from->next_sub(run, piece, piece->sub + 1), run->subs);
+    }
+    piece->subs = to - from;
+    run->claim_piece += piece->subs;
+}
+
 /* Take the next piece of the source, if this worker may begin another read. Lock held. */
 static struct read *claim(struct worker *w, struct error *err)
 {
@@ -74,11 +91,10 @@ static struct read *claim(struct worker *w, struct error *err)
     piece->task = run->claim_task;
     piece->ticket = run->next_ticket++;
     piece->cell = run->claim_piece / run->subs;
-    piece->sub = run->claim_piece % run->subs;
     cell_range_coords(run->cells.rank, &run->claim_cells, piece->cell, piece->coords);
+    claim_sub(run, piece);
     if (run->from->claimed)
         run->from->claimed(run, read);
-    run->claim_piece++;
     read->object.fd = -1;
     w->waiting = read;
     return read;
@@ -172,7 +188,8 @@ static void release_read(struct stage_run *run, struct read *read)
     grant(run);
 }
 
-/* What the piece counts for in the progress: its share of the part of its cell that the task needs. */
+/* What the piece counts for in the progress: its share, with those it stands for, of the part of its cell that the task
+ * needs. */
 static uint64_t piece_work_bytes(const struct stage_run *run, const struct piece *piece)
 {
     struct box needed;
@@ -181,7 +198,7 @@ static uint64_t piece_work_bytes(const struct stage_run *run, const struct piece
     if (!box_intersect(run->cells.rank, &piece->box, &run->box, &needed))
         return 0;
     items = box_elements(run->cells.rank, &needed);
-    return (items / run->subs + (piece->sub == 0 ? items % run->subs : 0)) * run->item_bytes;
+    return (items / run->subs * piece->subs + (piece->subs_first == 0 ? items % run->subs : 0)) * run->item_bytes;
 }
 
 /* Decode one ready piece of the task at hand. False: there was none. */
@@ -190,6 +207,7 @@ bool stage_decode_ready(struct worker *w)
     struct stage_run *run = w->run;
     struct error err = { 0 };
     struct read *read = NULL;
+    uint64_t subs;
     bool ok;
 
     pthread_mutex_lock(&run->lock);
@@ -203,12 +221,13 @@ bool stage_decode_ready(struct worker *w)
     ok = run->from->decode(w, read, &err) || report_damage(run, read, &err);
     error_locate(&err, run->source_span);
     report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
+    subs = read->piece.subs;
     pthread_mutex_lock(&run->lock);
     release_read(run, read);
     if (!ok)
         stage_fail(run, &err);
     else
-        stage_piece_done(run);
+        stage_pieces_done(run, subs);
     pthread_mutex_unlock(&run->lock);
     return true;
 }

@@ -136,6 +136,48 @@ static void test_grid__a_run_is_a_few_boxes_in_order(void)
     }
 }
 
+/* Held against a walk over every element. The other box begins inside and may reach beyond the end, or lie behind it. */
+static void test_grid__next_within_is_the_next_element_in_storage_order(void)
+{
+    struct cases c = { 4 };
+
+    for (int round = 0; round < 300; round++) {
+        uint64_t shape[RANK_MAX], stored[RANK_MAX], index[RANK_MAX] = { 0 }, next = UINT64_MAX, elements;
+        unsigned rank = cases_shape(&c, shape);
+        struct box box, within, both;
+        uint8_t order[RANK_MAX];
+
+        cases_box(&c, rank, shape, &within);
+        cases_order(&c, rank, order);
+        for (unsigned i = 0; i < rank; i++) {
+            box.start[i] = cases_pick(&c, 0, 5);
+            box.length[i] = shape[i];
+            within.start[i] += box.start[i];
+            within.length[i] += cases_pick(&c, 0, 3);
+            if (cases_pick(&c, 0, 40) == 0)
+                within.start[i] = box.start[i] + box.length[i];
+        }
+        for (unsigned i = 0; i < rank; i++)
+            stored[i] = box.length[order[i]];
+        elements = box_elements(rank, &box);
+        CHECK(box_next_within(rank, &box, order, &within, elements) == UINT64_MAX);
+        for (uint64_t position = elements; position-- > 0; ) {
+            struct box item;
+            uint64_t rest = position;
+
+            for (unsigned i = rank; i-- > 0; rest /= stored[i])
+                index[i] = rest % stored[i];
+            for (unsigned i = 0; i < rank; i++) {
+                item.start[order[i]] = box.start[order[i]] + index[i];
+                item.length[order[i]] = 1;
+            }
+            if (box_intersect(rank, &item, &within, &both))
+                next = position;
+            CHECK(box_next_within(rank, &box, order, &within, position) == next);
+        }
+    }
+}
+
 int main(void)
 {
     RUN(test_grid__counts_cells_that_overhang);
@@ -146,5 +188,6 @@ int main(void)
     RUN(test_grid__cells_touched_are_those_that_share_an_element);
     RUN(test_grid__boxes_that_only_meet_do_not_intersect);
     RUN(test_grid__a_run_is_a_few_boxes_in_order);
+    RUN(test_grid__next_within_is_the_next_element_in_storage_order);
     return test_summary();
 }

@@ -332,6 +332,43 @@ static void test_parts__survives_reads_that_fail_or_are_short(void)
     }
 }
 
+/* A chunk of a TiB that takes no space, in 2^28 pieces, of which the box needs two hundred. Whoever looks at all of them
+ * does not get done. */
+static void test_parts__a_thin_box_of_a_huge_chunk_takes_only_its_own_pieces(void)
+{
+    const uint64_t huge[2] = { 1 << 20, 1 << 18 };
+    const struct box within = { .start = { 777777, 1020 }, .length = { 100, 5 } };   /* on a border of two pieces */
+    struct array_meta m = make_meta(2, huge, huge, "none", false);
+    struct scan scan = { .array = &m, .tasks = m.chunks, .workers = 2, .reads_in_flight = 4, .piece_raw_bytes = 4096,
+                         .memory = { .piece_bytes_max = 3 * IO_ALIGN, .reads_bytes = 9 * IO_ALIGN } };
+    struct report *report = report_new(&(struct report_options){ .progress = PROGRESS_NONE });
+    char path[256], name[1024];
+    struct digest digest;
+    struct error err = { 0 };
+
+    snprintf(path, sizeof path, "%s/huge", folder);
+    CHECK(store_stage(&scan.store, path, false, "", SPAN_NONE, &err) && array_meta_write(&m, scan.store, &err) &&
+          store_publish(scan.store, &err));
+    store_close(scan.store);
+    chunk_path(path, &m, 0, name, sizeof name);
+    close(open(name, O_CREAT | O_WRONLY, 0644));
+    CHECK(truncate(name, (off_t)array_chunk_bytes(&m)) == 0);
+    CHECK(store_open(&scan.store, path, SPAN_NONE, &err));
+    case_backend(0, &scan.backend);
+    digest = (struct digest){ .frame = { .dtype = m.dtype, .boxes = m.chunks } };
+    CHECK(digest_init(&digest, &digest.frame));
+    CHECK(scan_digest(&scan, &within, &digest, report, NULL, &err));
+    if (err.code)
+        error_print(&err, stderr);
+    CHECK_EQUAL(digest_total(&digest).elements, 500);
+    CHECK_EQUAL(report_count(report, COUNT_SOURCE_READ_BYTES), 200 * 4096);
+    CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), 500 * 4);
+    digest_release(&digest);
+    report_free(report);
+    store_close(scan.store);
+    os_remove_tree(AT_FDCWD, path);
+}
+
 int main(void)
 {
     if (!mkdtemp(folder))
@@ -339,6 +376,7 @@ int main(void)
     RUN(test_parts__ranges_of_blosc_chunks);
     RUN(test_parts__ranges_of_raw_chunks);
     RUN(test_parts__ranges_of_frames_whose_blocks_are_scattered);
+    RUN(test_parts__a_thin_box_of_a_huge_chunk_takes_only_its_own_pieces);
     RUN(test_parts__streams_decode_each_chunk_once);
     RUN(test_parts__streams_are_right_in_any_order);
     RUN(test_parts__a_missing_chunk_reads_as_fill);
