@@ -33,6 +33,23 @@ static void task_bucket(const struct stage_run *run, const struct box *box, uint
     }
 }
 
+/* What a slab has of the bucket that holds the box of a task. */
+static void slab_share(const struct stage_run *run, const uint64_t *slab, const struct box *task_box, struct box *share)
+{
+    struct box slab_box, bucket_box;
+    uint64_t bucket[RANK_MAX];
+
+    task_bucket(run, task_box, bucket);
+    grid_cell_box(&run->cells, slab, &slab_box);
+    grid_cell_box(&run->before->parts, bucket, &bucket_box);
+    box_intersect(run->cells.rank, &slab_box, &bucket_box, share);
+}
+
+static uint64_t block_items(const struct stage_run *run)
+{
+    return scratch_layout(run->scratch)->block_bytes / run->item_bytes;
+}
+
 /* Make window `w` hold the entries [first, first + subs) of a segment's index, and what follows them. */
 static bool load_window(struct stage_run *run, struct index_window *w, uint64_t segment_number, uint64_t first,
                         struct error *err)
@@ -77,6 +94,16 @@ static bool enter_task(struct stage_run *run, struct error *err)
     return true;
 }
 
+static uint64_t next_sub(const struct stage_run *run, const struct piece *piece, uint64_t sub)
+{
+    struct box share;
+    uint64_t item;
+
+    slab_share(run, piece->coords, &run->claim_box, &share);
+    item = box_next_within(run->cells.rank, &share, NULL, &run->claim_box, sub * block_items(run));
+    return item == UINT64_MAX ? run->subs : item / block_items(run);
+}
+
 static void claimed(struct stage_run *run, struct read *read)
 {
     const struct index_window *w = &run->windows[read->piece.cell];
@@ -94,39 +121,15 @@ static bool damaged(const struct stage_run *run, const struct read *read, const 
                     read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
 
-/* Does the run of a piece hold any element of the box? */
-static bool piece_touches(unsigned rank, const struct piece *piece, const struct box *box)
+/* The piece as a run of what its slab has of the bucket. */
+static void shape_piece(const struct stage_run *run, struct piece *piece)
 {
-    struct box_run run;
-    struct box part, overlap;
-
-    for (box_run_first(&run, rank, piece->box.length, piece->first, piece->count); box_run_next(&run, &part); ) {
-        for (unsigned i = 0; i < rank; i++)
-            part.start[i] += piece->box.start[i];
-        if (box_intersect(rank, &part, box, &overlap))
-            return true;
-    }
-    return false;
-}
-
-/* The piece as a run of what its slab has of the bucket. False: there is nothing of it that this task needs. */
-static bool shape_piece(const struct stage_run *run, struct piece *piece)
-{
-    uint64_t block_items = scratch_layout(run->scratch)->block_bytes / run->item_bytes, items;
-    uint64_t bucket[RANK_MAX];
-    struct box task_box, slab_box, bucket_box;
+    struct box task_box;
 
     stage_task_box(run, piece->task, &task_box);
-    task_bucket(run, &task_box, bucket);
-    grid_cell_box(&run->cells, piece->coords, &slab_box);
-    grid_cell_box(&run->before->parts, bucket, &bucket_box);
-    box_intersect(run->cells.rank, &slab_box, &bucket_box, &piece->box);
-    items = box_elements(run->cells.rank, &piece->box);
-    piece->first = piece->sub * block_items;
-    if (piece->first >= items)
-        return false;
-    piece->count = size_min(block_items, items - piece->first);
-    return piece_touches(run->cells.rank, piece, &task_box);
+    slab_share(run, piece->coords, &task_box, &piece->box);
+    piece->first = piece->sub * block_items(run);
+    piece->count = size_min(block_items(run), box_elements(run->cells.rank, &piece->box) - piece->first);
 }
 
 static bool locate(struct worker *w, struct read *read, struct error *err)
@@ -135,9 +138,7 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
 
     read->object.fd = -1;
     read->payload_bytes = 0;
-    read->empty = !shape_piece(run, &read->piece);
-    if (read->empty)
-        return true;
+    shape_piece(run, &read->piece);
     if (read->entry.bytes > spill_encoded_bytes_max(scratch_layout(run->scratch)->block_bytes) ||
         !scratch_holds(run->scratch, entry_offset(&read->entry), read->entry.bytes))
         return damaged(run, read, "lies outside it: its index is damaged", err);
@@ -181,8 +182,6 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     struct run elements = { .piece = read->piece.box, .first = read->piece.first, .count = read->piece.count };
     const char *payload;
 
-    if (read->empty)
-        return true;
     payload = block_bytes_of(run, read, err);
     if (!payload)
         return false;
@@ -248,6 +247,6 @@ static void all_decoded(struct stage_run *run)
 }
 
 const struct stage_from from_segments = {
-    .enter_task = enter_task, .claimed = claimed, .locate = locate, .decode = decode, .leave_task = leave_task,
-    .give_back = give_back, .all_decoded = all_decoded,
+    .enter_task = enter_task, .next_sub = next_sub, .claimed = claimed, .locate = locate, .decode = decode,
+    .leave_task = leave_task, .give_back = give_back, .all_decoded = all_decoded,
 };

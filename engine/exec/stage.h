@@ -67,7 +67,7 @@ struct read {
     enum read_state state;          /* lock */
     struct piece piece;
     struct object object;           /* FROM_CHUNKS: fd -1 if there is nothing to read */
-    bool empty;                     /* no element of it lies in the task's box */
+    bool empty;                     /* there is nothing to decode: its chunk is damaged, and was reported */
     uint64_t payload_offset;        /* in the file, as located */
     uint64_t payload_bytes;
     uint64_t beside_bytes;          /* memory behind that of the payload, for what decode is to know; whole IO_ALIGN */
