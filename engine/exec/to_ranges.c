@@ -7,7 +7,7 @@
  *                 head           direct                tail
  *
  * A head or tail shares its block with a neighbour, perhaps one of another task, and goes through the page cache; so does
- * the neighbour's, and the kernel puts them together.
+ * the neighbour's, and the kernel puts them together. So does all of a short run that has a head or tail.
  *
  * A chunk that is all fill value is never made. Whether it is, nobody knows before the last of its tasks; so a part that
  * is all fill leaves no trace until another part has made the object, and whoever makes it makes up for what was left out:
@@ -23,6 +23,9 @@
 
 /* Runs copied by one call: then completions and other work have their turn. */
 enum { RUNS_AT_ONCE = 256 };
+/* Fewer bytes of whole blocks than this go with their head or tail through the page cache: one write instead of up to
+ * three. */
+enum { DIRECT_BYTES_MIN = 4 * IO_ALIGN };
 
 static uint64_t unit_count(struct stage_run *run)
 {
@@ -258,6 +261,8 @@ static bool submit(struct worker *w, struct write *write, char *memory, uint64_t
     if (chunk->object.direct) {
         from = size_min(size_align_up(offset, IO_ALIGN), end);
         to = size_max(size_align_down(end, IO_ALIGN), from);
+        if (to - from < DIRECT_BYTES_MIN && to - from < bytes)
+            from = to = end;
     }
     if (!write_cached(w, chunk, memory, from - offset, offset, err) ||
         !write_cached(w, chunk, memory + (to - offset), end - to, to, err))

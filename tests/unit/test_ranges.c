@@ -231,11 +231,13 @@ static void run_case(struct options o)
     directory_remove(&d);
 }
 
-/* Every kind of box against every kind of chunk: slabs of whole rows, boxes across chunks, single rows, elements. */
+/* Every kind of box against every kind of chunk: slabs of whole rows, boxes across chunks, single rows, elements. The last
+ * has a run that is long enough for a direct write between a head and a tail. */
 static void run_boxes(struct options o)
 {
     static const uint64_t boxes[][RANK] = {
         { 1, 50, 85 }, { 4, 50, 85 }, { 23, 5, 85 }, { 11, 17, 30 }, { 23, 50, 85 }, { 5, 9, 13 }, { 3, 34, 60 },
+        { 12, 50, 85 },
     };
 
     for (unsigned i = 0; i < sizeof boxes / sizeof boxes[0]; i++) {
