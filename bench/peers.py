@@ -7,6 +7,8 @@ import json
 import math
 import sys
 
+ANY_MEMORY_BYTES = 8 << 30
+
 
 def compressor(job):
     import numcodecs
@@ -49,19 +51,30 @@ def slab_shape(job):
     return slab
 
 
-def run_tensorstore(job):
-    """Slab by slab: read into one buffer in batches of a sixteenth of the memory, write batches of chunks."""
-    import itertools
-
-    import numpy
+def open_tensorstore(job, cache_bytes):
     import tensorstore
-    context = tensorstore.Context({"data_copy_concurrency": {"limit": job["threads"]}, "cache_pool": {"total_bytes_limit": 0}})
+    context = tensorstore.Context({"data_copy_concurrency": {"limit": job["threads"]},
+                                   "cache_pool": {"total_bytes_limit": cache_bytes}})
     source = tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": job["source"]}}, context=context,
                               read=True).result()
     blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0} if job["codec"] else None
     target = tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": job["target"]}, "metadata": {
         "shape": job["shape"], "chunks": job["chunks"], "dtype": source.dtype.numpy_dtype.str, "compressor": blosc,
         "fill_value": 0, "order": "C", "filters": None}}, context=context, create=True).result()
+    return context, source, target
+
+
+def run_tensorstore(job):
+    """Slab by slab: read into one buffer in batches of a sixteenth of the memory, write batches of chunks. With any
+    memory: one write of all, chunks cached."""
+    import itertools
+
+    import numpy
+    import tensorstore
+    context, source, target = open_tensorstore(job, ANY_MEMORY_BYTES if job["any_memory"] else 0)
+    if job["any_memory"]:
+        target.write(source).result()
+        return
     slab, shape = slab_shape(job), job["shape"]
     buffer = numpy.empty(slab, source.dtype.numpy_dtype)
     batch_bytes = job["memory_bytes"] // 16

@@ -2,6 +2,7 @@
 """run.py - sluice and its peers on the same work, in one run, as a table.
 
     bench/run.py [--work W2,W1] [--tools sluice,zarrs,tensorstore,rechunker,dask] [--rounds 3] [--confine MIB]
+    bench/run.py --work W2-long --tools sluice --budgets 32,64,256,1024       one tool, several budgets
 
 Tools take turns (round by round, so that a noisy hour hits all alike), each in a fresh directory, with a cold page
 cache where we may drop it. Wall time is that of the whole process; nothing waits for the disk afterwards, on either
@@ -42,6 +43,13 @@ WORK = {
     "W1": {"what": "2.0 GB of random doubles to blocks, uncompressed", "shape": [16, 4000, 4000], "from": [1, 4000, 4000],
            "chunks": [16, 1000, 1000], "dtype": "float64", "codec": None, "field": "random", "memory_bytes": 512 << 20,
            "zarrs": {"chunks": [1, 1000, 1000], "cache": [1, 16]}},
+    "W1-long": {"what": "16 GB of random doubles to blocks, uncompressed", "shape": [125, 4000, 4000], "from": [1, 4000, 4000],
+                "chunks": [125, 1000, 1000], "dtype": "float64", "codec": None, "field": "random", "memory_bytes": 1 << 30,
+                "zarrs": {"chunks": [1, 1000, 1000], "cache": [1, 125]}},
+    # Grids that meet nowhere. The peers may take all the memory they like: one pass, everything they can cache.
+    "W5": {"what": "2.9 GB image, chunks 1000 -> 999, lz4", "shape": [27000, 27000], "from": [1000, 1000],
+           "chunks": [999, 999], "dtype": "float32", "codec": "lz4", "field": "waves", "memory_bytes": 256 << 20,
+           "any_memory": True, "zarrs": {"cache": [64]}},
     "small": {"what": "a quick look: 0.1 GB", "shape": [24, 721, 1440], "from": [1, 721, 1440], "chunks": [24, 16, 16],
               "dtype": "float32", "codec": "lz4", "field": "waves", "memory_bytes": 128 << 20,
               "zarrs": {"chunks": [8, 16, 1440], "cache": [8, 3]}},
@@ -50,6 +58,11 @@ WORK = {
 
 def words(counts):
     return ",".join(str(n) for n in counts)
+
+
+def budget_bytes(tool, work):
+    """sluice-64 is sluice with 64 MiB."""
+    return int(tool.split("-")[1]) << 20 if "-" in tool else work["memory_bytes"]
 
 
 class Tools:
@@ -62,18 +75,21 @@ class Tools:
         self.threads = options.threads
 
     def missing(self, tool):
-        program = {"sluice": self.sluice_program, "zarrs": self.zarrs_program}.get(tool, self.python)
+        program = {"sluice": self.sluice_program, "zarrs": self.zarrs_program}.get(tool.split("-")[0], self.python)
         return None if os.access(program, os.X_OK) else program
 
     def commands(self, tool, work, source, target, scratch):
-        if tool == "sluice":
+        if tool.startswith("sluice"):
             return [[self.sluice_program, "rechunk", source, target, "--chunks", words(work["chunks"]), "--memory",
-                     str(work["memory_bytes"]), "--threads", str(self.threads), "--progress", "none"]]
+                     str(budget_bytes(tool, work)), "--threads", str(self.threads), "--progress", "none"]]
         if tool == "zarrs":
-            middle, (first, second) = work["zarrs"]["chunks"], work["zarrs"]["cache"]
             codecs = ["--bytes-to-bytes-codecs", BLOSC if work["codec"] else "[]"]
+            if work.get("any_memory"):
+                return [self.zarrs(source, target, work["chunks"], work["zarrs"]["cache"][0], codecs)]
+            middle, (first, second) = work["zarrs"]["chunks"], work["zarrs"]["cache"]
             return [self.zarrs(source, scratch, middle, first, codecs), self.zarrs(scratch, target, work["chunks"], second, codecs)]
         job = {"source": source, "target": target, "scratch": scratch, "threads": self.threads,
+               "any_memory": work.get("any_memory", False),
                **{key: work[key] for key in ("shape", "chunks", "dtype", "codec", "memory_bytes")}}
         return [[self.python, str(TREE / "bench" / "peers.py"), tool, json.dumps(job)]]
 
@@ -126,7 +142,7 @@ for i in range(12):
 
 def check(tools, tool, work, source, target):
     subprocess.run([str(BUILD / "venv" / "bin" / "python"), "-c", CHECK, source, target, json.dumps(work["chunks"])], check=True)
-    if tool == "sluice":
+    if tool.startswith("sluice"):
         subprocess.run([tools.sluice_program, "verify", source, target, "--progress", "none"], check=True,
                        stdout=subprocess.DEVNULL)
 
@@ -175,9 +191,10 @@ def table(name, rows):
     raw *= 8 if work["dtype"] == "float64" else 4
     print(f"\n**{name}**: {work['what']}, `({words(work['shape'])})`, chunks `({words(work['from'])})` to "
           f"`({words(work['chunks'])})`, budget {work['memory_bytes'] >> 20} MiB\n")
-    print("| tool | wall s, median (least - most) | GB/s | CPU s | peak RSS MiB | wall, sluice = 1 |")
+    first = next(iter(rows))
+    ours = statistics.median(r[0] for r in rows[first]) if rows[first] else None
+    print(f"| tool | wall s, median (least - most) | GB/s | CPU s | peak RSS MiB | wall, {first} = 1 |")
     print("| --- | --- | --- | --- | --- | --- |")
-    ours = statistics.median(r[0] for r in rows["sluice"]) if rows.get("sluice") else None
     for tool, samples in rows.items():
         if not samples:
             print(f"| {tool} | failed | | | | |")
@@ -193,6 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description="sluice and its peers on the same work")
     parser.add_argument("--work", default="W2,W1", help=f"of {', '.join(WORK)}")
     parser.add_argument("--tools", default="sluice,zarrs,tensorstore,rechunker,dask")
+    parser.add_argument("--budgets", metavar="MIB,MIB", help="sluice with each of these instead of the work's own budget")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--confine", type=int, default=0, metavar="MIB",
@@ -203,6 +221,8 @@ def main():
     options.dir.mkdir(parents=True, exist_ok=True)
     tools = Tools(options)
     wanted, options.tools = options.tools.split(","), []
+    if options.budgets:
+        wanted = [f"sluice-{mib}" for mib in options.budgets.split(",")] + [t for t in wanted if t != "sluice"]
     for tool in wanted:
         if missing := tools.missing(tool):
             print(f"{tool} is left out: no {missing}", file=sys.stderr)
