@@ -132,8 +132,8 @@ test:                  ## everything that is quick: unit, fault, tidy, golden, r
 	    'run=$(MAKE) --no-print-directory test-run' \
 	    'interop=$(MAKE) --no-print-directory interop'
 
-test-long:             ## the same with thousands of random cases, and every call of every kind failing once
-	@SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000
+test-long:             ## the same with thousands of random cases, every call of every kind failing once, and more kills
+	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000
 
 unit: $(UNIT_TESTS) $(REPLAYS)
 	@status=0; for t in $(UNIT_TESTS) $(REPLAYS); do $(TSAN) $$t || status=1; done; exit $$status

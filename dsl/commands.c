@@ -21,6 +21,8 @@ const struct command command_table[] = {
       "sluice verify IN.zarr OUT.zarr --memory 1GiB", cmd_verify },
     { "digest", FOR_DIGEST, "PATH", 1, 1, "one digest of the values, the same whatever the chunks",
       "sluice digest IN.zarr", cmd_digest },
+    { "clean", FOR_CLEAN, "PIPELINE|OUTPUT", 1, 1, "remove what an unfinished run keeps to be gone on with",
+      "sluice clean OUT.zarr", cmd_clean },
     { "doctor", FOR_HELP, "", 0, 0, "what this machine offers (not built yet)", NULL, cmd_doctor },
     { "help", FOR_HELP, "[COMMAND|KEY|keys]", 0, 1, "about a command, a key of the pipeline file, or all keys",
       "sluice help chunks", cmd_help },
@@ -82,6 +84,7 @@ bool session_from_line(struct session *s, const struct invocation *v, bool plan_
     if (ok) {
         if (!plan_only)
             options.stop = heed_stop(v);
+        options.restart = command_line_flag(v->line, "--restart") != NULL;
         ok = session_run(s, &v->pipeline, &options, err);
         outcome = *err;
         ok = (!flag || report_file_write(&report, s, &outcome, err)) && ok;

@@ -54,6 +54,7 @@ int cmd_rechunk(struct invocation *v, struct error *err);
 int cmd_info(struct invocation *v, struct error *err);
 int cmd_verify(struct invocation *v, struct error *err);
 int cmd_digest(struct invocation *v, struct error *err);
+int cmd_clean(struct invocation *v, struct error *err);
 int cmd_doctor(struct invocation *v, struct error *err);
 int cmd_help(struct invocation *v, struct error *err);
 

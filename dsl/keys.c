@@ -27,6 +27,10 @@ const struct key key_table[] = {
       .option = "--io", .unset = "auto: io_uring, or threads where it is refused",
       .synonyms = "io_backend backend engine",
       .help = "how files are read and written: auto, uring or threads" },
+    { .section = AT_TOP, .name = "durable", .type = KEY_BOOL, .offset = JOB(durable), .option = "--durable",
+      .unset = "false", .synonyms = "fsync sync",
+      .help = "whether what a run has done survives a power cut too, at the price of syncs; a killed process never loses "
+              "more than one slab or bucket" },
     { .section = AT_TOP, .name = "params", .type = KEY_PARAMS, .synonyms = "parameters vars env define",
       .help = "names for values: $NAME or ${NAME} in any value of the file. --set NAME=VALUE wins over params:, and "
               "params: over the environment; a path from --set is relative to the current directory. $$ is a dollar" },

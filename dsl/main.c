@@ -26,7 +26,7 @@ static void on_signal(int number)
 {
     static const char stopping[] = "\nstopping...\n";
     static const char stopped[] = "\nstopped at once: what is named .sluice-partial and .sluice-scratch may be left "
-                                  "beside the output; the same command removes it\n";
+                                  "beside the output; the same command continues\n";
     int saved_errno = errno;
 
     if (!stop.is_heeded)

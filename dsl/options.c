@@ -13,7 +13,10 @@ static const struct option options[] = {
     { "--threads", 0, "N", PLANNING | SCANNING, NULL, NULL },
     { "--io", 0, "auto|uring|threads", PLANNING | SCANNING, NULL, NULL },
     { "--overwrite", 0, NULL, PLANNING, NULL, NULL },
-    { "--set", 0, "NAME=VALUE", FOR_RUN | FOR_PLAN | FOR_CHECK, NULL,
+    { "--durable", 0, NULL, PLANNING, NULL, NULL },
+    { "--restart", 0, NULL, FOR_RUN | FOR_RECHUNK, NULL,
+      "start over: what an unfinished run of the same output left is removed" },
+    { "--set", 0, "NAME=VALUE", FOR_RUN | FOR_PLAN | FOR_CHECK | FOR_CLEAN, NULL,
       "a value for $NAME; may be given several times" },
     { "--set", 0, "NAME=VALUE", FOR_RECHUNK, "sets names in a pipeline file, and rechunk reads none",
       "write the value itself" },
@@ -37,7 +40,7 @@ _Static_assert((int)OPTION_COUNT <= (int)OPTIONS_MAX, "option_names has room");
 
 static const struct { unsigned bit; const char *name; } command_names[] = {
     { FOR_RUN, "run" }, { FOR_PLAN, "plan" }, { FOR_CHECK, "check" }, { FOR_RECHUNK, "rechunk" },
-    { FOR_INFO, "info" }, { FOR_VERIFY, "verify" }, { FOR_DIGEST, "digest" },
+    { FOR_INFO, "info" }, { FOR_VERIFY, "verify" }, { FOR_DIGEST, "digest" }, { FOR_CLEAN, "clean" },
 };
 
 static bool needs_quotes(const char *word)

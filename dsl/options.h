@@ -17,8 +17,8 @@
 
 enum {
     FOR_RUN = 1, FOR_PLAN = 2, FOR_CHECK = 4, FOR_RECHUNK = 8, FOR_INFO = 16, FOR_VERIFY = 32, FOR_DIGEST = 64,
-    FOR_HELP = 128,
-    FOR_ALL = 255,
+    FOR_HELP = 128, FOR_CLEAN = 256,
+    FOR_ALL = 511,
 };
 
 struct option {

@@ -10,15 +10,6 @@ static const struct plan_cost *chosen_cost(const struct plan *p)
     return &p->candidates[p->chosen].cost;
 }
 
-/* What a stopped run leaves and how to go on, beside the engine's own words. */
-static void say_how_to_go_on(const struct session *s, struct error *err)
-{
-    if (err->code == ERR_INPUT)
-        error_help(err, "sluice check --chunks %s lists all that are damaged or missing", s->job.input.path);
-    if (error_is_stop(err))
-        error_help(err, "nothing was left at the output; the same command starts over");
-}
-
 static void print(const struct session_options *o, struct text *t)
 {
     if (o->to) {
@@ -37,11 +28,12 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     s->report = report_new(&report);
     if (!s->report)
         return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the report");
+    report_add(s->report, COUNT_WORK_BYTES, s->plan.resumed_bytes);
     report_start(s->report);
     ok = graph_run(&s->plan.graph, s->report, o->stop, err);
     report_stop(s->report);
-    if (!ok)
-        say_how_to_go_on(s, err);
+    if (err->code == ERR_INPUT)
+        error_note(err, "sluice check --chunks %s lists all that are damaged or missing", s->job.input.path);
     return ok;
 }
 
@@ -64,7 +56,7 @@ static bool plan(struct session *s, struct error *err)
     return s->planned;
 }
 
-/* Away with a plan that was wrong, and a new one. */
+/* Away with a plan that was wrong, and what was done by it, and a new one. */
 static bool plan_again(struct session *s, struct error *err)
 {
     *err = (struct error){ 0 };
@@ -72,6 +64,7 @@ static bool plan_again(struct session *s, struct error *err)
     s->report = NULL;
     plan_release(&s->plan);
     s->job.seen = s->seen;
+    s->job.start = START_OVER;
     return plan(s, err);
 }
 
@@ -81,6 +74,7 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
     bool ok;
 
     *s = (struct session){ .pipeline = p, .job = p->job };
+    s->job.start = o->plan_only ? START_NOT : o->restart ? START_OVER : START_OR_CONTINUE;
     if (!plan(s, err))
         return false;
     if (o->plan_only)
@@ -112,12 +106,22 @@ void session_release(struct session *s)
     *s = (struct session){ 0 };
 }
 
+/* How much of the work an earlier run has done. */
+static unsigned resumed_percent(const struct plan *p)
+{
+    uint64_t work_bytes = graph_work_bytes(&p->graph);
+
+    return work_bytes ? (unsigned)((double)p->resumed_bytes / (double)work_bytes * 100) : 0;
+}
+
 void session_plan_lines(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
     const struct plan_cost *cost = chosen_cost(p);
 
     text_add_lines(out, "warning: ", p->warnings.chars);
+    if (p->resume)
+        text_addf(out, "continuing: %u %% done\n", resumed_percent(p));
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
     text_addf(out, ", predicted %s\n", SECONDS_TEXT(cost->seconds));
@@ -148,7 +152,7 @@ static void add_chunks(const struct session *s, struct text *out)
     const struct plan *p = &s->plan;
     unsigned long long present = count(s, COUNT_CHUNKS_PRESENT), missing = count(s, COUNT_CHUNKS_MISSING);
 
-    if (reads_each_chunk_once(p))
+    if (reads_each_chunk_once(p) && !p->resume)
         text_addf(out, "%s of %s present", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "chunk"));
     else if (p->census.counted)
         text_addf(out, "%s of %s present", COUNT_TEXT(p->census.present), COUNTED_TEXT(p->census.chunks, "chunk"));
@@ -190,6 +194,8 @@ static void add_run_json(const struct session *s, struct text *out)
     process_usage(&usage);
     text_addf(out, "\"run\": {\"seconds\": %.6f, \"predicted_seconds\": %.6f, ", report_seconds(s->report),
               chosen_cost(&s->plan)->seconds);
+    if (s->plan.resume)
+        text_addf(out, "\"continued_percent\": %u, ", resumed_percent(&s->plan));
     answer_json_text(out, "io", io_backend_name(s->plan.io.backend));
     answer_json_text(out, "io_why", s->plan.io.why[0] ? s->plan.io.why : NULL);
     text_add(out, "\"stages\": [");

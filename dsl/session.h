@@ -19,6 +19,7 @@ struct session_options {
     FILE *to;                   /* where people read along; NULL: nowhere */
     const volatile int *stop;
     bool plan_only;
+    bool restart;               /* what an unfinished run left is removed, not gone on with */
 };
 
 struct session {

@@ -57,6 +57,12 @@ struct size_request {
 };
 
 enum scratch_codec { SCRATCH_AUTO, SCRATCH_NONE, SCRATCH_LZ4 };
+/* What to do about an unfinished run of the same output. */
+enum job_start {
+    START_NOT,                      /* nothing: we only plan */
+    START_OR_CONTINUE,
+    START_OVER,                     /* what is left of it goes */
+};
 enum plan_wanted { PLAN_AUTO, PLAN_DIRECT, PLAN_SPLIT, PLAN_PASSES, PLAN_RANGED_WRITE, PLAN_CARRY };
 
 struct job {
@@ -88,6 +94,8 @@ struct job {
     enum io_backend backend;
     struct codec_sample seen;       /* what an earlier try met that the census had not sampled; zero at first */
     enum plan_wanted plan;
+    enum job_start start;
+    bool durable;
 };
 
 /* Is the output of a kind that can be written, as far as its path and format say? ERR_USAGE else. */

@@ -20,7 +20,8 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
     if (!array_open(&p->source_store, &p->source, job->input.path, job->input.span, &p->warnings, err))
         return false;
     if (!resolve_output_place(job, p->source_store, err) ||
-        !resolve_target(&p->target, &p->source, job, &p->warnings, err) ||
+        !resolve_target(&p->target, &p->source, job, &p->warnings, err) || !plan_resume(p, job, err) ||
+        (!(p->resume && resume_is_finished(p->resume)) && !resolve_output_free(job, err)) ||
         !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &room, err) ||
         !io_choose(&p->io, job->backend, err))
         return false;
@@ -29,7 +30,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
-    return plan_from_metas(p, job, &room, err);
+    return p->resume ? plan_resumed(p, job, err) : plan_from_metas(p, job, &room, err);
 }
 
 bool plan_make(struct plan *p, const struct job *job, struct error *err)
@@ -44,6 +45,7 @@ bool plan_make(struct plan *p, const struct job *job, struct error *err)
 
 void plan_release(struct plan *p)
 {
+    resume_close(p->resume);
     array_meta_release(&p->source);
     array_meta_release(&p->target);
     chunk_list_release(&p->present);

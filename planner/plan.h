@@ -11,6 +11,7 @@
 #include "engine/base/error.h"
 #include "engine/base/text.h"
 #include "engine/exec/graph.h"
+#include "engine/exec/resume.h"
 #include "engine/format/census.h"
 #include "engine/format/format.h"
 #include "planner/job.h"
@@ -67,6 +68,8 @@ struct plan {
     unsigned candidate_count, chosen;
     struct text warnings;           /* one per line */
     char *scratch_path;             /* owned; NULL: no scratch */
+    struct resume *resume;          /* owned; an unfinished run that is gone on with by its own plan; NULL: none */
+    uint64_t resumed_bytes;         /* what it has done, of graph_work_bytes */
 };
 
 /* On failure the plan is released; errors point into the job's spans (a budget that is too small: ERR_FIT with the

@@ -11,6 +11,7 @@
  *   weigh.c           plans        -> the one chosen, or a refusal
  *   files.c           its files    -> a warning, a refusal, the kernel's memory
  *   memory_table.c    stages       -> named lines
+ *   resumed.c         an unfinished run -> its plan, in the budget of now
  *
  * Everything from boxes.c on is arithmetic on struct basis: no files, no clocks, so tests make one by hand.
  * Byte sums saturate at UINT64_MAX, which never fits. Threads: none of this is shared.
@@ -216,6 +217,15 @@ bool check_files(const struct array_meta *target, const struct job *job, const s
 /* From p->source, target, census, memory_bytes, graph.threads, io and scratch_path to everything else in the plan. */
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err);
 
+/* ---- resumed.c ---- */
+
+/* The graph as far as it is the request: everything but stages, scratch and pool. */
+void graph_request(struct plan *p, const struct job *job);
+/* Look for an unfinished run, if the job asks for it: p->resume. */
+bool plan_resume(struct plan *p, const struct job *job, struct error *err);
+/* The plan is that of p->resume: refuse it if the budget does not hold it, and fit threads to it. */
+bool plan_resumed(struct plan *p, const struct job *job, struct error *err);
+
 /* ---- chunk_grammar.c ---- */
 
 /* `what` names the array in messages. Fills cell[0 .. rank - 1]. */
@@ -243,8 +253,9 @@ bool resolve_format(const struct job *job, enum format_kind source_format, enum 
 /* Everything about the target, from the source's metadata and the job. `target` is zero before. */
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
                     struct text *warnings, struct error *err);
-/* Refuses a target that is there, or that overlaps the input. */
+/* Refuses a target that overlaps the input; and one that is there. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
+bool resolve_output_free(const struct job *job, struct error *err);
 /* The help for a budget that is too small because its unit was left out, if that is what it looks like. */
 void help_budget_unit(uint64_t asked_bytes, struct error *err);
 /* Budget, threads and scratch path with where each came from. */

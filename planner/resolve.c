@@ -159,12 +159,11 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
 
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err)
 {
-    struct stat st;
     int overlap;
 
     if (has_suffix(job->output.path, ".sluice-partial") || has_suffix(job->output.path, ".sluice-scratch")) {
         error_at(err, ERR_USAGE, job->output.span, "'%s' is named like an unfinished output", job->output.path);
-        error_help(err, "give it another name: what ends so is removed when a run starts over");
+        error_help(err, "give it another name: what ends so is what a run keeps until it is done");
         return false;
     }
     overlap = store_paths_overlap(source, job->output.path);
@@ -178,6 +177,13 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
         error_help(err, "write beside it, check the result, and then rename");
         return false;
     }
+    return true;
+}
+
+bool resolve_output_free(const struct job *job, struct error *err)
+{
+    struct stat st;
+
     if (!job->output.overwrite && os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         error_at(err, ERR_EXISTS, job->output.span, "'%s' is already there", job->output.path);
         error_key(err, "output.path");

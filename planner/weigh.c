@@ -350,19 +350,9 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     struct graph *g = &p->graph;
     uint64_t limit = scratch_limit_bytes(job);
 
-    g->source = &p->source;
-    g->source_store = p->source_store;
-    g->target = &p->target;
-    g->target_path = job->output.path;
-    g->overwrite = job->output.overwrite;
-    g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
-    g->present = p->present.chunks ? &p->present : NULL;
-    g->refuse_missing_chunks = job->input.refuse_missing;
     /* A direct plan may meet a missing chunk more than once. */
     g->missing_chunks_max = !p->census.counted || (a->stage_count == 1 && p->census.present < p->census.chunks)
                                 ? UINT64_MAX : p->census.chunks - p->census.present;
-    g->source_span = job->input.span;
-    g->target_span = job->output.span;
     g->stage_count = a->stage_count;
     for (unsigned i = 0; i < a->stage_count; i++) {
         g->stages[i] = a->stages[i];
@@ -418,7 +408,10 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     if (chosen == KINDS)
         return refuse(p, job, &b, weighed, err);
     best = &weighed[chosen].best;
+    graph_request(p, job);
     graph_fill(p, job, room, &b, best);
+    p->graph.plan_name = weighed[chosen].candidate.name;
+    p->graph.predicted_seconds = weighed[chosen].candidate.cost.seconds;
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         table_fill(&p->memory[i], &b, best, i, &weighed[chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);

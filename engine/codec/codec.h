@@ -65,6 +65,9 @@ void codec_chain_text(const struct codec_chain *c, struct text *out);
  * `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span; the chain is as it was then. */
 bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t item_bytes, struct error *err);
 
+/* Which libraries encode, and their versions: another one may write other bytes. "c-blosc 1.21.3, zstd 1.5.4, ..." */
+void codec_versions_text(struct text *out);
+
 /* What one worker needs for one direction. All are upper bounds; library bytes come from malloc inside the codec
  * libraries, scratch from the pool. */
 struct codec_needs {

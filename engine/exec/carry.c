@@ -57,12 +57,24 @@ void stage_reach(const struct stage_run *run, const struct box *box, struct box 
     reach->length[run->stage->carry_axis] += carried_length(run, box);
 }
 
+/* The box before it was done by another process: nothing is carried to it. */
+static bool is_first(const struct stage_run *run, const struct box *box)
+{
+    struct box first;
+
+    stage_task_box(run, run->first_task, &first);
+    for (unsigned i = 0; i < run->cells.rank; i++)
+        if (box->start[i] != first.start[i])
+            return false;
+    return true;
+}
+
 void stage_cells(const struct stage_run *run, const struct box *box, struct cell_range *cells)
 {
     unsigned axis = run->stage->carry_axis;
 
     grid_cells_touched(&run->cells, box, cells);
-    if (run->stage->carries && box->start[axis] % run->cells.cell[axis] != 0) {
+    if (run->stage->carries && box->start[axis] % run->cells.cell[axis] != 0 && !is_first(run, box)) {
         cells->first[axis]++;
         cells->count[axis]--;
     }

@@ -165,6 +165,8 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
     listed = !run->present || chunk_list_has(run->present, grid_index(&run->cells, piece->coords));
     if (listed && !store_object_open(run->store, place.key, &read->object, err))
         return false;
+    if (run->resume && piece->sub == 0)
+        read->stamp = stage_source_stamp(run, piece->task, piece->coords, read->object.stamp);
     if (read->object.fd < 0)
         return stage_missing_is_fine(run, piece->first == 0, listed, place.key, err);
     read->payload_offset = place.offset;

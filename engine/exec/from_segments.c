@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/base/text.h"
 #include "engine/exec/stage.h"
@@ -64,6 +65,8 @@ static bool load_window(struct stage_run *run, struct index_window *w, uint64_t 
     w->segment = UINT64_MAX;
     result = scratch_read(run->scratch, w->entries, bytes, segment->index_offset + from_bytes);
     if (result < 0)
+        run->damaged_segment = segment_number;
+    if (result < 0)
         return error_sys(err, -result, SPAN_NONE, "cannot read the index of segment %" PRIu64 " in '%s'", segment_number,
                          scratch_layout(run->scratch)->path);
     if (!scratch_at(run->scratch, segment->index_offset))
@@ -115,8 +118,17 @@ static void claimed(struct stage_run *run, struct read *read)
     read->entry = w->entries[read->block - w->first];
 }
 
-static bool damaged(const struct stage_run *run, const struct read *read, const char *what, struct error *err)
+/* The segment cannot be read: it is to be made again. */
+static void note_damage(struct stage_run *run, const struct read *read)
 {
+    pthread_mutex_lock(&run->lock);
+    run->damaged_segment = read->segment;
+    pthread_mutex_unlock(&run->lock);
+}
+
+static bool damaged(struct stage_run *run, const struct read *read, const char *what, struct error *err)
+{
+    note_damage(run, read);
     return error_at(err, ERR_IO, SPAN_NONE, "a block of %u bytes at offset %" PRIu64 " of the scratch file '%s' %s",
                     read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
 }
@@ -152,7 +164,7 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
 }
 
 /* Where the block's encoded bytes are; NULL: they could not be read. */
-static const char *block_bytes_of(const struct stage_run *run, const struct read *read, struct error *err)
+static const char *block_bytes_of(struct stage_run *run, const struct read *read, struct error *err)
 {
     uint64_t skip = read->payload_offset - read->request.offset;
 
@@ -163,6 +175,7 @@ static const char *block_bytes_of(const struct stage_run *run, const struct read
         return NULL;
     }
     if (read->request.result < 0) {
+        note_damage(run, read);
         error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read the scratch file '%s'",
                   scratch_layout(run->scratch)->path);
         return NULL;
@@ -194,12 +207,12 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     return true;
 }
 
-static void leave_task(struct stage_run *run)
+static void tasks_recorded(struct stage_run *run)
 {
-    uint64_t tasks_each = segment_step_tasks(run->tasks), tasks_done = run->task + 1;
+    uint64_t tasks_each = segment_step_tasks(run->tasks);
 
-    if (scratch_layout(run->scratch)->give_back && tasks_done % tasks_each == 0 && tasks_done < run->tasks)
-        run->give_back_step = (unsigned)(tasks_done / tasks_each);
+    if (scratch_layout(run->scratch)->give_back && run->recorded < run->tasks)
+        run->give_back_step = (unsigned)(run->recorded / tasks_each);
 }
 
 /* A punch waits until no direct read of the file is under way, and holds new ones up: ten milliseconds each. So what
@@ -231,6 +244,7 @@ static void give_back(struct stage_run *run, unsigned step)
             offset += segment->index_bytes;
         if (offset <= segment->data_offset)
             continue;
+        die_at("before-give-back");
         punch(run, &hole, segment->data_offset, offset);
         segment->data_offset = offset;
     }
@@ -238,7 +252,7 @@ static void give_back(struct stage_run *run, unsigned step)
 }
 
 /* Where this stage writes segments itself the file holds what comes next, too. */
-static void all_decoded(struct stage_run *run)
+static void all_recorded(struct stage_run *run)
 {
     if (run->to != &to_segments)
         scratch_discard(run->scratch);
@@ -248,5 +262,5 @@ static void all_decoded(struct stage_run *run)
 
 const struct stage_from from_segments = {
     .enter_task = enter_task, .next_sub = next_sub, .claimed = claimed, .locate = locate, .decode = decode,
-    .leave_task = leave_task, .give_back = give_back, .all_decoded = all_decoded,
+    .tasks_recorded = tasks_recorded, .give_back = give_back, .all_recorded = all_recorded,
 };

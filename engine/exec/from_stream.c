@@ -114,6 +114,8 @@ static bool open_chunk(struct stage_run *run, const struct slice *slice, bool *m
     array_chunk_place(run->array, slice->coords, &place);
     if (listed && !store_object_open(run->store, place.key, &s->object, err))
         return false;
+    if (slice->is_first)
+        stage_source_read(run, slice->coords, s->object.stamp);
     *missing = s->object.fd < 0;
     if (*missing)
         return stage_missing_is_fine(run, slice->is_first, listed, place.key, err);

@@ -107,6 +107,8 @@ struct scratch_layout {
     struct span span;
 };
 
+struct resume;
+
 struct graph {
     const struct array_meta *source;
     struct store *source_store;     /* open; borrowed */
@@ -132,11 +134,18 @@ struct graph {
     unsigned threads;
     enum io_backend backend;        /* chosen: not IO_AUTO */
     uint64_t pool_bytes;            /* the largest pool sum of all stages, and scratch.memory_bytes */
+
+    const char *plan_name;          /* kept with the plan, for whoever goes on with it; NULL: none */
+    double predicted_seconds;
+    bool durable;                   /* what the journal says survives a power cut, at the price of syncs */
+    struct resume *resume;          /* an earlier run to go on with (resume.h), whose plan this is; borrowed. NULL: look
+                                       whether there is one of the same request */
 };
 
-/* Run all stages and publish the target. On failure nothing appears at target_path and nothing is left behind but,
- * after a death, what the next run cleans up. `stop` is set by a signal handler: the number of the signal; checked
- * between blocks. `report` may be NULL. */
+/* Run all stages and publish the target. On failure nothing appears at target_path. What a run had done when it failed,
+ * or died, is kept with its journal, and the next run of the same request goes on from there; nothing is kept of a
+ * run that had done nothing. `stop` is set by a signal handler: the number of the signal; checked between blocks.
+ * `report` may be NULL. */
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err);
 
 /* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once. */

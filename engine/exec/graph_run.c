@@ -1,10 +1,8 @@
 /* graph_run.c - a graph from its first stage to the rename that publishes the target. */
 #include <assert.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
 #include "engine/io/os.h"
@@ -12,6 +10,11 @@
 static const struct stage_to *const sinks[] = {
     [TO_SEGMENTS] = &to_segments, [TO_CHUNKS] = &to_chunks, [TO_SLICES] = &to_slices,
     [TO_RANGES] = &to_ranges,
+};
+
+/* By enum stage_source. */
+static const struct stage_from *const sources[] = {
+    [FROM_CHUNKS] = &from_chunks, [FROM_STREAM] = &from_stream, [FROM_SEGMENTS] = &from_segments,
 };
 
 /* May boxes without a chunk be passed over: would nothing be written, and nothing refused? */
@@ -24,34 +27,29 @@ static bool may_list_tasks(const struct graph *g)
            memcmp(g->source->fill, g->target->fill, g->source->dtype.item_bytes) == 0;
 }
 
-/* How many segments the first `stages` of the graph write: as many as they have tasks. */
-static uint64_t segments_of(const struct graph *g, unsigned stages)
-{
-    uint64_t segments = 0;
-
-    for (unsigned i = 0; i < stages; i++)
-        if (g->stages[i].sink == TO_SEGMENTS)
-            segments += grid_cells(&g->stages[i].tasks);
-    return segments;
-}
-
-/* By enum stage_source. */
-static const struct stage_from *const sources[] = {
-    [FROM_CHUNKS] = &from_chunks, [FROM_STREAM] = &from_stream, [FROM_SEGMENTS] = &from_segments,
+/* A graph at work. */
+struct running {
+    const struct graph *graph;
+    struct resume *resume;
+    struct pool *pool;
+    struct scratch *scratch;        /* NULL: no stage writes segments */
+    struct report *report;
+    const volatile int *stop;
 };
 
-/* One stage over the pool. */
-static bool run_stage(const struct graph *g, unsigned number, struct store *target_store, struct pool *pool,
-                      struct scratch *scratch, struct report *report, const volatile int *stop, struct error *err)
+/* One stage over the pool. *damaged: the number of a segment that could not be read; UINT64_MAX: none. */
+static bool run_stage(const struct running *r, unsigned number, uint64_t *damaged, struct error *err)
 {
+    const struct graph *g = r->graph;
     const struct stage *stage = &g->stages[number];
     uint32_t item_bytes = g->source->dtype.item_bytes;
     struct stage_run run = {
         .stage = stage,
-        .pool = pool,
-        .report = report,
+        .number = number,
+        .pool = r->pool,
+        .report = r->report,
         .backend = g->backend,
-        .stop = stop,
+        .stop = r->stop,
         .from = sources[stage->source],
         .to = sinks[stage->sink],
         .array = g->source,
@@ -62,10 +60,14 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
         .missing_max = g->missing_chunks_max,
         .seen = g->seen,
         .target = stage->sink == TO_SEGMENTS ? NULL : g->target,
-        .target_store = target_store,
+        .target_store = r->resume->store,
         .write_empty_chunks = g->write_empty_chunks,
         .item_bytes = item_bytes,
-        .scratch = scratch,
+        .scratch = r->scratch,
+        .damaged_segment = UINT64_MAX,
+        .resume = r->resume,
+        .sums = r->resume->sums[number],
+        .sums_before = r->resume->sums[number],
         .tasks = grid_cells(&stage->tasks),
         .subs = 1,
     };
@@ -80,88 +82,164 @@ static bool run_stage(const struct graph *g, unsigned number, struct store *targ
     } else {
         assert(number > 0 && g->stages[number - 1].sink == TO_SEGMENTS);
         run.before = &g->stages[number - 1];
-        run.segments_before = segments_of(g, number - 1);
+        run.segments_before = graph_segments_of(g, number - 1);
         run.cells = run.before->tasks;
         run.subs = extent_blocks_max(&run.before->tasks, &run.before->parts, item_bytes, g->scratch.block_bytes);
     }
     if (stage->sink == TO_SEGMENTS) {
         assert(number + 1 < g->stage_count);
         run.after = &g->stages[number + 1];
-        run.first_segment = segments_of(g, number);
-        run.segment_begin_offset = scratch_bytes_taken(scratch);
+        run.first_segment = graph_segments_of(g, number);
+        run.segment_begin_offset = scratch_bytes_taken(r->scratch);
         run.index_blocks = extent_blocks_max(&stage->tasks, &stage->parts, item_bytes, g->scratch.block_bytes);
     }
-    report_stage(report, stage->name);
-    pool_reset(pool);
-    ok = stage_prepare(&run, err) && (!may_list_tasks(g) || stage_list_tasks(&run, err)) && stage_run(&run, err);
+    report_stage(r->report, stage->name);
+    pool_reset(r->pool);
+    ok = stage_prepare(&run, err) && (!may_list_tasks(g) || stage_list_tasks(&run, err));
+    if (ok) {
+        stage_begin_at(&run);
+        ok = stage_run(&run, err);
+    }
     stage_release(&run);
+    *damaged = run.damaged_segment;
+    die_at("before-stage-end");
     return ok;
 }
 
-/* What a run that died left behind: its staging directory is gone already, its scratch file goes now. */
-static void remove_leftovers(const struct graph *g, const struct store *target_store, struct report *report)
+/* Has the stage anything to do, for itself or for those that follow it? */
+static bool is_needed(const struct running *r, unsigned number)
 {
-    const char *scratch_path = store_leftover_note(target_store);
-    uint64_t scratch_bytes;
+    const struct stage *stage = &r->graph->stages[number];
+    uint64_t tasks = grid_cells(&stage->tasks), first = graph_segments_of(r->graph, number);
 
-    if (!scratch_path)
+    if (stage->sink != TO_SEGMENTS)
+        return r->resume->tasks_done[number] < tasks;
+    if (!is_needed(r, number + 1))
+        return false;
+    for (uint64_t i = first; i < first + tasks; i++)
+        if (!scratch_segment(r->scratch, i)->complete)
+            return true;
+    return false;
+}
+
+/* A segment of stage `number` cannot be read: forget it, so that its task is done again, from the source. False: that
+ * was tried before, or its source is segments that may be given back. */
+static bool forget_segment(const struct running *r, unsigned number, uint64_t segment_number, struct error *err)
+{
+    struct segment *segment = scratch_segment(r->scratch, segment_number);
+    unsigned long long slab = segment_number - graph_segments_of(r->graph, number);
+    struct error lost = { 0 };
+
+    if (segment->made_again || r->graph->stages[number].source == FROM_SEGMENTS) {
+        error_note(err, "it belongs to slab %llu of stage '%s'%s", slab, r->graph->stages[number].name,
+                   segment->made_again ? ", which was made again once already" : "");
+        return false;
+    }
+    if (segment->recorded && !resume_segment_lost(r->resume, segment_number, &lost))
+        return false;
+    report_note(r->report, "%s: slab %llu was made again from the input", err->message, slab);
+    *segment = (struct segment){ .made_again = true };
+    *err = (struct error){ 0 };
+    return true;
+}
+
+static bool run_stages(const struct running *r, struct error *err)
+{
+    for (unsigned i = 0; i < r->graph->stage_count; ) {
+        uint64_t damaged = UINT64_MAX;
+
+        if (!is_needed(r, i) || run_stage(r, i, &damaged, err))
+            i++;
+        else if (damaged != UINT64_MAX && forget_segment(r, i - 1, damaged, err))
+            i--;
+        else
+            return false;
+    }
+    return true;
+}
+
+/* From an open target to the last stage. */
+static bool run_all(struct running *r, struct error *err)
+{
+    const struct graph *g = r->graph;
+    uint64_t segments = graph_segments_of(g, g->stage_count);
+    char *segment_memory = NULL;
+
+    if (!r->resume->continues && !resume_begin(r->resume, g, err))
+        return false;
+    if (!array_meta_write(g->target, r->resume->store, err))
+        return false;
+    report_add(r->report, COUNT_TARGET_OBJECTS, store_objects_made(r->resume->store));
+    if (!pool_open(&r->pool, g->pool_bytes, err))
+        return false;
+    if (g->scratch.memory_bytes)
+        segment_memory = pool_carve_for_good(r->pool, "segments in memory", g->scratch.memory_bytes);
+    /* an empty array has no segments, and its stages ask for the scratch all the same */
+    if (g->stage_count > 1 && !scratch_open(&r->scratch, &g->scratch, segment_memory, segments, err))
+        return false;
+    if (r->resume->continues && (!resume_check(r->resume, g, r->scratch, r->pool, r->report, r->stop, err) ||
+                                 !resume_begin(r->resume, g, err)))
+        return false;
+    die_at("before-stages");
+    return run_stages(r, err);
+}
+
+/* What was done stays for the same command, if anything was. */
+static void keep_or_abandon(const struct running *r, struct error *err)
+{
+    const struct graph *g = r->graph;
+    uint64_t scratch_bytes = r->scratch ? scratch_file_bytes(r->scratch) : 0;
+
+    if (resume_is_empty(r->resume)) {
+        if (error_is_stop(err))
+            error_help(err, "nothing was left at the output; the same command starts over");
+        store_abandon(r->resume->store);
         return;
-    report_note(report, "an earlier run of '%s' had stopped half-way; this one started over", g->target_path);
-    scratch_bytes = scratch_remove_leftover(scratch_path);
+    }
+    if (r->scratch)
+        scratch_keep(r->scratch);
     if (scratch_bytes)
-        report_note(report, "its scratch file '%s' (%s) was removed", scratch_path, SIZE_TEXT(scratch_bytes));
+        error_note(err, "what is done is kept in '%.50s.sluice-partial' and %s in '%.50s'", g->target_path,
+                   SIZE_TEXT(scratch_bytes), g->scratch.path);
+    else
+        error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
+    error_help(err, "the same command continues; sluice clean %s removes what it left", g->target_path);
 }
 
-/* Where the scratch file will be, for whoever finds the staging directory after a death. */
-static void scratch_note(const struct graph *g, char *note, size_t note_bytes)
+bool graph_run(const struct graph *request, struct report *report, const volatile int *stop, struct error *err)
 {
-    char here[PATH_MAX] = "";
-    const char *path = g->scratch.path ? g->scratch.path : "";
-
-    if (path[0] && path[0] != '/' && !getcwd(here, sizeof here))
-        path = "";
-    snprintf(note, note_bytes, "%s%s%s", here, here[0] ? "/" : "", path);
-}
-
-bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err)
-{
-    uint64_t segments = segments_of(g, g->stage_count);
-    struct store *target_store = NULL;
-    struct scratch *scratch = NULL;
-    struct pool *pool = NULL;
-    char *segment_memory = NULL, note[2 * PATH_MAX];
+    struct graph graph = *request;
+    struct running r = { .graph = &graph, .resume = request->resume, .report = report, .stop = stop };
     bool ok = false;
 
-    scratch_note(g, note, sizeof note);
-    if (!store_stage(&target_store, g->target_path, g->overwrite, note, g->target_span, err))
+    if (!r.resume && (!resume_find(&r.resume, &graph, false, NULL, err) ||
+                      (!r.resume && !resume_new(&r.resume, &graph, err))))
         return false;
-    remove_leftovers(g, target_store, report);
-    if (!array_meta_write(g->target, target_store, err))
-        goto out;
-    report_add(report, COUNT_TARGET_OBJECTS, store_objects_made(target_store));
-    if (!pool_open(&pool, g->pool_bytes, err))
-        goto out;
-    if (g->scratch.memory_bytes)
-        segment_memory = pool_carve_for_good(pool, "segments in memory", g->scratch.memory_bytes);
-    /* an empty array has no segments, and its stages ask for the scratch all the same */
-    if (g->stage_count > 1 && !scratch_open(&scratch, &g->scratch, segment_memory, segments, err))
-        goto out;
-    for (unsigned i = 0; i < g->stage_count; i++)
-        if (!run_stage(g, i, target_store, pool, scratch, report, stop, err))
-            goto out;
-    scratch_close(scratch);         /* first: after a death in between nobody would know of the file */
-    scratch = NULL;
-    ok = store_publish(target_store, err);
+    if (!request->resume && r.resume->continues)
+        resume_plan(r.resume, &graph);
+    if (r.resume->published) {
+        report_note(report, "an earlier run had finished it, and only had to tidy up");
+        ok = resume_publish(r.resume, err);
+    } else {
+        ok = run_all(&r, err);
+        die_at("before-discard");
+        if (ok)
+            scratch_close(r.scratch);       /* first: after a death in between nobody would know of the file */
+        if (ok)
+            r.scratch = NULL;
+        die_at("after-discard");
+        ok = ok && resume_publish(r.resume, err);
+    }
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
-out:
     if (!error_is_stop(err))
-        error_locate(err, g->target_span);
-    scratch_close(scratch);
-    pool_close(pool);
-    if (!ok)
-        store_abandon(target_store);
-    store_close(target_store);
+        error_locate(err, graph.target_span);
+    if (!ok && !store_is_published(r.resume->store))
+        keep_or_abandon(&r, err);
+    scratch_close(r.scratch);
+    pool_close(r.pool);
+    if (!request->resume)
+        resume_close(r.resume);
     return ok;
 }
 

@@ -18,9 +18,11 @@ struct scratch {
     char *memory;                   /* layout.memory_bytes, borrowed */
     int fd;                         /* -1: nothing has gone to the file. Set under the lock, before any offset in it */
     pthread_mutex_t lock;
-    uint64_t taken_bytes;           /* lock */
+    uint64_t memory_taken_bytes;    /* lock */
+    uint64_t file_taken_bytes;      /* lock */
     uint64_t punched_bytes;         /* lock: of the file, given back */
     uint64_t grown_bytes;           /* lock: of the file, fallocated; UINT64_MAX: the file system has no fallocate */
+    bool keeps;
     struct segment *segments;
 };
 
@@ -97,11 +99,63 @@ void scratch_discard(struct scratch *s)
     os_unlinkat(AT_FDCWD, s->layout.path, 0);
 }
 
+void scratch_keep(struct scratch *s)
+{
+    s->keeps = true;
+}
+
+bool scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode)
+{
+    struct stat st;
+
+    if (s->fd < 0 || os_fstat(s->fd, &st) < 0)
+        return false;
+    *device = st.st_dev;
+    *inode = st.st_ino;
+    return true;
+}
+
+uint64_t scratch_file_bytes(const struct scratch *s)
+{
+    struct stat st;
+
+    return s->fd < 0 || os_fstat(s->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * STAT_BLOCK_BYTES;
+}
+
+bool scratch_reopen(struct scratch *s, uint64_t device, uint64_t inode, uint64_t end_offset, struct error *err)
+{
+    const char *path = s->layout.path;
+    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, fd;
+    struct stat st;
+
+    if (!path)
+        return false;
+    fd = os_open(path, flags | O_DIRECT, 0);
+    if (fd == -EINVAL)
+        fd = os_open(path, flags, 0);
+    if (fd == -ENOENT)
+        return false;
+    if (fd < 0)
+        return error_sys(err, -fd, s->layout.span, "cannot open the scratch file '%s' of the earlier run", path);
+    if (os_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_ino != inode || (device && st.st_dev != device)) {
+        os_close(fd);
+        return false;
+    }
+    s->fd = fd;
+    s->file_taken_bytes = scratch_file_offset(s, end_offset);
+    /* The file system had fallocate if the file is longer than what was taken, or knows that it has not. */
+    s->grown_bytes = size_max(size_align_down((uint64_t)st.st_size, IO_ALIGN), s->file_taken_bytes);
+    return true;
+}
+
 void scratch_close(struct scratch *s)
 {
     if (!s)
         return;
-    scratch_discard(s);
+    if (s->keeps && s->fd >= 0)
+        os_close(s->fd);
+    else
+        scratch_discard(s);
     pthread_mutex_destroy(&s->lock);
     free(s->segments);
     free(s);
@@ -116,7 +170,7 @@ uint64_t scratch_bytes_taken(struct scratch *s)
     uint64_t taken_bytes;
 
     pthread_mutex_lock(&s->lock);
-    taken_bytes = s->taken_bytes;
+    taken_bytes = s->layout.memory_bytes + s->file_taken_bytes;
     pthread_mutex_unlock(&s->lock);
     return taken_bytes;
 }
@@ -212,13 +266,16 @@ bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct er
     bool ok = true;
 
     pthread_mutex_lock(&s->lock);
-    *offset = s->taken_bytes;
-    if (s->taken_bytes < s->layout.memory_bytes && bytes > s->layout.memory_bytes - s->taken_bytes)
-        *offset = s->layout.memory_bytes;       /* the rest of the memory is too short: leave it */
-    if (!scratch_at(s, *offset))
-        ok = reserve_file(s, scratch_file_offset(s, *offset) + bytes, err);
-    if (ok)
-        s->taken_bytes = *offset + bytes;
+    if (bytes <= s->layout.memory_bytes - s->memory_taken_bytes) {
+        *offset = s->memory_taken_bytes;
+        s->memory_taken_bytes += bytes;
+    } else {
+        s->memory_taken_bytes = s->layout.memory_bytes;     /* what is left of it is too short */
+        *offset = s->layout.memory_bytes + s->file_taken_bytes;
+        ok = reserve_file(s, s->file_taken_bytes + bytes, err);
+        if (ok)
+            s->file_taken_bytes += bytes;
+    }
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
@@ -232,6 +289,11 @@ void scratch_punch(struct scratch *s, uint64_t from, uint64_t to)
     pthread_mutex_lock(&s->lock);
     s->punched_bytes += to - from;
     pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t scratch_sum(const void *data, uint64_t bytes)
+{
+    return XXH3_64bits(data, bytes);
 }
 
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

@@ -15,7 +15,8 @@
  *   The checksum is the low half of XXH3-64 of the encoded bytes, seeded with which block it is and how it is
  *   encoded: so it vouches for the entry too, and the index needs no checksum of its own.
  *
- * A journal will record each segment when its last write is done, and find it again by the same struct segment.
+ * The journal records each segment in the file when its last write is done, and finds it again by the same struct
+ * segment. What is in memory dies with the process.
  *
  * Threads: scratch_take, scratch_punch and scratch_bytes_taken from any thread; segments are set and read by one
  * thread at a time.
@@ -52,6 +53,12 @@ struct segment {
     /* [s]: nothing before it is read by a task of the s-th step or a later one. Not simply where the next bucket begins:
      * workers write side by side, and one that was held up writes its blocks behind those of many later buckets. */
     uint64_t needed_from_offset[SEGMENT_STEPS];
+    uint64_t index_sum;             /* scratch_sum of the index */
+    uint64_t source_sum;            /* of the source objects that its task read (resuming.h) */
+    bool complete;                  /* it is there to be read */
+    bool in_file;                   /* all of it, data and index: it outlives the process */
+    bool recorded;                  /* the journal knows */
+    bool made_again;                /* it could not be read once already */
 };
 
 /* How many tasks of the next stage make a step. */
@@ -71,6 +78,15 @@ uint64_t scratch_remove_leftover(const char *path);
 void scratch_discard(struct scratch *s);
 /* The same, and the rest. NULL is fine. */
 void scratch_close(struct scratch *s);
+/* The file stays when the scratch is closed: another run will go on with it. */
+void scratch_keep(struct scratch *s);
+/* Take up the file of an earlier run, if it is still that one: `end_offset` is where its segments end. False: it is not
+ * there, or another; or (err filled) it cannot be opened. `device` 0: any. */
+bool scratch_reopen(struct scratch *s, uint64_t device, uint64_t inode, uint64_t end_offset, struct error *err);
+/* What the file takes on the disk; 0: there is none. */
+uint64_t scratch_file_bytes(const struct scratch *s);
+/* Which file it is; false: there is none. */
+bool scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode);
 
 /* What is in memory is at scratch_at(); NULL: it is in the file, at scratch_file_offset() of scratch_fd(). */
 char *scratch_at(const struct scratch *s, uint64_t offset);
@@ -88,13 +104,16 @@ bool scratch_take(struct scratch *s, uint64_t bytes, uint64_t *offset, struct er
 /* Give [from, to) back to the file system, where it can do that; it counts for the limit no more. What is in memory
  * stays. Each byte once. */
 void scratch_punch(struct scratch *s, uint64_t from, uint64_t to);
-uint64_t scratch_bytes_taken(struct scratch *s);         /* the cursor */
+uint64_t scratch_bytes_taken(struct scratch *s);         /* where the file's cursor is: nothing lies behind it */
 /* Is the run of bytes of what was taken, and all in memory or all in the file? An index that is damaged says anything. */
 bool scratch_holds(struct scratch *s, uint64_t offset, uint64_t bytes);
 
 /* Of the encoded bytes of block `number` (as its index counts) of a segment. */
 uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, uint64_t number,
                           enum spill_encoding encoding);
+
+/* Of an index. */
+uint64_t scratch_sum(const void *data, uint64_t bytes);
 
 /* The most blocks an extent can have, for slabs of one grid cut by buckets of another. */
 uint64_t extent_blocks_max(const struct grid *slabs, const struct grid *buckets, uint32_t item_bytes,

@@ -34,6 +34,7 @@
 #include "engine/codec/ranged.h"
 #include "engine/exec/frame_window.h"
 #include "engine/exec/graph.h"
+#include "engine/exec/resuming.h"
 #include "engine/exec/ring.h"
 #include "engine/exec/scan.h"
 #include "engine/exec/scratch.h"
@@ -76,6 +77,7 @@ struct read {
     struct index_entry entry;       /* FROM_SEGMENTS */
     uint64_t segment, block;        /* FROM_SEGMENTS: which one, as the index counts */
     const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
+    uint64_t stamp;                 /* FROM_CHUNKS: what it adds to the sum over the source's objects */
     uint64_t ring_id;
     char *memory;                   /* NULL: no bytes (missing, empty) */
     struct io_request request;
@@ -85,6 +87,9 @@ struct read {
 /* An encoded run of bytes on its way out. */
 struct write {
     bool busy;
+    bool pending;                   /* lock: between stage_write_begins and stage_write_ends */
+    uint64_t task;                  /* lock: that it belongs to */
+    struct task_sums sums_before;   /* lock: of all tasks before that one */
     char *memory;                   /* of write_bytes; NULL: units are written straight from the tile */
     struct object object;           /* TO_CHUNKS */
     struct open_chunk *chunk;       /* TO_RANGES */
@@ -118,12 +123,13 @@ struct stage_from {
     void (*granted)(struct worker *w, struct read *read);
     /* No lock. Decode and hand the elements on with stage_deliver. */
     bool (*decode)(struct worker *w, struct read *read, struct error *err);
-    /* Lock held: the tile of run->task is drained; its source bytes will not be read again. NULL: nothing to do. */
-    void (*leave_task)(struct stage_run *run);
-    /* No lock, on the thread that waits for the workers. What leave_task asked for by give_back_step. NULL: nothing. */
+    /* Lock held: tasks before run->recorded are done for good; their source bytes will not be read again. NULL: nothing
+     * to do. */
+    void (*tasks_recorded)(struct stage_run *run);
+    /* No lock, on the thread that waits for the workers. What tasks_recorded asked for by give_back_step. NULL: nothing. */
     void (*give_back)(struct stage_run *run, unsigned step);
-    /* The same: the last piece is decoded, nothing of the source is needed any more. May be called again. NULL: nothing. */
-    void (*all_decoded)(struct stage_run *run);
+    /* The same: every task is recorded, nothing of the source is needed any more. May be called again. NULL: nothing. */
+    void (*all_recorded)(struct stage_run *run);
 };
 
 struct stage_to {
@@ -141,6 +147,8 @@ struct stage_to {
     bool (*written)(struct worker *w, struct write *write, struct error *err);
     /* Lock held: all units of the task are drained. NULL: nothing to do. */
     bool (*leave_task)(struct stage_run *run, struct error *err);
+    /* Lock held, then: could a process that knows nothing of this task begin with the next? NULL: always. */
+    bool (*stands_alone)(const struct stage_run *run);
 };
 
 struct worker {
@@ -183,6 +191,7 @@ struct index_window {
 
 struct stage_run {
     const struct stage *stage;
+    unsigned number;                /* of the stage in its graph */
     const struct stage_from *from;
     const struct stage_to *to;      /* NULL: a scan */
     struct pool *pool;
@@ -221,7 +230,17 @@ struct stage_run {
     uint64_t segment_begin_offset;  /* TO_SEGMENTS, lock: where the data of the segment being written begins */
     struct index_window *windows;   /* FROM_SEGMENTS: one for each slab that a task touches */
     uint64_t window_bytes;
+    uint64_t damaged_segment;       /* FROM_SEGMENTS, lock: one that cannot be read; UINT64_MAX: none */
     unsigned give_back_step;        /* FROM_SEGMENTS, lock: space may be given back up to this step; 0: not now */
+    /* what is done for good (advance.c) */
+    struct resume *resume;          /* NULL: a scan, which keeps nothing */
+    uint64_t first_task;            /* the first that this process does */
+    atomic_bool kept_in_memory;     /* TO_SEGMENTS: some of the segment being written is */
+    uint64_t recorded;              /* lock: tasks before it are */
+    struct task_sums sums;          /* lock: of all tasks, and of the one at hand as far as it has come */
+    struct task_sums sums_before;   /* lock: of the tasks before the one at hand */
+    uint64_t alone_task;            /* lock: one with which a process could begin, not recorded yet; 0: none */
+    struct task_sums alone_sums;    /* lock: of the tasks before it */
     /* a scan */
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);
@@ -287,6 +306,27 @@ bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const
 void stage_units_done(struct stage_run *run, uint64_t count);
 /* A write buffer that is not in flight; NULL: none now. */
 struct write *stage_free_write(struct worker *w);
+/* A write belongs to the task at hand: before its units count as done. `hash`: what it adds to the sum over the
+ * target's objects (object_hash), 0 for what is no whole object. Its task counts as done only when it has ended well. */
+void stage_write_begins(struct worker *w, struct write *write, uint64_t hash);
+void stage_write_ends(struct worker *w, struct write *write);
+/* What reading the chunk at `coords` for the task at hand adds to the sum over the source's objects. A chunk counts
+ * once, in the task that its first element belongs to. */
+uint64_t stage_source_stamp(const struct stage_run *run, uint64_t task, const uint64_t *coords, uint64_t stamp);
+/* No lock: it is read now, its first element included. */
+void stage_source_read(struct stage_run *run, const uint64_t *coords, uint64_t stamp);
+
+/* ---- advance.c, for stage_loop.c: which tasks are done for good ---- */
+
+/* What an earlier process did of the stage is recorded. */
+void stage_begin_at(struct stage_run *run);
+/* The first task from `task` on that is to be done; run->tasks: none is. */
+uint64_t stage_next_task(const struct stage_run *run, uint64_t task);
+/* Lock held: the task at hand is drained, and run->task still is that task; then: it is another, or run->tasks. */
+void stage_task_ends(struct stage_run *run);
+void stage_task_begins(struct stage_run *run);
+/* No lock, on the thread that waits for the workers. */
+void stage_record(struct stage_run *run);
 
 /* ---- between stage_loop.c and stage_pieces.c ---- */
 

@@ -178,13 +178,13 @@ static void end_task(struct stage_run *run)
 {
     struct error err = { 0 };
 
-    if (run->from->leave_task)
-        run->from->leave_task(run);
     if (run->to && run->to->leave_task && !run->to->leave_task(run, &err)) {
         stage_fail(run, &err);
         return;
     }
-    run->task++;
+    stage_task_ends(run);
+    run->task = stage_next_task(run, run->task + 1);
+    stage_task_begins(run);
     if (run->task == run->tasks) {
         run->phase = PHASE_DONE;
         stage_wake_all(run);
@@ -385,22 +385,21 @@ static void check_stop(struct stage_run *run)
     stage_fail_unlocked(run, &err);
 }
 
-/* What takes long and needs no worker: giving scratch space back, and all of it once the last piece is decoded. */
+/* What takes long and needs no worker: giving scratch space back, and all of it once the last task is recorded. */
 static void tidy_source(struct stage_run *run)
 {
     unsigned step;
-    bool all_decoded;
+    bool all_recorded;
 
     pthread_mutex_lock(&run->lock);
     step = run->give_back_step;
     run->give_back_step = 0;
-    all_decoded = run->phase == PHASE_DONE || (run->phase == PHASE_DRAIN && run->task + 1 == run->tasks);
-    all_decoded = all_decoded && !run->failed;
+    all_recorded = run->recorded == run->tasks && !run->failed;
     pthread_mutex_unlock(&run->lock);
     if (step > 0 && run->from->give_back)
         run->from->give_back(run, step);
-    if (all_decoded && run->from->all_decoded)
-        run->from->all_decoded(run);
+    if (all_recorded && run->from->all_recorded)
+        run->from->all_recorded(run);
 }
 
 /* Wait for a worker. Meanwhile watch for a signal (workers may all be asleep) and do what nobody should wait for. */
@@ -410,6 +409,7 @@ static void join(struct stage_run *run, pthread_t thread)
 
     do {
         check_stop(run);
+        stage_record(run);
         tidy_source(run);
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += LOOK_NS;
@@ -424,9 +424,8 @@ bool stage_run(struct stage_run *run, struct error *err)
 {
     struct error first = { 0 };
 
-    run->task = 0;
-    run->claim_task = 0;
-    if (run->tasks == 0)
+    run->first_task = run->task = run->claim_task = stage_next_task(run, 0);
+    if (run->task == run->tasks)
         return true;
     if (!run->from->enter_task(run, err))
         return false;
@@ -450,6 +449,7 @@ bool stage_run(struct stage_run *run, struct error *err)
     for (unsigned i = 0; i < run->worker_count; i++)
         if (run->workers[i].started)
             join(run, run->workers[i].thread);
+    stage_record(run);
     tidy_source(run);
     if (!run->failed)
         return true;

@@ -77,9 +77,11 @@ static struct read *claim(struct worker *w, struct error *err)
     if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
         return NULL;
     while (run->claim_piece == run->claim_pieces) {
-        if (run->claim_task + 1 >= run->tasks)
+        uint64_t next = stage_next_task(run, run->claim_task + 1);
+
+        if (next >= run->tasks)
             return NULL;
-        run->claim_task++;
+        run->claim_task = next;
         if (!run->from->enter_task(run, err)) {
             stage_fail(run, err);
             return NULL;
@@ -223,6 +225,7 @@ bool stage_decode_ready(struct worker *w)
     report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
     subs = read->piece.subs;
     pthread_mutex_lock(&run->lock);
+    run->sums.source += read->stamp;
     release_read(run, read);
     if (!ok)
         stage_fail(run, &err);

@@ -30,6 +30,7 @@ static bool finish(struct worker *w, struct write *write, struct error *err)
     }
     report_add(run->report, COUNT_TARGET_WRITE_BYTES, write->object_bytes);
     report_add(run->report, COUNT_TARGET_OBJECTS, 1);
+    stage_write_ends(w, write);
     if (write->holds_tile)
         stage_units_done(run, 1);
     return true;
@@ -78,6 +79,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     memcpy(write->key, place.key, sizeof write->key);
     if (!store_object_create(run->target_store, place.key, &write->object, err))
         return false;
+    stage_write_begins(w, write, object_hash(place.key, encoded, encoded_bytes));
     if (!write->holds_tile)
         stage_units_done(run, 1);
     return submit(w, write, encoded, encoded_bytes, err);

@@ -135,9 +135,10 @@ static bool make_chunk(struct worker *w, struct open_chunk *chunk, const struct 
     if (!store_ranged_make(run->target_store, chunk->key, array_chunk_bytes(run->target), &chunk->object, err))
         return false;
     report_add(run->report, COUNT_TARGET_OBJECTS, 1);
-    if (memcmp(run->target->fill, zeros, run->item_bytes) == 0 || (is_first(run, part) && !hangs_over(run, part)))
-        return true;
-    return fill_chunk(w, chunk, err);
+    if (memcmp(run->target->fill, zeros, run->item_bytes) != 0 && !(is_first(run, part) && !hangs_over(run, part)) &&
+        !fill_chunk(w, chunk, err))
+        return false;
+    return store_ranged_show(run->target_store, chunk->key, err);
 }
 
 /* One that this worker has no object open in. There are more than writes, so there is one. */
@@ -275,6 +276,7 @@ static bool submit(struct worker *w, struct write *write, char *memory, uint64_t
     };
     write->busy = true;
     chunk->writes++;
+    stage_write_begins(w, write, 0);
     io_submit(w->io, &write->request);
     return true;
 }
@@ -325,8 +327,10 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     chunk = w->chunk;
     chunk->copied = true;
     w->chunk = NULL;
+    if (!let_go(w, chunk, err))
+        return false;
     stage_units_done(run, 1);
-    return let_go(w, chunk, err);
+    return true;
 }
 
 static bool written(struct worker *w, struct write *write, struct error *err)
@@ -338,7 +342,10 @@ static bool written(struct worker *w, struct write *write, struct error *err)
     if (write->request.result < 0)
         return cannot_write(w, chunk, (int)write->request.result, err);
     report_add(w->run->report, COUNT_TARGET_WRITE_BYTES, write->request.bytes);
-    return let_go(w, chunk, err);
+    if (!let_go(w, chunk, err))
+        return false;
+    stage_write_ends(w, write);
+    return true;
 }
 
 const struct stage_to to_ranges = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written };

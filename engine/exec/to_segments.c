@@ -7,19 +7,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/exec/stage.h"
 #include "engine/io/space.h"
-
-/* Stages count their segments on from one another; within a stage they are counted as its tasks' grid is, whatever
- * the walk. */
-static uint64_t segment_number(const struct stage_run *run)
-{
-    uint64_t coords[RANK_MAX];
-
-    walk_grid_coords(&run->stage->walk, &run->stage->tasks, run->task, coords);
-    return run->first_segment + grid_index(&run->stage->tasks, coords);
-}
 
 /* The i-th part in the order of the index. */
 static void part_in_order(const struct stage_run *run, uint64_t i, struct tile_part *part)
@@ -35,7 +26,7 @@ static uint64_t unit_count(struct stage_run *run)
 {
     uint64_t units = tile_part_count(&run->tile) * run->index_blocks;
 
-    run->segment = segment_number(run);
+    run->segment = stage_segment_number(run->stage, run->first_segment, run->task);
     memset(run->index, 0, units * sizeof *run->index);
     return units;
 }
@@ -57,6 +48,7 @@ static void put(struct worker *w, struct write *write, uint64_t bytes, uint64_t 
 
     if (scratch_at(scratch, offset)) {
         memcpy(scratch_at(scratch, offset), write->memory, bytes);
+        atomic_store_explicit(&w->run->kept_in_memory, true, memory_order_relaxed);
         report_add(w->run->report, COUNT_SPILL_KEPT_BYTES, bytes);
         return;
     }
@@ -65,6 +57,7 @@ static void put(struct worker *w, struct write *write, uint64_t bytes, uint64_t 
         .offset = scratch_file_offset(scratch, offset), .bytes = bytes,
     };
     write->busy = true;
+    stage_write_begins(w, write, 0);
     io_submit(w->io, &write->request);
 }
 
@@ -142,6 +135,7 @@ static bool written(struct worker *w, struct write *write, struct error *err)
         return space_explain(err, write->request.fd, write->request.bytes);
     }
     report_add(run->report, COUNT_SPILL_WRITE_BYTES, write->request.bytes);
+    stage_write_ends(w, write);
     return true;
 }
 
@@ -195,12 +189,20 @@ static bool leave_task(struct stage_run *run, struct error *err)
     segment->index_bytes = bytes;
     segment->data_offset = run->segment_begin_offset;
     note_steps(run, segment);
+    die_at("before-index");
     result = scratch_write(run->scratch, run->index, bytes, segment->index_offset);
     if (result < 0) {
         error_sys(err, -result, scratch_layout(run->scratch)->span, "cannot write the scratch file '%s'",
                   scratch_layout(run->scratch)->path);
         return space_explain(err, scratch_fd(run->scratch), bytes);
     }
+    segment->index_sum = scratch_sum(run->index, bytes);
+    segment->source_sum = run->sums.source - run->sums_before.source;
+    segment->in_file = !scratch_at(run->scratch, segment->index_offset) &&
+                       !atomic_load_explicit(&run->kept_in_memory, memory_order_relaxed);
+    segment->recorded = false;
+    segment->complete = true;
+    atomic_store_explicit(&run->kept_in_memory, false, memory_order_relaxed);
     run->segment_begin_offset = scratch_bytes_taken(run->scratch);
     report_add(run->report, scratch_at(run->scratch, segment->index_offset) ? COUNT_SPILL_KEPT_BYTES
                                                                             : COUNT_SPILL_WRITE_BYTES, bytes);

@@ -462,4 +462,11 @@ static bool written(struct worker *w, struct write *write, struct error *err)
     return space_explain(err, write->request.fd, write->request.bytes);
 }
 
-const struct stage_to to_slices = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written };
+/* Within a chunk only this process can go on. */
+static bool stands_alone(const struct stage_run *run)
+{
+    return !run->slices->begun;
+}
+
+const struct stage_to to_slices = { .unit_count = unit_count, .has_room = has_room, .drain = drain, .written = written,
+                                    .stands_alone = stands_alone };

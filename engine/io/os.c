@@ -298,6 +298,16 @@ int os_syncfs(int fd)
     return (int)CALL(OS_SYNC, syncfs(fd));
 }
 
+int os_fsync(int fd)
+{
+    return (int)CALL(OS_SYNC, fsync(fd));
+}
+
+int os_fdatasync(int fd)
+{
+    return (int)CALL(OS_SYNC, fdatasync(fd));
+}
+
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)
 {
     struct statvfs space;
@@ -449,16 +459,13 @@ int os_rename_new(int dir_fd, const char *from, const char *to)
 }
 
 /* b goes aside, a becomes b, what was b becomes a. A step that fails is undone. */
-static int exchange_by_steps(int dir_fd, const char *a, const char *b)
+static int exchange_by_steps(int dir_fd, const char *a, const char *b, const char *aside)
 {
-    char aside[PATH_MAX];
     struct stat st;
     int result = os_fstatat(dir_fd, a, &st, AT_SYMLINK_NOFOLLOW);
 
     if (result < 0)
         return result;
-    if ((size_t)snprintf(aside, sizeof aside, "%s.sluice-aside-%ld", b, (long)getpid()) >= sizeof aside)
-        return -ENAMETOOLONG;
     if ((result = rename_if_free(dir_fd, b, aside)) < 0)
         return result;
     if ((result = rename_plain(dir_fd, a, b)) < 0) {
@@ -472,13 +479,13 @@ static int exchange_by_steps(int dir_fd, const char *a, const char *b)
     return result;
 }
 
-int os_rename_exchange(int dir_fd, const char *a, const char *b)
+int os_rename_exchange(int dir_fd, const char *a, const char *b, const char *aside)
 {
     int result = rename_flags(dir_fd, a, b, RENAME_EXCHANGE);
 
     if (!rename_is_lacking(result))
         return result;
-    result = exchange_by_steps(dir_fd, a, b);
+    result = exchange_by_steps(dir_fd, a, b, aside);
     if (result == 0)
         note_lack(LACK_RENAME_EXCHANGE);
     return result;

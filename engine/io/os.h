@@ -49,9 +49,14 @@ int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
 /* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */
 int os_rename_new(int dir_fd, const char *from, const char *to);
-/* Both exist and change places. Atomic, but for file systems that lack it: there, `b` is missing for a moment. */
-int os_rename_exchange(int dir_fd, const char *a, const char *b);
+/* Both exist and change places. Atomic, but for file systems that lack it: there, `b` is missing for a moment, and what
+ * it was is called `aside`. */
+int os_rename_exchange(int dir_fd, const char *a, const char *b, const char *aside);
 int os_syncfs(int fd);
+/* A file or a directory; all that is known of it, or (data) what reading it again needs. After a failure nothing of it
+ * is to be trusted, however often it is tried again. */
+int os_fsync(int fd);
+int os_fdatasync(int fd);
 /* Bytes that an unprivileged user may still write, and free inodes, on the file system of `fd`. */
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files);
 /* Seconds of a clock that only goes forward. */

@@ -263,6 +263,7 @@ struct progress *progress_start(const struct report_options *o, const atomic_uin
     p->work_bytes = work_bytes;
     p->bar = kind == PROGRESS_BAR;
     p->looked_at = p->logged_at = monotonic_seconds();
+    p->seen_bytes = atomic_load_explicit(work_bytes, memory_order_relaxed);     /* by an earlier run */
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -65,7 +65,7 @@ void store_close(struct store *s)
     if (s->parent_fd >= 0)
         os_close(s->parent_fd);
     free(s->staging_name);
-    free(s->leftover_note);
+    free(s->aside_name);
     free(s->path);
     free(s);
 }
@@ -131,6 +131,19 @@ static bool open_key(const struct store *s, const char *key, int flags, int *fd,
     }
 }
 
+uint64_t store_stamp(const struct stat *st)
+{
+    uint64_t parts[4] = { (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
+                          st->st_ino };
+    uint64_t stamp = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        stamp = (stamp ^ parts[i]) * UINT64_C(0x9E3779B97F4A7C15);
+        stamp ^= stamp >> 29;
+    }
+    return stamp | 1;
+}
+
 /* A regular file, its size and time. */
 static bool check_kind(const struct store *s, const char *key, struct object *o, struct error *err)
 {
@@ -144,6 +157,7 @@ static bool check_kind(const struct store *s, const char *key, struct object *o,
                         kind_name(st.st_mode));
     o->bytes = (uint64_t)st.st_size;
     o->written = st.st_mtim;
+    o->stamp = store_stamp(&st);
     return true;
 }
 

@@ -5,7 +5,7 @@
  *
  * Writing: a target is staged in `<path>.sluice-partial/` beside it and appears by one rename at the end, so a
  * reader sees it whole or not at all. The staging directory is locked (flock) while its store is open, so a second
- * run is refused instead of removing the first one's work.
+ * run is refused instead of removing the first one's work. A death leaves it where it is: the next run takes it up.
  *
  * Errors of the kernel are ERR_IO or ERR_FIT (error_sys), something odd under a key is ERR_INPUT; all name the path
  * and carry the span that the store was opened with.
@@ -45,12 +45,16 @@ struct object {
     bool direct;                /* O_DIRECT: offsets, lengths and memory must be IO_ALIGN aligned */
     uint64_t bytes;             /* its size when opened */
     struct timespec written;    /* when it had last been written to then */
+    uint64_t stamp;             /* store_stamp of it then; 0: there is no such object */
 };
 bool store_object_open(struct store *s, const char *key, struct object *o, struct error *err);
 /* -ESTALE if it was written to since it was opened for reading, as far as its size and time say: what was read may be
  * neither the old nor the new. One that was replaced or removed is still what was opened. Else 0 or -errno. */
 int store_object_changed(const struct object *o);
 void store_object_close(struct object *o);
+/* Of size, time of change and inode: differs when an object was changed or replaced. Never 0. */
+struct stat;
+uint64_t store_stamp(const struct stat *st);
 
 /* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
  * the staging directory as the output's: an input in there would be removed. 1 or 0; -errno: it cannot be found out. */
@@ -60,15 +64,34 @@ int store_holds_directory(const struct store *input, const char *path);
 
 /* ---- writing ---- */
 
-/* Begin a target at `path`: makes the staging directory beside it (a leftover of a dead run is removed first).
+/* In the root of what is staged, and never of what is published: the journal of the run (exec/journal.h). */
+#define STAGING_JOURNAL ".sluice-journal"
+
+/* Begin a target at `path`: makes the staging directory beside it; one that is there is refused.
  * `path` exists: ERR_EXISTS, unless `overwrite` and it is a directory that holds Zarr metadata or nothing at all:
  * other people's directories are not removed. Parent directories are made.
- * `note` is kept in the staging directory for whoever finds it after a death (not published): it also marks the
- * directory as ours, and one without it is nobody's leftover and is not touched. */
+ * `note` is kept in the staging directory for who finds it locked, and is shown then: who we are, and since when. It
+ * also marks the directory as ours: one without it (or a journal) is not touched. */
 bool store_stage(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
                  struct error *err);
-/* The note of the leftover of a dead run that was removed; NULL: there was none. */
-const char *store_leftover_note(const struct store *s);
+/* Take up what a dead run left in the staging directory of `path`, to go on with it or to abandon it. *s NULL: nothing
+ * is there. ERR_EXISTS: another run is at work, or it is not ours. Objects that are there are replaced by
+ * store_object_create. */
+bool store_stage_again(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
+                       struct error *err);
+/* The target at `path` itself, if a run died after giving it its name and before it had tidied up: it holds a
+ * journal then, and store_publish_end does the rest. *s NULL: it is not so. */
+bool store_stage_published(struct store **s, const char *path, struct span span, struct error *err);
+/* Publishing waits until the kernel has written everything out. */
+void store_make_durable(struct store *s);
+
+/* What a name leads to. */
+struct store_place {
+    uint64_t device;            /* 0: any; numbers may change when a machine starts anew */
+    uint64_t inode;
+};
+/* What stands at the target's path now. False: nothing. */
+bool store_place_of(const struct store *s, struct store_place *target);
 
 /* A new object, for writing by parts; missing directories of the key are made. Uses O_DIRECT where the file system
  * has it. */
@@ -88,8 +111,10 @@ struct ranged_object {
 /* Open it if it has been made. */
 bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o, struct error *err);
 /* Make it, `bytes` long and all zeros, its space taken where the file system can: runs that come in any order would lie
- * scattered over the disk. It counts as made from here on; for one caller, who knows that it is not there. */
+ * scattered over the disk. It is found by others only when it is shown, filled as it is to be: after a death it has been
+ * made whole or not at all. For one caller, who knows that it is not there, or is to be made anew. */
 bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err);
+bool store_ranged_show(struct store *s, const char *key, struct error *err);
 /* Not open is fine. */
 bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err);
 /* Write over the beginning of a new object of which at least `bytes` are there: nothing direct may follow. */
@@ -102,6 +127,12 @@ bool store_put(struct store *s, const char *key, const char *data, uint64_t byte
 
 /* Publish: one rename (an exchange on overwrite, then the old tree is removed). The store stays open for reading. */
 bool store_publish(struct store *s, struct error *err);
+/* An earlier run had begun to publish in the place of `old`, and may have moved it aside: publishing removes it. */
+void store_was_replacing(struct store *s, const struct store_place *old);
+/* What is left of that for a store of store_stage_published. `old` (inode 0: none) is what stood there before: it is
+ * removed where publishing put it, and nothing else is. */
+bool store_publish_end(struct store *s, const struct store_place *old, struct error *err);
+bool store_is_published(const struct store *s);
 /* Remove the staging directory. After store_publish it does nothing. */
 void store_abandon(struct store *s);
 /* What was made so far: objects (files), for the report. */

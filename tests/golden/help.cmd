@@ -13,6 +13,7 @@ help help
 help doctor
 help rechunk
 help verify
+help clean
 help codec
 help output.chunks
 help compressor

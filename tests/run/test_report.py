@@ -80,7 +80,7 @@ def test_report__replaces_an_old_one_at_the_end_only(directory):
     process.wait()
     check(report.read_text() == "the old one", "a run that was killed replaced it")
     check(not any("report-" in p.name for p in directory.iterdir()), "something is left of it")
-    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--memory", "96MiB", "--report", link).expect(0)
+    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--memory", "96MiB", "--report", link, "--restart").expect(0)
     check(link.is_symlink() and reports_run(report))
     check(report.stat().st_mode & 0o777 == 0o600, "its mode was widened")
     check_left_alone(directory, "in.zarr", "out.zarr", "report.json", "link")

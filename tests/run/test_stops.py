@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs that are stopped: by a signal, by a full disk, by nobody who reads what they say. Nothing half-made stays where
-the output was to be."""
+the output was to be; what is kept to be gone on with is said, and `clean` removes it."""
 import contextlib
 import os
 import pathlib
@@ -38,6 +38,16 @@ def wait_until_working(process, directory):
     raise AssertionError("nothing was begun in 30 s")
 
 
+def check_only_kept(target, said, directory, *names):
+    """Beside what is named there is only what the run said that it keeps, and nothing once that is cleaned up."""
+    found = {p.name for p in directory.iterdir()} - set(names)
+    check(not (directory / target.name).exists(), "half an output")
+    check(not found or "the same command continues" in said, f"{found} is left, unsaid\n{said}")
+    if found:
+        sluice("clean", target).expect(0, "removed")
+    check_left_alone(directory, *names)
+
+
 def stopped_by(number, status, plan):
     def test(directory):
         source = inputs.big(directory / "in.zarr")
@@ -50,8 +60,8 @@ def stopped_by(number, status, plan):
         check(process.returncode == status, f"exit {process.returncode}, not {status}\n{err.decode()}")
         check(err.decode().count("stopping...") == 1, f"does not say that it stops\n{err.decode()}")
         check(seconds < STOP_SECONDS, f"stopped only after {seconds:.1f} s")
-        check_left_alone(directory, "in.zarr")
-    test.__name__ = f"test_stop__{number.name.lower()}_in_{plan}_leaves_nothing"
+        check_only_kept(directory / "out.zarr", err.decode(), directory, "in.zarr")
+    test.__name__ = f"test_stop__{number.name.lower()}_in_{plan}_leaves_what_it_says"
     return test
 
 
@@ -98,8 +108,8 @@ def test_stop__a_second_signal_stops_at_once_and_says_what_is_left(directory):
     check(process.returncode == 130, f"exit {process.returncode}\n{said.decode()}")
     left = [p.name for p in directory.iterdir() if p.name != "in.zarr"]
     check(not left or b"stopped at once" in said, f"{left} is left, unsaid\n{said.decode()}")
-    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", "--memory", "96MiB").expect(0)
-    check_left_alone(directory, "in.zarr", "out.zarr")
+    sluice("clean", directory / "out.zarr").expect(0)
+    check_left_alone(directory, "in.zarr")
 
 
 def test_stop__one_signal_ends_what_only_reads(directory):
@@ -121,12 +131,13 @@ def test_stop__one_signal_ends_what_only_reads(directory):
 
 def test_stop__after_kill_the_same_command_works(directory):
     source = inputs.big(directory / "in.zarr")
-    process = start(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", *SLOW)
+    flags = ["--chunks", "60,64,64", "--plan", "split", "--codec", "zstd:3", "--memory", "96MiB"]
+    process = start(source, directory / "out.zarr", *flags)
     wait_until_working(process, directory)
     process.kill()
     process.communicate(timeout=60)
     check(not (directory / "out.zarr").exists(), "half an output")
-    rechunk(source, directory / "out.zarr", "--chunks", "60,64,64", "--plan", "split", "--memory", "96MiB").expect(0)
+    rechunk(source, directory / "out.zarr", *flags).expect(0)
     sluice("verify", source, directory / "out.zarr").expect(0)
     check_left_alone(directory, "in.zarr", "out.zarr")
 
@@ -234,25 +245,22 @@ def tiny_ext4(directory, mebibytes):
         yield place
 
 
-def check_disk_is_clean(place):
-    check([p.name for p in place.iterdir() if p.name != "lost+found"] == [], f"left on the full disk: {list(place.iterdir())}")
-
-
 def test_full_disk__under_the_output_exits_3_and_names_it(directory):
     source = inputs.generate(directory / "in.zarr", *NOISE)
     with tiny_ext4(directory, 8) as disk:
         for plan in ("direct", "split"):
-            rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", plan, "--memory", "64MiB",
-                    "--scratch", directory).expect(3, str(disk))
-            check_disk_is_clean(disk)
+            refusal = rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", plan, "--memory", "64MiB",
+                              "--scratch", directory).expect(3, str(disk))
+            check_only_kept(disk / "out.zarr", refusal.err, disk, "lost+found")
     check_left_alone(directory, "in.zarr", "image", "disk")
 
 
 def test_full_disk__tmpfs_under_the_output_exits_3(directory):
     source = inputs.generate(directory / "in.zarr", *NOISE)
     with mounted(directory / "disk", "-t", "tmpfs", "-o", "size=4m", "none") as disk:
-        rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", "direct", "--memory", "64MiB").expect(3, str(disk))
-        check_disk_is_clean(disk)
+        refusal = rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", "direct",
+                          "--memory", "64MiB").expect(3, str(disk))
+        check_only_kept(disk / "out.zarr", refusal.err, disk)
 
 
 def test_full_disk__under_the_scratch_exits_3_and_names_it(directory):
@@ -261,9 +269,9 @@ def test_full_disk__under_the_scratch_exits_3_and_names_it(directory):
     with tiny_ext4(directory, 8) as disk:
         # With more than the least memory, what does not fit on the disk would stay there.
         least = minimum_bytes(source, directory / "out.zarr", *flags)
-        rechunk(source, directory / "out.zarr", *flags, "--memory", least, "--scratch", disk).expect(3, str(disk))
-        check_disk_is_clean(disk)
-    check_left_alone(directory, "in.zarr", "image", "disk")
+        refusal = rechunk(source, directory / "out.zarr", *flags, "--memory", least, "--scratch", disk).expect(3, str(disk))
+        check_only_kept(directory / "out.zarr", refusal.err, directory, "in.zarr", "image", "disk")
+        check([p.name for p in disk.iterdir() if p.name != "lost+found"] == [], f"left on the full disk: {list(disk.iterdir())}")
 
 
 if __name__ == "__main__":

@@ -352,10 +352,10 @@ static void check_exchange(void)
     make_file("a", "a");
     CHECK_EQUAL(mkdirat(root_fd, "b", 0700), 0);
     make_file("b/inside", "b");
-    CHECK_EQUAL(os_rename_exchange(root_fd, "a", "b"), 0);
+    CHECK_EQUAL(os_rename_exchange(root_fd, "a", "b", "aside"), 0);
     CHECK(content_is("b", "a") && content_is("a/inside", "b"));
-    CHECK_EQUAL(os_rename_exchange(root_fd, "a", "missing"), -ENOENT);
-    CHECK_EQUAL(os_rename_exchange(root_fd, "missing", "a"), -ENOENT);
+    CHECK_EQUAL(os_rename_exchange(root_fd, "a", "missing", "aside"), -ENOENT);
+    CHECK_EQUAL(os_rename_exchange(root_fd, "missing", "a", "aside"), -ENOENT);
     CHECK(content_is("b", "a") && content_is("a/inside", "b") && !is_there("missing"));
     CHECK_EQUAL(os_remove_tree(root_fd, "a"), 0);
     CHECK_EQUAL(os_remove_tree(root_fd, "b"), 0);
@@ -385,7 +385,7 @@ static void test_os__an_exchange_by_steps_that_fails_is_undone(void)
         struct os_faults faults = { .absent = OS_RENAMEAT2, .kinds = OS_RENAME, .first = n, .how = EIO };
 
         os_faults_set(&faults);
-        CHECK_EQUAL(os_rename_exchange(root_fd, "a", "b"), -EIO);
+        CHECK_EQUAL(os_rename_exchange(root_fd, "a", "b", "aside"), -EIO);
         CHECK_EQUAL(os_faults_hit(), 1);
         os_faults_set(NULL);
         CHECK(content_is("a", "a") && content_is("b", "b"));

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "engine/exec/resume.h"
 #include "tests/unit/directory.h"
 #include "tests/unit/graph_cases.h"
 
@@ -79,17 +80,20 @@ static bool run_passes(const struct passes *p, struct report *report, struct err
     write_source(source_path, &from, UINT64_MAX);
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, err));
     g.scratch.block_bytes = BLOCK_BYTES;
-    g.scratch.path = directory_path(&directory, "scratch");
+    g.scratch.path = directory_path(&directory, "t.sluice-scratch");
     fill_graph(p, &g);
     ok = graph_run(&g, report, NULL, err);
-    if (ok) {
+    if (ok)
         CHECK(array_is_right(target_path, NULL));
+    if (ok && !report_note_text(report, 0)) {       /* no slab was made again */
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
         CHECK_EQUAL(report_count(report, COUNT_SPILL_RAW_BYTES),
                     p->plan->splits * 4 * shape_elements(RANK, shape));
     }
     CHECK(ok == directory_has(&directory, "target"));
-    CHECK(!directory_has(&directory, "scratch"));
+    if (!ok)
+        CHECK(resume_clean(target_path, SPAN_NONE, NULL, &(struct error){ 0 }));
+    CHECK(!directory_has(&directory, "t.sluice-scratch"));
     store_close(g.source_store);
     os_remove_tree(AT_FDCWD, source_path);
     os_remove_tree(AT_FDCWD, target_path);
@@ -181,7 +185,7 @@ static void *watch_main(void *argument)
 static void watch_begin(struct watch *w, bool damages)
 {
     *w = (struct watch){ .damages = damages };
-    snprintf(w->path, sizeof w->path, "%s", directory_path(&directory, "scratch"));
+    snprintf(w->path, sizeof w->path, "%s", directory_path(&directory, "t.sluice-scratch"));
     CHECK(pthread_create(&w->thread, NULL, watch_main, w) == 0);
 }
 

@@ -7,6 +7,7 @@
 #include "engine/array/tile.h"
 #include "engine/base/size.h"
 #include "engine/exec/graph.h"
+#include "engine/exec/resume.h"
 #include "engine/exec/scratch.h"
 #include "engine/io/os.h"
 #include "tests/unit/directory.h"
@@ -165,7 +166,7 @@ static bool run_case_in(const struct directory *d, struct options *o, struct err
     struct array_meta from = make_meta(o, source_chunk, "none", false);
     struct array_meta to = make_meta(o, target_chunk, "none", true);
     const char *source_path = directory_path(d, "source"), *target_path = directory_path(d, "target");
-    const char *scratch_path = directory_path(d, "scratch");
+    const char *scratch_path = directory_path(d, "t.sluice-scratch");
     struct graph g = { .source = &from, .target = &to, .target_path = target_path, .threads = o->workers,
                        .backend = o->backend, .missing_chunks_max = UINT64_MAX,
                        .write_empty_chunks = o->write_empty_chunks, .stage_count = 1 };
@@ -206,8 +207,9 @@ static bool run_case_in(const struct directory *d, struct options *o, struct err
             CHECK_EQUAL(report_count(report, COUNT_TARGET_WRITE_BYTES), shape_elements(RANK, shape) * 4);
     } else {
         CHECK(!directory_has(d, "target"));
+        CHECK(resume_clean(target_path, SPAN_NONE, NULL, &(struct error){ 0 }));
     }
-    CHECK(!directory_has(d, "scratch"));
+    CHECK(!directory_has(d, "t.sluice-scratch"));
     /* What cannot be opened cannot be removed; the next run does that. */
     CHECK(!directory_has(d, "target.sluice-partial") || (o->faults && o->faults->kinds == OS_OPEN));
     os_remove_tree(AT_FDCWD, target_path);

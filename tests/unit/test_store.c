@@ -271,28 +271,84 @@ static void test_store__does_not_overwrite_what_is_no_store(void)
     directory_remove(&d);
 }
 
-static void test_store__removes_a_leftover_but_not_a_living_run(void)
+static bool directory_holds(const struct directory *d, const char *name, const char *chars)
+{
+    FILE *file = fopen(directory_path(d, name), "r");
+    char found[100];
+    size_t count = file ? fread(found, 1, sizeof found, file) : 0;
+
+    if (file)
+        fclose(file);
+    return count == strlen(chars) && memcmp(found, chars, count) == 0;
+}
+
+static struct store *staged_again(const char *path)
+{
+    struct error err = { 0 };
+    struct store *s;
+
+    CHECK(store_stage_again(&s, path, false, "third", SPAN_NONE, &err));
+    return s;
+}
+
+static void test_store__takes_up_what_a_dead_run_left_but_not_a_living_one(void)
 {
     struct directory d = directory_new();
-    struct error err = { 0 };
     struct store *first, *second;
+    struct error err = { 0 };
 
-    directory_make(&d, "out.sluice-partial");
-    directory_put(&d, "out.sluice-partial/0", "left");
-    directory_put(&d, "out.sluice-partial/.sluice-note", "what it was doing");
+    CHECK(staged_again(directory_path(&d, "no/such/out")) == NULL);
+    CHECK(!directory_has(&d, "no"));
     first = staged(directory_path(&d, "out"), false);
-    CHECK(store_leftover_note(first) && !strcmp(store_leftover_note(first), "what it was doing"));
-    CHECK(!directory_has(&d, "out.sluice-partial/0"));
-    put(first, "0", "mine");
-    CHECK(!store_stage(&second, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
-    CHECK_EQUAL(err.code, ERR_EXISTS);
-    CHECK(strstr(err.message, "another run"));
-    CHECK(directory_has(&d, "out.sluice-partial/0"));
+    put(first, "a/0", "mine");
+    put(first, "a/1", "longer than what comes");
+    CHECK(!store_stage(&second, directory_path(&d, "out"), false, "second", SPAN_NONE, &err));
+    CHECK(err.code == ERR_EXISTS && strstr(err.message, "another run"));
+    err = (struct error){ 0 };
+    CHECK(!store_stage_again(&second, directory_path(&d, "out"), false, "second", SPAN_NONE, &err));
+    CHECK(err.code == ERR_EXISTS && strstr(err.message, "another run"));
     store_close(first);
-    second = staged(directory_path(&d, "out"), false);
-    CHECK(store_leftover_note(second) != NULL);
-    store_abandon(second);
+    second = staged_again(directory_path(&d, "out"));
+    CHECK(second && directory_has(&d, "out.sluice-partial/a/0"));
+    err = (struct error){ 0 };
+    CHECK(!store_stage_again(&first, directory_path(&d, "out"), false, "fourth", SPAN_NONE, &err));
+    CHECK(err.note_count == 1 && !strcmp(err.notes[0], "third"));
+    put(second, "a/1", "new");
+    err = (struct error){ 0 };
+    CHECK(store_publish(second, &err));
+    CHECK(directory_holds(&d, "out/a/0", "mine") && directory_holds(&d, "out/a/1", "new"));
+    CHECK(!directory_has(&d, "out/.sluice-note"));
     store_close(second);
+    directory_remove(&d);
+}
+
+static void test_store__ends_a_publication_that_a_death_cut_short(void)
+{
+    struct directory d = directory_new();
+    struct store_place old, other = { 0, 12 };
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out");
+    CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && !s);
+    directory_put(&d, "out/" STAGING_JOURNAL, "");
+    directory_make(&d, "out.sluice-partial");
+    directory_put(&d, "out.sluice-partial/0", "old");
+    CHECK(store_stage_published(&s, directory_path(&d, "out.sluice-partial"), SPAN_NONE, &err) && !s);
+    CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && s);
+    CHECK(store_publish_end(s, &other, &err));
+    CHECK(directory_has(&d, "out.sluice-partial/0"));       /* not what stood there: not removed */
+    store_close(s);
+    directory_put(&d, "out/" STAGING_JOURNAL, "");
+    CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && s);
+    {
+        struct stat st;
+        CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
+        old = (struct store_place){ st.st_dev, st.st_ino };
+    }
+    CHECK(store_publish_end(s, &old, &err));
+    CHECK(!directory_has(&d, "out.sluice-partial") && !directory_has(&d, "out/" STAGING_JOURNAL));
+    store_close(s);
     directory_remove(&d);
 }
 
@@ -305,6 +361,9 @@ static void test_store__does_not_touch_a_directory_that_no_run_made(void)
     directory_make(&d, "out.sluice-partial");
     directory_put(&d, "out.sluice-partial/thesis.tex", "ten years");
     CHECK(!store_stage(&s, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
+    CHECK_EQUAL(err.code, ERR_EXISTS);
+    err = (struct error){ 0 };
+    CHECK(!store_stage_again(&s, directory_path(&d, "out"), false, "", SPAN_NONE, &err));
     CHECK_EQUAL(err.code, ERR_EXISTS);
     CHECK(directory_has(&d, "out.sluice-partial/thesis.tex"));
     directory_remove(&d);
@@ -424,7 +483,8 @@ int main(void)
     RUN(test_store__refuses_a_target_that_is_there);
     RUN(test_store__overwrites_a_store_by_exchange);
     RUN(test_store__does_not_overwrite_what_is_no_store);
-    RUN(test_store__removes_a_leftover_but_not_a_living_run);
+    RUN(test_store__takes_up_what_a_dead_run_left_but_not_a_living_one);
+    RUN(test_store__ends_a_publication_that_a_death_cut_short);
     RUN(test_store__does_not_touch_a_directory_that_no_run_made);
     RUN(test_store__refuses_outputs_without_a_name);
     RUN(test_store__takes_paths_relative_to_the_current_directory);

@@ -1,0 +1,49 @@
+/* clean: remove what an unfinished run keeps so that the same command can go on with it. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dsl/answer.h"
+#include "dsl/commands.h"
+#include "engine/exec/resume.h"
+
+/* A word that leads to a file, or is named like one, is a pipeline; outputs are directories. */
+static bool is_pipeline(const char *word)
+{
+    size_t length = strlen(word);
+    struct stat st;
+
+    if (stat(word, &st) == 0)
+        return S_ISREG(st.st_mode);
+    return strcmp(word, "-") == 0 || (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
+           (length > 4 && strcmp(word + length - 4, ".yml") == 0);
+}
+
+int cmd_clean(struct invocation *v, struct error *err)
+{
+    const struct word *word = &v->line->positionals[0];
+    const char *path = word->text;
+    struct span span = word->span;
+    struct text what, out;
+
+    if (is_pipeline(word->text)) {
+        if (!pipeline_from_line(&v->pipeline, v->line, err) || !pipeline_finish(&v->pipeline, err))
+            return 2;
+        path = v->pipeline.job.output.path;
+        span = v->pipeline.job.output.span;
+    }
+    text_init(&what, ANSWER_BYTES_MAX / 4);
+    text_init(&out, ANSWER_BYTES_MAX);
+    if (resume_clean(path, span, &what, err)) {
+        if (wants_json(v->line)) {
+            text_add(&out, "{\"schema\": 1, \"removed\": ");
+            text_add_json_lines(&out, what.chars);
+            text_add(&out, "}\n");
+        } else {
+            text_add(&out, what.length ? what.chars : "nothing to remove\n");
+        }
+        answer_print(&out, err);
+    }
+    text_release(&out);
+    text_release(&what);
+    return 0;
+}

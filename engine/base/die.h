@@ -1,0 +1,32 @@
+/* die.h - for tests: the process kills itself at a named place, as sudden as kill -9 from outside.
+ *
+ * SLUICE_DIE_AT=NAME[:COUNT] dies when NAME is passed for the COUNT-th time (from 1). Without the variable a place
+ * costs one load. The places, in the order in which a run comes to them:
+ *
+ *   after-stage, before-header, after-header     the staging directory is there; the journal begins
+ *   before-stages                                everything is open; of a run that goes on, all is checked
+ *   before-index                                 the blocks of a segment are written
+ *   before-record, torn-record, after-record     of any kind
+ *   before-give-back                             of extents that are merged
+ *   before-stage-end, before-discard, after-discard      the scratch file goes
+ *   before-committing, before-publish, after-exchange, after-publish, after-old, after-note
+ *
+ * Threads: any.
+ */
+#ifndef SLUICE_BASE_DIE_H
+#define SLUICE_BASE_DIE_H
+
+#include <stdbool.h>
+
+/* Is it time to die at `place`? Counts. */
+bool die_is_due(const char *place);
+/* SIGKILL to ourselves. */
+void die_now(void);
+
+static inline void die_at(const char *place)
+{
+    if (die_is_due(place))
+        die_now();
+}
+
+#endif

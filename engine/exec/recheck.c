@@ -1,0 +1,364 @@
+/* recheck.c - before a run is gone on with: is what the journal says still so?
+ *
+ * Always: every source object that a finished task read is looked at (not read): size, time of change and inode, summed
+ * over the task's chunks, must be what they were. So a chunk that was changed, replaced, removed or added is found,
+ * whichever it is, if any of the three tells.
+ *
+ * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. Then
+ * all of it is read again: segments by their checksums, objects of the target by their hash. What is wrong is done
+ * again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "engine/base/size.h"
+#include "engine/exec/resuming.h"
+#include "engine/io/os.h"
+
+#define READ_BYTES (256 * KIB)
+
+struct check {
+    struct resume *resume;
+    const struct graph *graph;
+    struct scratch *scratch;
+    struct report *report;
+    const volatile int *stop;
+    char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
+    uint64_t memory_bytes;
+};
+
+static bool go_on(const struct check *c, struct error *err)
+{
+    int number = stop_asked(c->stop);
+
+    return number == 0 || error_stopped(err, number);
+}
+
+static void task_box(const struct stage *stage, uint64_t task, struct box *box)
+{
+    uint64_t coords[RANK_MAX];
+
+    walk_grid_coords(&stage->walk, &stage->tasks, task, coords);
+    grid_cell_box(&stage->tasks, coords, box);
+}
+
+/* ---- sources ---- */
+
+/* The object of those looked at that changed last, for the message. */
+struct newest {
+    char key[KEY_BYTES_MAX];
+    struct timespec when;
+};
+
+/* Sum over the chunks whose first element lies in the box, as stage_source_stamp counts them. */
+static bool sum_sources(const struct check *c, const struct box *box, struct newest *newest, uint64_t *sum,
+                        struct error *err)
+{
+    const struct array_meta *source = c->graph->source;
+    unsigned rank = source->chunks.rank;
+    struct cell_range cells;
+    uint64_t count;
+
+    grid_cells_touched(&source->chunks, box, &cells);
+    count = cell_range_cells(rank, &cells);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t coords[RANK_MAX], stamp = 0;
+        struct chunk_place place;
+        bool first_here = true;
+        struct stat st;
+        int got;
+
+        cell_range_coords(rank, &cells, i, coords);
+        for (unsigned axis = 0; axis < rank; axis++)
+            first_here = first_here && coords[axis] * source->chunks.cell[axis] >= box->start[axis];
+        if (!first_here)
+            continue;
+        array_chunk_place(source, coords, &place);
+        got = os_fstatat(store_root_fd(c->graph->source_store), place.key, &st, AT_SYMLINK_NOFOLLOW);
+        if (got < 0 && got != -ENOENT)
+            return error_sys(err, -got, c->graph->source_span, "cannot look at '%s/%s'",
+                             store_path(c->graph->source_store), place.key);
+        if (got >= 0)
+            stamp = store_stamp(&st);
+        if (got >= 0 && (st.st_mtim.tv_sec > newest->when.tv_sec ||
+                         (st.st_mtim.tv_sec == newest->when.tv_sec && st.st_mtim.tv_nsec >= newest->when.tv_nsec))) {
+            newest->when = st.st_mtim;
+            memcpy(newest->key, place.key, sizeof newest->key);
+        }
+        *sum += source_stamp(grid_index(&source->chunks, coords), stamp);
+        if (i % 1024 == 0 && !go_on(c, err))
+            return false;
+    }
+    return true;
+}
+
+static bool refuse_source(const struct check *c, const struct newest *newest, struct error *err)
+{
+    const char *path = store_path(c->graph->source_store);
+
+    error_at(err, ERR_EXISTS, c->graph->source_span, "the input '%s' is not what it was when the unfinished run of '%s' "
+             "read it", path, c->graph->target_path);
+    if (newest->key[0])
+        error_note(err, "of the chunks in question '%s' was changed last", newest->key);
+    error_help(err, "start over with --restart, or remove what it left with: sluice clean %s", c->graph->target_path);
+    return false;
+}
+
+static bool check_sources(const struct check *c, unsigned number, struct error *err)
+{
+    const struct stage *stage = &c->graph->stages[number];
+    uint64_t tasks = grid_cells(&stage->tasks), first = graph_segments_of(c->graph, number), sum = 0;
+    struct newest newest = { 0 };
+    struct box box;
+
+    for (uint64_t task = 0; task < tasks; task++) {
+        const struct segment *segment =
+            stage->sink == TO_SEGMENTS ? scratch_segment(c->scratch, stage_segment_number(stage, first, task)) : NULL;
+
+        if (segment ? !segment->complete : task >= c->resume->tasks_done[number])
+            continue;
+        if (segment) {
+            newest = (struct newest){ 0 };
+            sum = 0;
+        }
+        task_box(stage, task, &box);
+        if (!sum_sources(c, &box, &newest, &sum, err))
+            return false;
+        if (segment && sum != segment->source_sum)
+            return refuse_source(c, &newest, err);
+    }
+    return stage->sink == TO_SEGMENTS || sum == c->resume->sums[number].source || refuse_source(c, &newest, err);
+}
+
+/* ---- segments ---- */
+
+/* Bytes of the scratch file into memory; NULL: they cannot be read. */
+static const char *scratch_bytes_at(const struct check *c, uint64_t offset, uint64_t bytes)
+{
+    uint64_t at = scratch_file_offset(c->scratch, offset), from = size_align_down(at, IO_ALIGN);
+    uint64_t to = size_align_up(at + bytes, IO_ALIGN);
+
+    if (to - from > c->memory_bytes)
+        return NULL;
+    return os_pread_all(scratch_fd(c->scratch), c->memory, to - from, from) < 0 ? NULL : c->memory + (at - from);
+}
+
+/* All blocks that are still needed. */
+static bool blocks_are_good(const struct check *c, uint64_t number, const struct segment *s, uint64_t needed_offset)
+{
+    uint64_t entries = s->index_bytes / sizeof(struct index_entry);
+
+    for (uint64_t i = 0; i < entries; i++) {
+        uint64_t offset = s->index_offset + i * sizeof(struct index_entry);
+        struct index_entry entry;
+        const char *bytes = scratch_bytes_at(c, offset, sizeof entry);
+
+        if (!bytes)
+            return false;
+        memcpy(&entry, bytes, sizeof entry);
+        if (entry.bytes == 0 || entry_offset(&entry) < needed_offset)
+            continue;
+        if (entry_offset(&entry) + entry.bytes > s->index_offset)
+            return false;
+        bytes = scratch_bytes_at(c, entry_offset(&entry), entry.bytes);
+        if (!bytes || scratch_checksum(bytes, entry.bytes, number, i, entry_encoding(&entry)) != entry.checksum)
+            return false;
+    }
+    return true;
+}
+
+static bool index_is_good(const struct check *c, const struct segment *s)
+{
+    XXH3_state_t state;
+
+    XXH3_64bits_reset(&state);
+    for (uint64_t done = 0; done < s->index_bytes; ) {
+        uint64_t bytes = size_min(s->index_bytes - done, size_align_down(c->memory_bytes, IO_ALIGN) - IO_ALIGN);
+        const char *at = scratch_bytes_at(c, s->index_offset + done, bytes);
+
+        if (!at)
+            return false;
+        XXH3_64bits_update(&state, at, bytes);
+        done += bytes;
+    }
+    return XXH3_64bits_digest(&state) == s->index_sum;
+}
+
+/* How many tasks of a stage are done, from the first on. */
+static uint64_t tasks_done(const struct check *c, unsigned number)
+{
+    const struct stage *stage = &c->graph->stages[number];
+    uint64_t tasks = grid_cells(&stage->tasks), first = graph_segments_of(c->graph, number), done = 0;
+
+    if (stage->sink != TO_SEGMENTS)
+        return c->resume->tasks_done[number];
+    while (done < tasks && scratch_segment(c->scratch, stage_segment_number(stage, first, done))->complete)
+        done++;
+    return done;
+}
+
+static bool check_segments(const struct check *c, unsigned number, struct error *err)
+{
+    uint64_t tasks_next = grid_cells(&c->graph->stages[number + 1].tasks), done_next = tasks_done(c, number + 1);
+    uint64_t first = graph_segments_of(c->graph, number), tasks = grid_cells(&c->graph->stages[number].tasks), step;
+
+    if (done_next == tasks_next)
+        return true;                /* nothing of them is needed */
+    step = done_next / segment_step_tasks(tasks_next);
+    for (uint64_t i = first; i < first + tasks; i++) {
+        struct segment *s = scratch_segment(c->scratch, i);
+
+        if (!s->complete || s->needed_from_offset[step] == s->index_offset)
+            continue;
+        if (!go_on(c, err))
+            return false;
+        if (index_is_good(c, s) && blocks_are_good(c, i, s, s->needed_from_offset[step]))
+            continue;
+        report_note(c->report, "slab %llu was lost when the machine went down: it was made again",
+                    (unsigned long long)(i - first));
+        *s = (struct segment){ 0 };
+        if (!resume_segment_lost(c->resume, i, err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- objects of the target ---- */
+
+/* The hash of an object as object_hash makes it; 0: there is none, or it cannot be read. */
+static uint64_t hash_object(const struct check *c, const char *key)
+{
+    int fd = os_open_beneath(store_root_fd(c->resume->store), key, O_RDONLY, 0);
+    XXH3_state_t state;
+    uint64_t done = 0;
+    int64_t got = 0;
+    struct stat st;
+
+    if (fd < 0 || os_fstat(fd, &st) < 0) {
+        if (fd >= 0)
+            os_close(fd);
+        return 0;
+    }
+    XXH3_64bits_reset_withSeed(&state, XXH3_64bits_withSeed(key, strlen(key), (uint64_t)st.st_size));
+    while ((got = os_pread(fd, c->memory, c->memory_bytes, done)) > 0) {
+        XXH3_64bits_update(&state, c->memory, (uint64_t)got);
+        done += (uint64_t)got;
+    }
+    os_close(fd);
+    return got < 0 ? 0 : XXH3_64bits_digest(&state);
+}
+
+static uint64_t hash_task(const struct check *c, unsigned number, uint64_t task)
+{
+    const struct stage *stage = &c->graph->stages[number];
+    struct cell_range cells;
+    uint64_t count, sum = 0;
+    struct box box;
+
+    task_box(stage, task, &box);
+    grid_cells_touched(&stage->parts, &box, &cells);
+    count = cell_range_cells(stage->parts.rank, &cells);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t coords[RANK_MAX];
+        struct chunk_place place;
+
+        cell_range_coords(stage->parts.rank, &cells, i, coords);
+        array_chunk_place(c->graph->target, coords, &place);
+        sum += hash_object(c, place.key);
+    }
+    return sum;
+}
+
+/* How far what the journal says of the stage is true. */
+struct good {
+    uint64_t done;
+    struct task_sums sums;
+};
+
+static bool read_again(const struct check *c, unsigned number, struct journal *j, char *buffer, struct good *good,
+                       struct error *err)
+{
+    struct task_sums sums;
+    struct record record;
+    int sys_errno;
+
+    while (journal_next(j, buffer, &record, &sys_errno)) {
+        struct unpack u = { record.payload, record.bytes, false };
+        uint64_t stage, done, objects = good->sums.objects;
+
+        if (record.kind != RECORD_TASKS && record.kind != RECORD_TASKS_LOST)
+            continue;
+        stage = unpack_number(&u);
+        done = unpack_number(&u);
+        sums.source = unpack_number(&u);
+        sums.objects = unpack_number(&u);
+        if (stage != number)
+            continue;
+        if (record.kind == RECORD_TASKS_LOST) {     /* an earlier check ended there, and it went on from there */
+            *good = (struct good){ done, sums };
+            continue;
+        }
+        for (uint64_t task = good->done; task < done; task++) {
+            if (!go_on(c, err))
+                return false;
+            objects += hash_task(c, number, task);
+        }
+        if (objects != sums.objects)
+            return true;
+        *good = (struct good){ done, sums };
+    }
+    return true;
+}
+
+/* Of a stage that does not write whole chunks nothing can be said: it begins again. */
+static bool check_objects(const struct check *c, unsigned number, struct error *err)
+{
+    struct journal again = c->resume->journal;
+    struct good good = { 0 };
+    bool ok = true;
+
+    if (c->resume->tasks_done[number] == 0)
+        return true;
+    journal_rewind(&again);
+    if (c->graph->stages[number].sink == TO_CHUNKS) {
+        char *buffer = malloc(RECORD_BYTES_MAX);
+
+        ok = buffer ? read_again(c, number, &again, buffer, &good, err)
+                    : error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
+        free(buffer);
+    }
+    if (!ok)
+        return false;
+    if (good.done == c->resume->tasks_done[number])
+        return true;
+    report_note(c->report, "some of the output was lost when the machine went down: it was made again");
+    return resume_tasks_lost(c->resume, number, good.done, &good.sums, err);
+}
+
+/* ---- all of it ---- */
+
+bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
+                  struct report *report, const volatile int *stop, struct error *err)
+{
+    struct check c = { .resume = r, .graph = g, .scratch = s, .report = report, .stop = stop };
+
+    if (s && !resume_scratch(r, g, s, report, err))
+        return false;
+    for (unsigned i = 0; i < g->stage_count; i++)
+        if (g->stages[i].source != FROM_SEGMENTS && !check_sources(&c, i, err))
+            return false;
+    if (r->was_durable || resume_is_same_boot(r))
+        return true;
+    c.memory_bytes = size_align_up(size_max(READ_BYTES, spill_encoded_bytes_max(g->scratch.block_bytes)), IO_ALIGN) +
+                     2 * IO_ALIGN;
+    c.memory_bytes = size_min(c.memory_bytes, size_align_down(pool_bytes(pool) - g->scratch.memory_bytes, IO_ALIGN));
+    c.memory = pool_carve(pool, "reading again", c.memory_bytes);
+    for (unsigned i = g->stage_count; i-- > 0; )     /* which segments are needed depends on what comes after them */
+        if (!(g->stages[i].sink == TO_SEGMENTS ? check_segments(&c, i, err) : check_objects(&c, i, err)))
+            return false;
+    return true;
+}

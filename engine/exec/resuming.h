@@ -1,0 +1,88 @@
+/* resuming.h - inside the engine: the state behind resume.h, for graph_run.c and the stages. */
+#ifndef SLUICE_EXEC_RESUMING_H
+#define SLUICE_EXEC_RESUMING_H
+
+#include "engine/exec/frozen.h"
+#include "engine/exec/journal.h"
+#include "engine/exec/resume.h"
+#include "engine/exec/scratch.h"
+#include "engine/mem/pool.h"
+#include "engine/report/report.h"
+#include "engine/store/store.h"
+
+/* Sums modulo 2^64, so that order does not matter: over source objects that were read (store_stamp of each with its
+ * chunk), over target objects that were written (of key, length and bytes of each). */
+struct task_sums {
+    uint64_t source, objects;
+};
+
+struct resume {
+    struct store *store;            /* staged and locked, or (published) the target itself */
+    struct span span;
+    struct journal journal;
+    struct frozen frozen;
+    char scratch_path[PATH_MAX];    /* absolute; "": none was made */
+    bool durable;                   /* this run */
+    bool scratch_synced;            /* by this run, with its name */
+
+    /* as read from the journal */
+    bool continues;
+    bool published;
+    bool committing;
+    bool was_durable;               /* every run until now */
+    char boot[40];                  /* of the last run; "": not known */
+    struct store_place old;         /* what the target is to replace; inode 0: nothing */
+    struct store_place scratch_file;    /* inode 0: nothing of it is needed */
+    bool scratch_gone;              /* something was */
+
+    /* lock of the stage at work */
+    uint64_t tasks_done[STAGES_MAX];    /* of stages that write chunks: a prefix of the walk */
+    struct task_sums sums[STAGES_MAX];  /* of those tasks */
+    struct segment *segments;       /* until the scratch has them; those that are not complete are zero */
+    uint64_t segment_count;
+    uint64_t records;               /* of segments and tasks */
+};
+
+/* How many segments the first `stages` of the graph write: as many as they have tasks. */
+uint64_t graph_segments_of(const struct graph *g, unsigned stages);
+/* Which number a segment has that a stage makes in `task`. Stages count their segments on from one another; within a
+ * stage they are counted as its tasks' grid is, whatever the walk. */
+uint64_t stage_segment_number(const struct stage *stage, uint64_t first_segment, uint64_t task);
+
+/* Begin anew: staging directory, note, and an empty journal. */
+bool resume_new(struct resume **r, const struct graph *g, struct error *err);
+/* The first record of this run: the request and the plan, or that we go on. Nothing may have been done before. */
+bool resume_begin(struct resume *r, const struct graph *g, struct error *err);
+/* Nothing was done yet that is worth being kept. */
+bool resume_is_empty(const struct resume *r);
+
+/* What the scratch file holds, for a scratch that is open; if it is gone, that is noted, and everything of it is to be
+ * done again, at the path that is g's now. */
+bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, struct report *report,
+                    struct error *err);
+/* Is what was done still true? Sources unchanged since they were read, always; after another boot, without durable, the
+ * segments and the target's objects as they were written: what is wrong is done again. Uses the pool and gives it
+ * back. */
+bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
+                  struct report *report, const volatile int *stop, struct error *err);
+
+/* Was the machine not started anew since the last run? */
+bool resume_is_same_boot(const struct resume *r);
+
+/* Records. With durable, what they speak of is synced before, and they are after. */
+bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const struct segment *segment,
+                    struct error *err);
+bool resume_segment_lost(struct resume *r, uint64_t number, struct error *err);
+/* Tasks of the stage up to `done` are, with the sums of all of them since the first. */
+bool resume_tasks(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums, struct error *err);
+bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums,
+                       struct error *err);
+/* Give the target its name. */
+bool resume_publish(struct resume *r, struct error *err);
+
+/* What a chunk of the source adds to the sums. `stamp` 0: there is no such object, and it adds nothing. */
+uint64_t source_stamp(uint64_t chunk_index, uint64_t stamp);
+/* And an object of the target. */
+uint64_t object_hash(const char *key, const void *bytes, uint64_t length);
+
+#endif

@@ -1,0 +1,140 @@
+/* resumed.c - an unfinished run is gone on with by its own plan: it must fit the memory and the threads there are now. */
+#include "planner/planner.h"
+
+#include <string.h>
+
+#include "engine/base/size.h"
+
+void graph_request(struct plan *p, const struct job *job)
+{
+    struct graph *g = &p->graph;
+
+    g->source = &p->source;
+    g->source_store = p->source_store;
+    g->target = &p->target;
+    g->target_path = job->output.path;
+    g->overwrite = job->output.overwrite;
+    g->write_empty_chunks = job->output.write_empty_chunks || p->target.fill_undefined;
+    g->present = p->present.chunks ? &p->present : NULL;
+    g->refuse_missing_chunks = job->input.refuse_missing;
+    g->missing_chunks_max = UINT64_MAX;
+    g->source_span = job->input.span;
+    g->target_span = job->output.span;
+    g->durable = job->durable;
+}
+
+bool plan_resume(struct plan *p, const struct job *job, struct error *err)
+{
+    if (job->start == START_NOT)
+        return true;
+    graph_request(p, job);
+    return resume_find(&p->resume, &p->graph, job->start == START_OVER, &p->warnings, err);
+}
+
+/* What the process holds with that plan, as needs.c adds it up. */
+static uint64_t bytes_needed(const struct plan *p)
+{
+    const struct graph *g = &p->graph;
+    uint64_t workers_bytes = 0, library_bytes = 0;
+
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        const struct stage *s = &g->stages[i];
+
+        workers_bytes = size_max(workers_bytes, s->workers * worker_outside_bytes(g->backend, s->reads_in_flight));
+        library_bytes = size_max(library_bytes, s->memory.library_bytes);
+    }
+    return program_bytes() + table_bytes() + metadata_bytes(&p->source) + workers_bytes +
+           size_add_sat(library_bytes, g->pool_bytes);
+}
+
+static uint64_t pool_bytes_of(const struct graph *g)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < g->stage_count; i++)
+        bytes = size_max(bytes, stage_pool_bytes(&g->stages[i]));
+    return size_add_sat(bytes, g->scratch.memory_bytes);
+}
+
+/* What is missing comes from the room for reading ahead, where there is more than a piece needs. */
+static void read_less_ahead(struct plan *p)
+{
+    struct graph *g = &p->graph;
+    uint64_t need_bytes, short_bytes;
+
+    g->pool_bytes = pool_bytes_of(g);
+    need_bytes = bytes_needed(p);
+    short_bytes = size_align_up(need_bytes - size_min(need_bytes, p->memory_bytes), IO_ALIGN);
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        struct stage_memory *m = &g->stages[i].memory;
+        uint64_t least_bytes = size_min(m->reads_bytes, size_align_up(m->piece_bytes_max, IO_ALIGN));
+
+        m->reads_bytes = size_max(least_bytes, m->reads_bytes - size_min(m->reads_bytes, short_bytes));
+    }
+    g->pool_bytes = pool_bytes_of(g);
+}
+
+/* As many workers as there are threads now, or fewer where memory does not hold them: another back end may need more for
+ * each than the one that was planned with. */
+static void fit_workers(struct plan *p)
+{
+    struct graph *g = &p->graph;
+    uint64_t library_bytes_each[STAGES_MAX], reads_bytes[STAGES_MAX];
+
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        struct stage *s = &g->stages[i];
+
+        library_bytes_each[i] = s->memory.library_bytes / s->workers;
+        reads_bytes[i] = s->memory.reads_bytes;
+        s->reads_in_flight = (unsigned)size_min(s->reads_in_flight, reads_in_flight_for(COMFORT_USEFUL, g->backend));
+    }
+    for (unsigned workers = g->threads; workers > 0; workers--) {
+        for (unsigned i = 0; i < g->stage_count; i++) {
+            g->stages[i].workers = workers;
+            g->stages[i].memory.library_bytes = size_mul_sat(library_bytes_each[i], workers);
+            g->stages[i].memory.reads_bytes = reads_bytes[i];
+        }
+        read_less_ahead(p);
+        if (bytes_needed(p) <= p->memory_bytes)
+            return;
+    }
+}
+
+static bool refuse(const struct plan *p, const struct job *job, uint64_t need_bytes, struct error *err)
+{
+    error_at(err, ERR_FIT, job->memory.set ? job->memory.span : SPAN_NONE, "the unfinished run of '%s' was planned for "
+             "more memory: going on with it needs at least %s, and this is %s", job->output.path,
+             SIZE_TEXT_UP(need_bytes), SIZE_TEXT(p->memory_bytes));
+    error_key(err, "memory");
+    error_bytes(err, need_bytes, p->memory_bytes);
+    error_help(err, "raise memory to %s, or start over with --restart", SIZE_TEXT_UP(need_bytes));
+    return false;
+}
+
+bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
+{
+    struct plan_candidate *c = &p->candidates[0];
+    struct graph *g = &p->graph;
+    uint64_t need_bytes;
+
+    graph_request(p, job);
+    g->scratch.path = p->scratch_path;
+    g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
+    g->scratch.limit_bytes = job->scratch_limit.set ? job->scratch_limit.bytes : 0;
+    g->backend = p->io.backend;
+    resume_plan(p->resume, g);
+    fit_workers(p);
+    if (p->census.counted && g->stage_count > 1)
+        g->missing_chunks_max = p->census.chunks - p->census.present;
+    need_bytes = bytes_needed(p);
+    if (need_bytes > p->memory_bytes)
+        return refuse(p, job, need_bytes, err);
+    *c = (struct plan_candidate){ .name = g->plan_name, .fits = true, .need_bytes = need_bytes,
+                                  .cost = { .seconds = g->predicted_seconds } };
+    c->cost.scratch_bytes = g->stage_count > 1 ? g->scratch.predicted_bytes : 0;
+    p->candidate_count = 1;
+    p->minimum_bytes = need_bytes;
+    p->resumed_bytes = resume_work_bytes(p->resume, g);
+    g->resume = p->resume;
+    return true;
+}

@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+"""Runs that die, at every named place and at any time, and are gone on with: the same bytes as if nothing had happened,
+never half a target, nothing left behind.
+
+SLUICE_KILLS: about how many kills (20)."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alone, command, find_key,  # noqa: E402
+                     minimum_bytes, rechunk, sluice, tree)
+
+import inputs  # noqa: E402
+from test_stops import tiny_ext4  # noqa: E402
+
+KILLS = int(os.environ.get("SLUICE_KILLS", 20))
+RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
+BACKENDS = ["threads"] if SANITIZER == "thread" else ["uring", "threads"]
+PLACES = ["after-stage", "before-header", "after-header", "before-stages", "before-index", "before-record", "torn-record",
+          "after-record", "before-stage-end", "before-discard", "after-discard", "before-committing", "before-publish",
+          "after-exchange", "after-publish", "after-old", "after-note"]
+CHUNKS = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none"]
+
+
+class Case:
+    """One request and what it must come to."""
+
+    def __init__(self, directory, plan, overwrite=False):
+        self.directory, self.overwrite = directory, overwrite
+        shared, self.target = directory.parent / "shared", directory / "out.zarr"
+        self.source = shared / "in.zarr"
+        if not shared.exists():
+            shared.mkdir()
+            inputs.generate(self.source, "40,361,360", "1,361,360")
+            rechunk(self.source, shared / "ref.zarr", *CHUNKS).expect(0)
+            inputs.small(shared / "old.zarr")
+        self.wanted, self.old = tree(shared / "ref.zarr"), tree(shared / "old.zarr")
+        self.kills, self.beside = 0, []
+        # Little memory, so that there are many slabs and buckets (or boxes), and segments go to the file.
+        self.flags = [*CHUNKS, "--plan", plan, "--memory", minimum_bytes(self.source, self.target, *CHUNKS, "--plan", plan)
+                      + (2 << 20)]
+
+    def begin(self):
+        if self.overwrite:
+            shutil.copytree(self.target.parent.parent / "shared" / "old.zarr", self.target)
+
+    def argv(self, *flags):
+        return command("rechunk", self.source, self.target, *self.flags, *(["--overwrite"] if self.overwrite else []),
+                       *flags)
+
+    def again(self, *flags):
+        """The same command, for what it says."""
+        done = rechunk(self.source, self.target, *self.flags, *flags)
+        self.said = done.err
+        return done
+
+    def run_into_the_merge(self):
+        check(self.run(place="before-stage-end"), "did not die after the split")
+        check(self.run(place="after-record:5"), "did not die in the merge")
+
+    def run(self, *flags, place=None, seconds=None):
+        """True: it died. What is at the target meanwhile is whole: the old one, or the new one."""
+        process = subprocess.Popen(self.argv(*flags), env={**ENVIRONMENT, **({"SLUICE_DIE_AT": place} if place else {})},
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if seconds is not None:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.said = process.communicate(timeout=120)[1].decode()
+        died = process.returncode == -signal.SIGKILL
+        check(died or process.returncode == 0, f"exit {process.returncode} at {place or seconds}\n{self.said}")
+        self.kills += died
+        if died:
+            self.check_target(f"after {place or seconds}")
+        return died
+
+    def check_target(self, when):
+        if not self.target.exists():
+            check(not self.overwrite, f"the target is gone {when}")
+            return
+        found = {name: data for name, data in tree(self.target).items() if not name.startswith(".sluice-")}
+        check(found == self.wanted or (self.overwrite and found == self.old), f"half a target {when}")
+
+    def check_done(self, when):
+        check(tree(self.target) == self.wanted, f"other bytes {when}\n{self.said}")
+        check_left_alone(self.directory, "out.zarr", *self.beside)
+        shutil.rmtree(self.target)
+
+
+def dies_at_every_place(plan, overwrite):
+    def test(directory):
+        case = Case(directory, plan, overwrite)
+        for number, place in enumerate(PLACES):
+            flags = ["--io", BACKENDS[number % len(BACKENDS)]]
+            case.begin()
+            if case.run(*flags, place=f"{place}:{RANDOM.randint(1, 6)}" if "record" in place else place):
+                case.run("--io", BACKENDS[0])
+            case.check_done(f"after {place}")
+        check(case.kills >= len(PLACES) - 3, f"died only {case.kills} times")
+    test.__name__ = f"test_resume__{plan}{'_overwriting' if overwrite else ''}_goes_on_from_every_place"
+    return test
+
+
+def dies_at_random(plan, overwrite, kills):
+    def test(directory):
+        case = Case(directory, plan, overwrite)
+        begun = time.monotonic()
+        case.begin()
+        case.run()
+        case.check_done("undisturbed")
+        whole = time.monotonic() - begun
+        while case.kills < kills:
+            case.begin()
+            when = []
+            for _ in range(RANDOM.randint(1, 5)):
+                flags = ["--io", RANDOM.choice(BACKENDS), "--threads", RANDOM.choice([2, 3])]
+                if RANDOM.random() < 0.5:
+                    when.append(RANDOM.uniform(0, whole))
+                    died = case.run(*flags, seconds=when[-1])
+                else:
+                    when.append(f"{RANDOM.choice(PLACES)}:{RANDOM.randint(1, 12)}")
+                    died = case.run(*flags, place=when[-1])
+                if not died:
+                    break
+            else:
+                case.run()
+            case.check_done(f"after {when}")
+    test.__name__ = f"test_resume__{plan}{'_overwriting' if overwrite else ''}_goes_on_after_{kills}_kills_at_any_time"
+    return test
+
+
+def test_resume__says_how_much_is_done_and_does_not_do_it_again(directory):
+    case = Case(directory, "split")
+    check(case.run(place="after-record:12"), "did not die")
+    check(not case.run("--json"), "died")
+    check("continuing:" in case.said and "% done" in case.said, case.said)
+    shutil.rmtree(case.target)
+    check(case.run(place="before-committing"), "did not die")
+    report = case.again("--json").expect(0, "continuing: 100 % done").json()
+    check(find_key(report, "continued_percent") == 100, report["run"])
+    check(find_key(report, "source_read_bytes") == 0, "read the input again")
+    case.check_done("when everything was done")
+
+
+def test_resume__goes_on_with_other_threads_memory_and_back_end(directory):
+    case = Case(directory, "split")
+    case.flags += ["--threads", 2]
+    for flags in (["--threads", 4, "--io", "threads"], ["--threads", 1, "--io", BACKENDS[0]]):
+        check(case.run(place="after-record:9"), "did not die")
+        rechunk(case.source, case.target, *CHUNKS, "--memory", "64MiB", *flags).expect(0, "continuing:")
+        case.check_done(flags)
+
+
+def test_resume__refuses_less_memory_than_its_plan_needs(directory):
+    case = Case(directory, "split")
+    check(case.run(place="after-record:9"), "did not die")
+    refusal = rechunk(case.source, case.target, *CHUNKS, "--memory", case.flags[-1] - (2 << 20)).expect(3, "--restart")
+    check("raise memory to" in refusal.err, refusal)
+    case.run()
+    case.check_done("with enough again")
+
+
+def test_resume__refuses_another_request_and_says_what_differs(directory):
+    case = Case(directory, "split")
+    check(case.run(place="after-record:9"), "did not die")
+    rechunk(case.source, case.target, "--chunks", "16,32,64", "--memory", "20MiB").expect(
+        6, "output's chunks then: 20,32,32", "output's chunks now: 16,32,64", "--restart", "sluice clean")
+    rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "lz4", "--memory", "20MiB").expect(6, "output's codec")
+    rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "lz4", "--memory", "20MiB", "--restart").expect(0, "removed")
+    check_left_alone(directory, "out.zarr")
+
+
+def test_resume__refuses_a_source_that_changed_and_names_the_chunk(directory):
+    case = Case(directory, "split")
+    check(case.run(place="after-record:9"), "did not die")
+    chunk = case.source / "0.0.0"
+    kept = chunk.stat()
+    chunk.write_bytes(chunk.read_bytes())
+    case.again().expect(6, "is not what it was", "0.0.0", "--restart")
+    os.utime(chunk, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    case.run()
+    case.check_done("with the source as it was")
+    check(case.run(place="after-record:9"), "did not die")
+    data = chunk.read_bytes()
+    chunk.unlink()
+    case.again().expect(6, "is not what it was")
+    chunk.write_bytes(data)
+    case.again().expect(6, "is not what it was")
+    case.again("--restart").expect(0)
+    case.check_done("started over")
+
+
+def test_resume__keeps_finished_chunks_when_the_scratch_is_gone(directory):
+    case = Case(directory, "split")
+    case.run_into_the_merge()
+    before = {p.name: p.stat().st_ino for p in (directory / "out.zarr.sluice-partial").iterdir() if p.name[0].isdigit()}
+    (directory / "out.zarr.sluice-scratch").unlink()
+    case.again().expect(0, "is gone", "finished chunks of the output are kept")
+    after = {p.name: p.stat().st_ino for p in case.target.iterdir()}
+    kept = sum(after[name] == inode for name, inode in before.items())
+    check(before and kept >= len(before) // 2, f"{kept} of {len(before)} finished chunks were kept")
+    case.check_done("without the scratch")
+
+
+def damage(path, offset, length):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(os.urandom(length))
+
+
+def test_resume__makes_a_damaged_slab_again_and_says_so(directory):
+    case = Case(directory, "split")
+    check(case.run(place="before-stage-end"), "did not die")        # the split is done
+    damage(directory / "out.zarr.sluice-scratch", 0, 4096)
+    done = case.again("--json").expect(0).json()
+    check(any("made again" in note for note in done["run"]["notes"]), done["run"]["notes"])
+    case.check_done("with a damaged slab")
+
+
+def another_boot(directory):
+    """A command prefix under which the kernel's boot id is another."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        raise Skip("another boot id needs root and unshare")
+    (directory / "boot").write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    script = f'mount --bind {directory / "boot"} /proc/sys/kernel/random/boot_id && exec "$@"'
+    prefix = ["unshare", "-m", "sh", "-c", script, "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        raise Skip("cannot give a process another boot id here")
+    return prefix
+
+
+def run_with(prefix, case, *flags):
+    done = subprocess.run([*prefix, *case.argv("--json", *flags)], env=ENVIRONMENT, capture_output=True, text=True,
+                          timeout=120)
+    case.said = done.stderr
+    check(done.returncode == 0, f"exit {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout)["run"]["notes"]
+
+
+def test_resume__after_another_boot_makes_again_what_was_lost(directory):
+    case = Case(directory, "split")
+    prefix = another_boot(directory)
+    case.run_into_the_merge()
+    check(not any("lost" in note for note in run_with(prefix, case)), "lost what was not")
+    case.beside = ["boot"]
+    case.check_done("after another boot")
+    case.run_into_the_merge()
+    partial = directory / "out.zarr.sluice-partial"
+    first = min((p for p in partial.iterdir() if p.name[0].isdigit()), key=lambda p: p.stat().st_mtime_ns)
+    first.write_bytes(bytes(first.stat().st_size))
+    damage(directory / "out.zarr.sluice-scratch", 2 << 20, 512 << 10)
+    notes = run_with(prefix, case)
+    check(any("slab" in note and "lost" in note for note in notes), notes)
+    check(any("some of the output was lost" in note for note in notes), notes)
+    case.check_done("after a boot that lost data")
+
+
+def test_resume__a_full_disk_is_gone_on_with_when_there_is_room(directory):
+    source = inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
+    flags = ["--chunks", "40,8,8", "--plan", "direct", "--progress", "none"]
+    rechunk(source, directory / "ref.zarr", *flags).expect(0)
+    flags += ["--memory", minimum_bytes(source, directory / "out.zarr", *flags) + (2 << 20)]
+    with tiny_ext4(directory, 16) as disk:
+        fill = disk / "fill"
+        free = os.statvfs(disk)
+        fill.write_bytes(os.urandom(free.f_bavail * free.f_frsize - (6 << 20)))
+        rechunk(source, disk / "out.zarr", *flags).expect(3, str(disk), "the same command continues", "sluice clean")
+        fill.unlink()
+        rechunk(source, disk / "out.zarr", *flags).expect(0, "continuing:")
+        check(tree(disk / "out.zarr") == tree(directory / "ref.zarr"), "other bytes")
+
+
+def test_resume__gives_space_back_only_when_it_is_recorded(directory):
+    case = Case(directory, "split")
+    case.beside = ["image", "disk"]
+    with tiny_ext4(directory, 48) as disk:
+        for place in ("before-give-back:1", "before-give-back:7", "before-stage-end:2"):
+            check(case.run("--scratch", disk, place=place), f"did not die at {place}")
+            case.run("--scratch", disk)
+            check(tree(case.target) == case.wanted, f"other bytes after {place}")
+            check([p.name for p in disk.iterdir() if p.name != "lost+found"] == [], list(disk.iterdir()))
+            shutil.rmtree(case.target)
+
+
+def test_clean__removes_what_a_dead_run_left_and_says_so(directory):
+    case = Case(directory, "split")
+    check(case.run(place="after-record:9"), "did not die")
+    sluice("clean", case.target).expect(0, "out.zarr.sluice-partial", "out.zarr.sluice-scratch")
+    check_left_alone(directory)
+    sluice("clean", case.target).expect(0, "nothing to remove")
+    pipeline = directory / "p.yaml"
+    pipeline.write_text("memory: 20MiB\ninput: ../shared/in.zarr\noutput: {path: out.zarr, chunks: [16, 32, 32]}\n")
+    process = subprocess.run(command("run", pipeline), env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-record:2"},
+                             capture_output=True)
+    check(process.returncode == -signal.SIGKILL, process.stderr)
+    sluice("clean", pipeline).expect(0, "out.zarr.sluice-partial")
+    check_left_alone(directory, "p.yaml")
+
+
+def test_lock__names_who_holds_it_and_since_when(directory):
+    source = inputs.big(directory / "in.zarr")
+    flags = ["--chunks", "60,64,64", "--codec", "zstd:19", "--memory", "96MiB", "--progress", "none"]
+    first = subprocess.Popen(command("rechunk", source, directory / "out.zarr", *flags),
+                             env={**ENVIRONMENT, "SLURM_JOB_ID": "4711"}, stderr=subprocess.PIPE)
+    try:
+        while not (directory / "out.zarr.sluice-partial" / ".sluice-journal").exists():
+            check(first.poll() is None, "ended too early")
+            time.sleep(0.02)
+        for arguments in (("rechunk", source, directory / "out.zarr", *flags), ("clean", directory / "out.zarr")):
+            sluice(*arguments).expect(6, "another run is writing", f"process {first.pid} on ", "Slurm job 4711", "since 20")
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_durable__gives_the_same_bytes_and_goes_on(directory):
+    case = Case(directory, "split")
+    for place in ("after-record:9", "before-publish"):
+        check(case.run("--durable", place=place), "did not die")
+        case.run("--durable")
+        case.check_done(f"durable, after {place}")
+
+
+if __name__ == "__main__":
+    suite = Suite("resume")
+    suite.run(*[dies_at_every_place(plan, overwrite) for plan, overwrite in (("split", False), ("direct", True))])
+    share = max(2, (KILLS - 12) // 4)
+    suite.run(*[dies_at_random(plan, overwrite, share) for plan in ("split", "direct") for overwrite in (False, True)])
+    suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
+    sys.exit(suite.close())
