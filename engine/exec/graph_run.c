@@ -17,13 +17,14 @@ static const struct stage_from *const sources[] = {
     [FROM_CHUNKS] = &from_chunks, [FROM_STREAM] = &from_stream, [FROM_SEGMENTS] = &from_segments,
 };
 
-/* May boxes without a chunk be passed over: would nothing be written, and nothing refused? */
+/* May boxes without a chunk be passed over: would nothing be written, and nothing refused? (Not of streams: their walk
+ * has to stay in a column, and missing chunks count once, not once for each box.) */
 static bool may_list_tasks(const struct graph *g)
 {
     const struct stage *only = &g->stages[0];
 
-    return g->present && g->stage_count == 1 && only->sink == TO_CHUNKS && !only->carries && !g->refuse_missing_chunks &&
-           !g->write_empty_chunks && !g->target->fill_undefined &&
+    return g->present && g->stage_count == 1 && only->source == FROM_CHUNKS && only->sink == TO_CHUNKS &&
+           !only->carries && !g->refuse_missing_chunks && !g->write_empty_chunks && !g->target->fill_undefined &&
            memcmp(g->source->fill, g->target->fill, g->source->dtype.item_bytes) == 0;
 }
 

@@ -93,9 +93,10 @@ static uint64_t check_target(const char *path, const struct array_meta *from, co
     return count;
 }
 
-struct change { bool vanishes, appears, refuse; };
+struct change { bool vanishes, appears, refuse, streams; };
 
-/* Rechunk an array with these chunks; `change` happens between the census and the run. */
+/* Rechunk an array with these chunks, `change.streams` as if they were too big to be held; the others happen between the
+ * census and the run. */
 static bool run_sparse(const uint64_t *shape, const uint64_t *chunks, unsigned count, struct change change, struct error *err)
 {
     struct directory d = directory_new();
@@ -138,6 +139,13 @@ static bool run_sparse(const uint64_t *shape, const uint64_t *chunks, unsigned c
         .piece_bytes_max = 3 * IO_ALIGN, .decode_scratch_bytes = IO_ALIGN, .encode_scratch_bytes = IO_ALIGN,
         .write_slots = 2, .write_bytes = IO_ALIGN,
     };
+    if (change.streams) {
+        struct codec_needs needs;
+
+        codec_streamed_needs(&from.codecs, from.dtype, array_chunk_bytes(&from), NULL, &needs);
+        stage->source = FROM_STREAM;
+        stage->memory.stream_bytes = needs.scratch_bytes_least;
+    }
     g.pool_bytes = stage_pool_bytes(stage);
     began = os_now();
     ok = graph_run(&g, report, NULL, err);
@@ -196,6 +204,15 @@ static void test_sparse__a_chunk_that_goes_is_an_error_and_one_that_comes_is_not
     CHECK(run_sparse(huge, ten + 4, 6, (struct change){ .appears = true }, &err));
 }
 
+static void test_sparse__chunks_that_are_streamed_are_found_too(void)
+{
+    static const uint64_t shape[RANK] = { 20, 10, 100 * ITEMS }, chunks[3] = { 7, 4321, 19999 };
+    struct error err = { 0 };
+
+    CHECK(run_sparse(shape, chunks, 3, (struct change){ .streams = true }, &err));
+    CHECK_EQUAL(err.code, ERR_NONE);
+}
+
 static void test_sparse__refuses_what_is_missing_where_that_is_asked_for(void)
 {
     struct error err = { 0 };
@@ -209,6 +226,7 @@ int main(void)
     RUN(test_sparse__ten_chunks_of_a_thousand_million_cost_ten);
     RUN(test_sparse__one_chunk_of_few_may_be_missing);
     RUN(test_sparse__a_chunk_that_goes_is_an_error_and_one_that_comes_is_not_seen);
+    RUN(test_sparse__chunks_that_are_streamed_are_found_too);
     RUN(test_sparse__refuses_what_is_missing_where_that_is_asked_for);
     return test_summary();
 }
