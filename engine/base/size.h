@@ -37,6 +37,18 @@ static inline uint64_t size_max(uint64_t a, uint64_t b) { return a > b ? a : b; 
 /* Division that rounds up; `b` > 0. */
 static inline uint64_t size_div_up(uint64_t a, uint64_t b) { return a / b + (a % b != 0); }
 
+/* Both > 0. */
+static inline uint64_t size_greatest_divisor(uint64_t a, uint64_t b)
+{
+    while (b > 0) {
+        uint64_t rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 /* `align` a power of two. Saturates. */
 static inline uint64_t size_align_up(uint64_t a, uint64_t align)
 {

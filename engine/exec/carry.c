@@ -15,17 +15,6 @@
 
 enum { CARRY_UNIT_BYTES = 256 * 1024 };
 
-static uint64_t greatest_divisor(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 uint64_t stage_carry_bytes(const struct grid *chunks, const struct grid *tasks, unsigned axis, uint32_t item_bytes)
 {
     uint64_t chunk = chunks->cell[axis], box = tasks->cell[axis], length = tasks->shape[axis], bytes = item_bytes;
@@ -33,7 +22,7 @@ uint64_t stage_carry_bytes(const struct grid *chunks, const struct grid *tasks, 
     if (box >= length)
         return 0;
     /* Borders of boxes fall on multiples of the divisor in a chunk. */
-    bytes = size_mul_sat(bytes, size_min(chunk - greatest_divisor(chunk, box), length - box));
+    bytes = size_mul_sat(bytes, size_min(chunk - size_greatest_divisor(chunk, box), length - box));
     for (unsigned i = 0; i < tasks->rank; i++)
         if (i != axis)
             bytes = size_mul_sat(bytes, size_min(tasks->cell[i], tasks->shape[i]));

@@ -55,17 +55,6 @@ static uint64_t find_tasks(const struct stage_run *run, uint64_t *tasks)
     return sort_tasks(tasks, count);
 }
 
-static uint64_t greatest_common_divisor(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* How many cells all tasks touch, each counted once for each task: on an axis every border begins a new pair of task and
  * cell, one for both grids where they have it in common. */
 static uint64_t cells_touched_by_all(const struct grid *tasks, const struct grid *cells)
@@ -73,7 +62,7 @@ static uint64_t cells_touched_by_all(const struct grid *tasks, const struct grid
     uint64_t pairs = 1;
 
     for (unsigned i = 0; i < tasks->rank; i++) {
-        uint64_t step = tasks->cell[i] / greatest_common_divisor(tasks->cell[i], cells->cell[i]);
+        uint64_t step = tasks->cell[i] / size_greatest_divisor(tasks->cell[i], cells->cell[i]);
         uint64_t common = (tasks->shape[i] - 1) / size_mul_sat(step, cells->cell[i]);
 
         pairs = size_mul_sat(pairs, grid_axis_cells(tasks, i) + grid_axis_cells(cells, i) - 1 - common);
