@@ -136,7 +136,8 @@ static bool copy_step(struct stream_job *job)
 {
     uint64_t bytes = size_min(job->from_bytes, job->to_bytes);
 
-    memcpy(job->to, job->from, bytes);
+    if (bytes > 0)
+        memcpy(job->to, job->from, bytes);
     job->from += bytes;
     job->from_bytes -= bytes;
     job->to += bytes;
