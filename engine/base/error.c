@@ -131,7 +131,7 @@ void error_bytes(struct error *err, uint64_t need_bytes, uint64_t have_bytes)
 
 void error_locate(struct error *err, struct span span)
 {
-    if (err->code != ERR_NONE && !err->span.source)
+    if (err->code != ERR_NONE && !error_is_stop(err) && !err->span.source)
         err->span = span;
 }
 

@@ -97,7 +97,7 @@ static inline bool error_is_stop(const struct error *err)
     return err->code == ERR_INTERRUPTED || err->code == ERR_TERMINATED;
 }
 
-/* Give a span to an error that has none yet: the layer that knows the place calls this. */
+/* Give a span to an error that has none yet: the layer that knows the place calls this. A stop has no place. */
 void error_locate(struct error *err, struct span span);
 
 /* The process's exit status for a code, as promised in the manual. */

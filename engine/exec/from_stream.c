@@ -147,8 +147,6 @@ static bool read_window(struct stage_run *run, struct error *err)
     char *window = stream_decoder_window(s->decoder, &window_bytes);
     uint64_t got = 0, wanted = size_min(window_bytes, size_align_up(s->offset + s->bytes, IO_ALIGN) - from), fresh;
 
-    if (stop_asked(run->stop))
-        return error_stopped(err, stop_asked(run->stop));
     while (got <= skip) {
         int64_t result = os_pread(s->object.fd, window + got, wanted - got, from + got);
 
@@ -173,7 +171,11 @@ static bool next_part(struct stage_run *run, struct error *err)
 
     s->part.first += s->part.count;
     s->part.count = 0;
-    while (stream_decoder_next(s->decoder, &s->part.data, &part_bytes, err)) {
+    for (;;) {
+        if (stop_asked(run->stop))
+            return error_stopped(err, stop_asked(run->stop));
+        if (!stream_decoder_next(s->decoder, &s->part.data, &part_bytes, err))
+            return false;
         if (part_bytes > 0) {
             s->part.count = part_bytes / run->item_bytes;
             report_add(run->report, COUNT_SOURCE_DECODED_BYTES, part_bytes);
@@ -185,7 +187,6 @@ static bool next_part(struct stage_run *run, struct error *err)
         if (!read_window(run, err))
             return false;
     }
-    return false;
 }
 
 /* Decode up to the slice's end; with the chunk's last element to the chunk's, where the rest of it is checked. A
@@ -238,8 +239,7 @@ static bool decode_slice(struct worker *w, const struct slice *slice, struct err
         if (err->code == ERR_FIT)
             note_window(run);
         array_chunk_place(run->array, slice->coords, &place);
-        if (!error_is_stop(err))
-            error_prefix(err, "chunk '%s' of '%s'", place.key, store_path(run->store));
+        error_prefix(err, "chunk '%s' of '%s'", place.key, store_path(run->store));
         return false;
     }
     report_add(run->report, COUNT_CHUNKS_PRESENT, slice->is_first);

@@ -233,8 +233,7 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     }
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
-    if (!error_is_stop(err))
-        error_locate(err, graph.target_span);
+    error_locate(err, graph.target_span);
     if (!ok && !store_is_published(r.resume->store))
         keep_or_abandon(&r, err);
     scratch_close(r.scratch);

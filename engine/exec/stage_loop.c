@@ -453,8 +453,7 @@ bool stage_run(struct stage_run *run, struct error *err)
     tidy_source(run);
     if (!run->failed)
         return true;
-    if (!error_is_stop(&run->error))
-        error_locate(&run->error, run->stage->span);
+    error_locate(&run->error, run->stage->span);
     if (err->code == ERR_NONE)
         *err = run->error;
     return false;

@@ -118,8 +118,11 @@ static bool fill_chunk(struct worker *w, const struct open_chunk *chunk, struct 
     swap_bytes(run, memory, buffer_bytes);
     for (uint64_t offset = 0; offset < whole_bytes; offset += buffer_bytes) {
         uint64_t bytes = size_min(buffer_bytes, whole_bytes - offset);
-        int result = os_pwrite_all(chunk->object.fd, memory, bytes, offset);
+        int result;
 
+        if (stop_asked(run->stop))
+            return error_stopped(err, stop_asked(run->stop));
+        result = os_pwrite_all(chunk->object.fd, memory, bytes, offset);
         if (result < 0)
             return cannot_write(w, chunk, result, err);
         report_add(run->report, COUNT_TARGET_WRITE_BYTES, bytes);

@@ -1,6 +1,7 @@
 /* test_error.c - engine/base/error.c: what is printed, letter by letter, and what is kept. */
 #include "engine/base/error.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,6 +192,17 @@ static void test_error__nothing_is_added_to_no_error(void)
     CHECK(!memcmp(&err, &untouched, sizeof err));
 }
 
+static void test_error__a_stop_has_no_place(void)
+{
+    struct error err = { 0 };
+
+    CHECK(!error_stopped(&err, SIGTERM));
+    error_locate(&err, span_at(&pipeline, 1, 1, 1));
+    error_prefix(&err, "chunk");
+    CHECK(!err.span.source);
+    CHECK(!strcmp(err.message, "stopped by SIGTERM"));
+}
+
 static void test_error__notes_end_at_their_limit(void)
 {
     struct error err = { 0 };
@@ -261,6 +273,7 @@ int main(void)
     RUN(test_error__what_comes_from_outside_cannot_steer_the_terminal);
     RUN(test_error__the_first_cause_wins);
     RUN(test_error__nothing_is_added_to_no_error);
+    RUN(test_error__a_stop_has_no_place);
     RUN(test_error__notes_end_at_their_limit);
     RUN(test_error__system_calls_say_what_the_errno_means);
     RUN(test_error__a_long_path_does_not_hide_the_reason);
