@@ -28,7 +28,7 @@ struct ring {
 bool ring_init(struct ring *r, void *memory, uint64_t capacity_bytes, uint64_t area_count_max);
 void ring_release(struct ring *r);
 
-/* An area of `bytes` (a multiple of IO_ALIGN, not 0), or NULL: not now. `*id` names it for ring_free. */
+/* An area of `bytes` (a multiple of IO_ALIGN, not 0), or NULL: not now. `*id` names it for ring_give_back. */
 void *ring_take(struct ring *r, uint64_t bytes, uint64_t *id);
 void ring_give_back(struct ring *r, uint64_t id);
 
