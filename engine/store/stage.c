@@ -540,7 +540,8 @@ bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct 
     if (got >= 0)
         return count_object(s, err);
     close_ranged(o);
-    return error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
+    return space_explain(err, s->root_fd, bytes);
 }
 
 bool store_ranged_show(struct store *s, const char *key, struct error *err)
@@ -573,7 +574,10 @@ bool store_object_write_head(struct store *s, struct object *o, const char *head
     o->direct = false;
     if (got >= 0)
         got = os_pwrite_all(o->fd, head, bytes, 0);
-    return got >= 0 || error_sys(err, -got, s->span, "cannot write to an object of '%s'", s->path);
+    if (got >= 0)
+        return true;
+    error_sys(err, -got, s->span, "cannot write to an object of '%s'", s->path);
+    return space_explain(err, s->root_fd, bytes);
 }
 
 bool store_object_reopen_removed(struct store *s, const char *key, struct object *o, struct error *err)
