@@ -151,6 +151,19 @@ static bool locate_chunk(struct worker *w, struct read *read, const char *key, s
     return true;
 }
 
+/* Of all pieces of all tasks, does this one stand for its chunk: does it hold the first element, and its task too? */
+static bool stands_for_chunk(const struct stage_run *run, const struct piece *piece)
+{
+    struct box task_box;
+    bool stands = piece->first == 0;
+
+    stage_task_box(run, piece->task, &task_box);
+    for (unsigned i = 0; i < run->cells.rank; i++)
+        stands = stands && piece->box.start[i] >= task_box.start[i] &&
+                 piece->box.start[i] - task_box.start[i] < task_box.length[i];
+    return stands;
+}
+
 static bool locate(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
@@ -168,7 +181,7 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
     if (run->resume && piece->sub == 0)
         read->stamp = stage_source_stamp(run, piece->task, piece->coords, read->object.stamp);
     if (read->object.fd < 0)
-        return stage_missing_is_fine(run, piece->first == 0, listed, place.key, err);
+        return stage_missing_is_fine(run, stands_for_chunk(run, piece), listed, place.key, err);
     read->payload_offset = place.offset;
     read->payload_bytes = size_min(place.bytes, read->object.bytes - size_min(place.offset, read->object.bytes));
     return locate_chunk(w, read, place.key, err);

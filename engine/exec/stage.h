@@ -211,7 +211,7 @@ struct stage_run {
     const struct chunk_list *present;   /* the graph's; NULL: not known */
     uint64_t *listed_tasks;         /* owned; only these are walked, as the walk counts; NULL: all */
     uint64_t missing_max;           /* the graph's missing_chunks_max */
-    atomic_uint_fast64_t missing;   /* chunks found missing, each once if the plan reads each once */
+    atomic_uint_fast64_t missing;   /* chunks found missing, each once, however often the plan reads it */
     struct codec_sample *seen;      /* lock; NULL: nobody asks */
     struct chunk_stream *stream;    /* FROM_STREAM: the worker that decodes the task's one piece */
     /* the target */
@@ -299,8 +299,8 @@ void stage_reach(const struct stage_run *run, const struct box *box, struct box 
 /* Elements on their way: into the tile, or into the worker's digest. */
 void stage_deliver(struct worker *w, const struct run *run);
 void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item);
-/* A chunk that is not there reads as the fill value, unless it should be there, as a listed one should; `first`: this piece
- * of it counts. */
+/* A chunk that is not there reads as the fill value, unless it should be there, as a listed one should; `first`: of all
+ * pieces of the chunk that are read, the one that counts. */
 bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err);
 /* `count` units need the tile no more. */
 void stage_units_done(struct stage_run *run, uint64_t count);

@@ -95,7 +95,7 @@ static bool run_parts(const struct part_case *o, struct part_result *result, str
     struct array_meta from = make_meta(RANK, shape, chunk, o->codec, o->fortran);
     struct array_meta to = make_meta(RANK, shape, to_chunk, "none", false);
     struct graph g = { .source = &from, .target = &to, .threads = o->workers, .backend = o->backend,
-                       .missing_chunks_max = 1000, .write_empty_chunks = true, .seen = &result->seen };
+                       .missing_chunks_max = o->skip_chunk != UINT64_MAX, .write_empty_chunks = true, .seen = &result->seen };
     struct report *report = report_new(&(struct report_options){ .progress = PROGRESS_NONE });
     char source_path[256], target_path[256], scratch_path[256], name[1024];
     uint64_t slab[RANK], bucket[RANK];
@@ -272,6 +272,9 @@ static void test_parts__a_missing_chunk_reads_as_fill(void)
 {
     run_all((struct part_case){ .codec = "zstd:3", .workers = 2, .skip_chunk = 4 }, one_is_missing);
     run_all((struct part_case){ .codec = "blosc", .piece_raw_bytes = 76800, .workers = 2, .skip_chunk = 4 },
+            one_is_missing);
+    /* it begins inside a slab, and its first range is of two slabs */
+    run_all((struct part_case){ .codec = "blosc", .piece_raw_bytes = 76800, .workers = 2, .skip_chunk = 7 },
             one_is_missing);
 }
 
