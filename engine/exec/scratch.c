@@ -177,11 +177,12 @@ uint64_t scratch_bytes_taken(struct scratch *s)
 
 bool scratch_holds(struct scratch *s, uint64_t offset, uint64_t bytes)
 {
-    uint64_t taken_bytes = scratch_bytes_taken(s);
+    uint64_t end_offset;
 
-    if (offset > taken_bytes || bytes > taken_bytes - offset)
-        return false;
-    return offset >= s->layout.memory_bytes || bytes <= s->layout.memory_bytes - offset;
+    pthread_mutex_lock(&s->lock);
+    end_offset = offset < s->layout.memory_bytes ? s->memory_taken_bytes : s->layout.memory_bytes + s->file_taken_bytes;
+    pthread_mutex_unlock(&s->lock);
+    return offset <= end_offset && bytes <= end_offset - offset;
 }
 
 char *scratch_at(const struct scratch *s, uint64_t offset)

@@ -97,13 +97,15 @@ def test_bomb__crafted_blosclz_of_the_right_length_is_refused(directory):
     check_left_alone(directory, "in.zarr")
 
 
-def test_bomb__metadata_that_claims_huge_chunks_does_not_fit(directory):
+def test_bomb__metadata_that_claims_huge_chunks_does_not_fit_or_does_not_match(directory):
+    """What can be read in parts is not too big, but the files are not what the metadata says."""
     source = inputs.small(directory / "in.zarr")
     document = json.loads((source / ".zarray").read_text())
     for chunks in ([1 << 40, 20, 30], [1 << 50, 1, 1], [1 << 30, 1, 4]):
         (source / ".zarray").write_text(json.dumps({**document, "chunks": chunks}))
-        quickly(chunks, "rechunk", source, directory / "out.zarr", *FLAGS).expect(3, "memory")
-        quickly(chunks, "check", "--chunks", source).expect(3, "memory")
+        for words in (("rechunk", source, directory / "out.zarr", *FLAGS), ("check", "--chunks", source)):
+            result = quickly(chunks, *words)
+            check(result.status in (3, 4), f"exit {result.status}\n{result}")
         quickly(chunks, "info", source).expect(0)
     check_left_alone(directory, "in.zarr")
 
