@@ -8,6 +8,7 @@ AR = ar
 PYTHON ?= python3
 PREFIX ?= /usr/local
 INTEROP_CASES ?= 480
+BUDGET_CASES ?= 240
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 CFLAGS ?= -O2 -g
@@ -133,7 +134,7 @@ test:                  ## everything that is quick: unit, fault, tidy, golden, r
 	    'interop=$(MAKE) --no-print-directory interop'
 
 test-long:             ## the same with thousands of random cases, every call of every kind failing once, and more kills
-	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000
+	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000 BUDGET_CASES=5000
 
 unit: $(UNIT_TESTS) $(REPLAYS)
 	@status=0; for t in $(UNIT_TESTS) $(REPLAYS); do $(TSAN) $$t || status=1; done; exit $$status
@@ -157,6 +158,7 @@ test-run: $(BUILD)/sluice $(FAULT_SLUICE) $(GENERATE) $(JUDGE_READY)
 # Other implementations as judges.
 interop: $(BUILD)/sluice $(JUDGE_READY)
 	@status=0; SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/interop.py --cases $(INTEROP_CASES) || status=1; \
+	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/budgets.py --cases $(BUDGET_CASES) || status=1; \
 	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/corpus.py || status=1; exit $$status
 
 test-san:              ## unit, run and some interop tests under the address, undefined and thread sanitizers
@@ -167,10 +169,10 @@ test-san:              ## unit, run and some interop tests under the address, un
 	    'unit-asan=$(MAKE) --no-print-directory -k SAN=address unit' \
 	    'fault-asan=$(MAKE) --no-print-directory SAN=address fault' \
 	    'run-asan=$(MAKE) --no-print-directory SAN=address test-run' \
-	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 interop' \
+	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 BUDGET_CASES=30 interop' \
 	    'unit-tsan=$(MAKE) --no-print-directory -k SAN=thread unit' \
 	    'run-tsan=$(MAKE) --no-print-directory SAN=thread test-run' \
-	    'interop-tsan=$(MAKE) --no-print-directory SAN=thread INTEROP_CASES=40 interop'
+	    'interop-tsan=$(MAKE) --no-print-directory SAN=thread INTEROP_CASES=40 BUDGET_CASES=20 interop'
 
 tidy:                  ## the rules of the tree: layers, sizes, banned functions, headers that stand alone
 	@CC="$(CC)" CFLAGS="$(ALL_CFLAGS)" $(PYTHON) tests/tools/tidy.py

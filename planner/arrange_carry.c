@@ -34,9 +34,14 @@ static bool carry_box(const struct basis *b, unsigned axis, uint64_t room, struc
     s->memory.tile_bytes = tile_bytes_max(TILE_WHOLE, item_bytes, &s->parts, &s->tasks);
     if (s->memory.carry_bytes >= room)
         return true;
+    /* At least two boxes, and a border between them that cuts a chunk: else there is nothing to carry, and a plan that
+     * fits in some memory would not fit in more. */
     count = size_max(1, (room - s->memory.carry_bytes) / size_max(1, s->memory.tile_bytes));
+    count = size_min(count, size_div_up(shape, length) - 1);
     count = size_div_up(shape, size_mul_sat(size_div_up(shape, size_mul_sat(length, count)), length));
-    s->tasks.cell[axis] = length * size_max(1, count);
+    if (count > 1 && length * count % chunk == 0)
+        count--;
+    s->tasks.cell[axis] = length * count;
     s->memory.carry_bytes = stage_carry_bytes(source, &s->tasks, axis, item_bytes);
     s->memory.tile_bytes = tile_bytes_max(TILE_WHOLE, item_bytes, &s->parts, &s->tasks);
     return true;

@@ -7,27 +7,19 @@ must be within the budget; `sluice verify` must agree, and must notice one chang
 
 A case is all of its seed: --seed S runs that one case again, and with --keep leaves its arrays.
 """
-import argparse
 import json
 import math
-import multiprocessing
-import os
 import pathlib
-import shutil
 import sys
-import tempfile
-import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import harness  # noqa: E402
-from harness import SANITIZER, TREE, check, find_key, minimum_bytes, rechunk, sluice  # noqa: E402
+from harness import SANITIZER, check, find_key, minimum_bytes, rechunk, sluice  # noqa: E402
 
 import cases  # noqa: E402
 import judges  # noqa: E402
 import numpy as np  # noqa: E402
-
-FIRST_SEED = 1000
+import seeds  # noqa: E402
 
 
 def flags_of(case, directory):
@@ -151,53 +143,11 @@ def check_verify(case, source, target, directory, flags, least):
         sluice("verify", source, target).expect(1)
 
 
-def attempt(job):
-    seed, base, keep = job
-    directory = pathlib.Path(base) / f"case-{seed}"
-    directory.mkdir()
-    start = time.monotonic()
-    try:
-        run_case(seed, directory)
-        problem = None
-    except Exception:
-        case = cases.make_case(seed)
-        case.pop("values")
-        problem = f"{traceback.format_exc()}\ncase: {case}"
-    if not keep:
-        shutil.rmtree(directory, ignore_errors=True)
-    return seed, problem, time.monotonic() - start
-
-
-def main():
-    parser = argparse.ArgumentParser(description="random arrays through sluice, judged by zarr-python and TensorStore")
-    parser.add_argument("--cases", type=int, default=240)
-    parser.add_argument("--first", type=int, default=FIRST_SEED, help="the seed of the first case")
-    parser.add_argument("--seed", type=int, help="just this case")
-    parser.add_argument("--keep", action="store_true", help="leave the arrays")
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.cases)
-
-    base = pathlib.Path(os.environ.get("SLUICE_TEST_DIR") or TREE / "build" / "test")
-    base.mkdir(parents=True, exist_ok=True)
-    directory = tempfile.mkdtemp(prefix="interop-", dir=base)
-    passed = failed = 0
-    jobs = [(seed, directory, options.keep) for seed in seeds]
-    with multiprocessing.get_context("spawn").Pool(min(options.workers, len(jobs))) as pool:
-        for seed, problem, _ in pool.imap_unordered(attempt, jobs):
-            passed += problem is None
-            failed += problem is not None
-            if problem and failed <= 20:
-                print(f"FAILED case {seed}\n{problem}\nagain: tests/interop/interop.py --seed {seed} --keep", flush=True)
-        pool.close()
-        pool.join()
-    if options.keep:
-        print(f"kept in {directory}")
-    else:
-        shutil.rmtree(directory, ignore_errors=True)
-    print(f"interop: {passed} passed, {failed} failed, 0 skipped", flush=True)
-    return 1 if failed else 0
+def describe(seed):
+    case = cases.make_case(seed)
+    case.pop("values")
+    return case
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(seeds.main("interop", __doc__, run_case, describe, cases=240))

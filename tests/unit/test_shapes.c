@@ -306,11 +306,32 @@ static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
                seen.ranges_read, seen.slices, seen.ranges_written, seen.passes, seen.carries);
 }
 
+/* An array of a few MiB, which soon is one box. */
+static void test_shapes__what_carries_in_some_memory_carries_in_more(void)
+{
+    struct bench b;
+    uint64_t least;
+
+    bench_init(&b, 2, SHAPE(1000, 900), SHAPE(100, 100), SHAPE(99, 101), 4, "zstd:3", 2, MIB);
+    b.job.plan = PLAN_CARRY;
+    CHECK(!bench_plan(&b));
+    CHECK(b.plan.minimum_bytes != UINT64_MAX);
+    least = b.err.need_bytes;
+    for (unsigned times = 16; times <= 64 && !test_failures_here; times++) {
+        b.plan.memory_bytes = size_align_down(least * times / 16, MEMORY_STEP_BYTES);
+        CHECK(bench_plan(&b));
+        CHECK(b.plan.graph.stages[0].carries);
+        check_sound(&b.plan);
+    }
+    bench_release(&b);
+}
+
 int main(void)
 {
     RUN(test_shapes__raw_planes_to_cubes_need_no_scratch);
     RUN(test_shapes__a_terabyte_takes_a_pass_more);
     RUN(test_shapes__misaligned_chunks_are_carried_where_that_is_cheaper);
+    RUN(test_shapes__what_carries_in_some_memory_carries_in_more);
     RUN(test_shapes__a_codec_that_cannot_go_on_is_named);
     RUN(test_shapes__random_ones_are_sound_down_to_the_exact_minimum);
     RUN(test_shapes__odd_ones_plan_soundly_and_quickly);
