@@ -101,7 +101,7 @@ static void on_missing(struct findings *f, const char *key)
     text_release(&entry);
 }
 
-/* Keys of chunks that are not there. The census knows how many; only when some are missing is each key tried. */
+/* Keys of chunks that are not there. The census knows how many, and which if few are there; else each key is tried. */
 static bool list_missing(const struct array_file *a, struct findings *f, const volatile int *stop, struct error *err)
 {
     struct chunk_place place;
@@ -116,8 +116,11 @@ static bool list_missing(const struct array_file *a, struct findings *f, const v
         if (stop_asked(stop))
             return error_stopped(err, stop_asked(stop));
         grid_coords(&a->meta.chunks, i, coords);
+        if (a->census.listed && chunk_list_has(&a->present, i))
+            continue;
         array_chunk_place(&a->meta, coords, &place);
-        if (!store_object_open(a->store, place.key, &object, &strange))
+        object.fd = -1;
+        if (!a->census.listed && !store_object_open(a->store, place.key, &object, &strange))
             continue;
         if (object.fd >= 0)
             store_object_close(&object);

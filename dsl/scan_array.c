@@ -24,7 +24,7 @@ bool array_file_open(struct array_file *a, const struct word *path, double secon
     text_init(&a->warnings, WARNING_BYTES_MAX);
     if (!array_open(&a->store, &a->meta, path->text, path->span, &a->warnings, err))
         return false;
-    if (!array_census(&a->meta, a->store, seconds_max, &a->census, err)) {
+    if (!array_census_listed(&a->meta, a->store, seconds_max, &a->present, &a->census, err)) {
         error_locate(err, path->span);
         return false;
     }
@@ -38,6 +38,7 @@ bool array_file_open(struct array_file *a, const struct word *path, double secon
 void array_file_release(struct array_file *a)
 {
     array_meta_release(&a->meta);
+    chunk_list_release(&a->present);
     store_close(a->store);
     text_release(&a->warnings);
     *a = (struct array_file){ 0 };
@@ -70,20 +71,21 @@ bool scan_limits_read(struct scan_limits *limits, const struct command_line *lin
 bool array_file_scan(struct scan *scan, struct array_file *a, const struct scan_limits *limits, struct error *err)
 {
     *scan = (struct scan){ .array = &a->meta, .store = a->store, .span = a->span, .backend = limits->io.backend,
-                           .seen = &a->seen };
+                           .seen = &a->seen, .present = a->census.listed ? &a->present : NULL };
     return plan_scan(scan, limits->memory_bytes, limits->threads, &a->census, limits->memory_span, err);
 }
 
 bool array_file_scan_roomy(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
                            struct error *err)
 {
-    uint32_t sampled_bytes = a->census.codec.blosc_block_bytes_max;
+    struct codec_sample sampled = a->census.codec;
     struct error ignored = { 0 };
 
     a->census.codec.blosc_block_bytes_max = (uint32_t)size_min(array_chunk_bytes(&a->meta), UINT32_MAX);
+    a->census.codec.zstd_window_bytes_max = array_chunk_bytes(&a->meta);
     if (array_file_scan(scan, a, limits, &ignored))
         return true;
-    a->census.codec.blosc_block_bytes_max = sampled_bytes;
+    a->census.codec = sampled;
     return array_file_scan(scan, a, limits, err);
 }
 
@@ -94,14 +96,13 @@ bool array_file_digest(struct scan *scan, struct array_file *a, const struct sca
     for (unsigned tries = 1; ; tries++) {
         if (scan_digest(scan, within, digest, report, stop, err))
             return true;
-        if (tries == SCANS_MAX || err->code != ERR_FIT ||
-            a->seen.blosc_block_bytes_max <= a->census.codec.blosc_block_bytes_max) {
+        if (tries == SCANS_MAX || err->code != ERR_FIT || !codec_sample_exceeds(&a->seen, &a->census.codec)) {
             if (err->code == ERR_INPUT)
                 error_help(err, "sluice check --chunks %s lists all that are damaged or missing", a->path);
             return false;
         }
         *err = (struct error){ 0 };
-        a->census.codec = a->seen;
+        codec_sample_merge(&a->census.codec, &a->seen);
         if (!array_file_scan(scan, a, limits, err))
             return false;
     }

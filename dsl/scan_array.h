@@ -25,6 +25,7 @@ struct array_file {
     struct store *store;
     struct array_meta meta;
     struct chunk_census census;
+    struct chunk_list present;      /* what is there, where that is known and little */
     struct codec_sample seen;       /* by a scan, beyond the census */
     struct text warnings;
 };
@@ -46,7 +47,7 @@ bool scan_limits_read(struct scan_limits *limits, const struct command_line *lin
 
 /* A scan of the whole array, planned. */
 bool array_file_scan(struct scan *scan, struct array_file *a, const struct scan_limits *limits, struct error *err);
-/* The same with room for blocks as long as a chunk, if it is to be had: no chunk then stops the scan half-way. */
+/* The same with room for blocks and windows as long as a chunk, if it is to be had: no chunk then stops the scan half-way. */
 bool array_file_scan_roomy(struct scan *scan, struct array_file *a, const struct scan_limits *limits,
                            struct error *err);
 /* scan_digest; planned again with what was seen when chunks turn out to be framed in larger blocks than those that

@@ -25,6 +25,16 @@ static uint64_t chunks_written_max(const struct basis *b, const struct job *job)
                                                    cells_touched_max(&b->source->chunks, &b->target->chunks)));
 }
 
+/* The list of chunks that are there, that of the boxes they lie in, and a sort of either. A short one is among the
+ * tables. */
+static uint64_t list_bytes(const struct chunk_census *census)
+{
+    enum { LISTS = 3, AMONG_TABLES = 16384 };
+
+    return census->listed && census->present > AMONG_TABLES
+               ? size_align_up(LISTS * sizeof(uint64_t) * census->present, IO_ALIGN) : 0;
+}
+
 /* Blocks are read and decoded whole, so ranges of a chunk consist of them. */
 #define RANGE_BYTES_WANTED (256 * KIB)
 
@@ -67,7 +77,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->target_chunks_written = chunks_written_max(b, job);
     b->source_chunk_bytes = array_chunk_bytes(source);
     b->target_chunk_bytes = array_chunk_bytes(target);
-    b->metadata_bytes = metadata_bytes(source);
+    b->metadata_bytes = metadata_bytes(source) + list_bytes(census);
     b->source_raw = codec_chain_is_raw(&source->codecs);
     b->target_raw = codec_chain_is_raw(&target->codecs);
     b->sample = census->codec;

@@ -156,6 +156,16 @@ static double requests_each(const struct basis *b, const struct stage *s)
     return s->piece_raw_bytes && !b->source_raw ? 2 : 1;
 }
 
+/* The share of boxes that hold a chunk, where the others are passed over. */
+static double boxes_share(const struct basis *b, const struct stage *s)
+{
+    double touched = (double)b->census->present * (double)cells_touched_max(&b->source->chunks, &s->tasks);
+
+    if (!b->census->listed || s->sink != TO_CHUNKS || b->target_chunks_written == b->target_chunks)
+        return 1;
+    return fmin(1, touched / (double)size_max(1, grid_cells(&s->tasks)));
+}
+
 static void from_source(const struct basis *b, const struct arrangement *a, const struct stage *s, struct work *w)
 {
     double chunks = (double)b->source_chunks * b->present_share * a->decode_factor;
@@ -167,11 +177,12 @@ static void from_source(const struct basis *b, const struct arrangement *a, cons
 
     w->read_bytes += raw / b->source_ratio;
     w->requests += requests;
-    /* A chunk that is not there is looked for too. */
-    w->core_seconds += (double)b->source_chunks * a->decode_factor * open_core_seconds + requests * request_core_seconds;
+    /* A chunk that is not there is looked for too, unless that is known. */
+    w->core_seconds += (b->census->listed ? chunks : (double)b->source_chunks * a->decode_factor) * open_core_seconds +
+                       requests * request_core_seconds;
     w->core_seconds += decode_seconds;
     w->serial_seconds += s->source == FROM_STREAM ? decode_seconds : 0;
-    w->core_seconds += (double)b->array_bytes /
+    w->core_seconds += (double)b->array_bytes * boxes_share(b, s) /
                        scatter_rate(run_bytes(b->source, b->source->chunks.cell, s->parts.cell));
     w->ahead_bytes = w->read_bytes / boxes;
 }

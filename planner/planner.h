@@ -38,7 +38,7 @@ struct basis {
     uint64_t source_chunks, target_chunks;
     uint64_t target_chunks_written; /* at most: those that are all fill value stay away */
     uint64_t source_chunk_bytes, target_chunk_bytes;
-    uint64_t metadata_bytes;        /* in memory */
+    uint64_t metadata_bytes;        /* in memory, with a long list of chunks */
     bool source_raw, target_raw;    /* no codec */
     struct codec_needs decode, encode;
     /* A part of a chunk: NULL where the chain can; else the codec that cannot, or why not. */

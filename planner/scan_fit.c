@@ -1,5 +1,5 @@
-/* scan_fit.c - memory of a decode pass: reads and scratch, no tile. */
-#include "planner/planner.h"
+/* scan_fit.c - memory of a decode pass: reads and scratch, no tile. Its source is that of a stage, in the same forms. */
+#include "planner/arrange.h"
 
 #include <string.h>
 
@@ -19,73 +19,131 @@ static uint64_t digest_bytes(unsigned workers)
 }
 
 /* What is there whatever the chunks are like. */
-static uint64_t outside_bytes(const struct scan *scan)
+static uint64_t outside_bytes(const struct basis *b, const struct scan *scan)
 {
-    return program_bytes() + table_bytes() + metadata_bytes(scan->array) + digest_bytes(scan->workers) +
+    return program_bytes() + table_bytes() + b->metadata_bytes + digest_bytes(scan->workers) +
            scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight);
 }
 
-static uint64_t total_bytes(const struct scan *scan)
+static uint64_t total_bytes(const struct basis *b, const struct scan *scan)
 {
     struct stage s = { .workers = scan->workers, .memory = scan->memory };
 
-    return size_add_sat(size_add_sat(stage_pool_bytes(&s), scan->memory.library_bytes), outside_bytes(scan));
+    return size_add_sat(size_add_sat(stage_pool_bytes(&s), scan->memory.library_bytes), outside_bytes(b, scan));
+}
+
+/* More workers than pieces have nothing to do; a stream has one decoder. */
+static uint64_t workers_useful(const struct basis *b, enum source_form form)
+{
+    uint64_t piece_bytes = form == SOURCE_RANGED ? b->range_bytes : b->source_chunk_bytes;
+
+    if (form == SOURCE_STREAMED)
+        return 1;
+    return size_max(1, size_mul_sat(b->source_chunks, size_div_up(b->source_chunk_bytes, size_max(1, piece_bytes))));
 }
 
 /* Fills in a setting; with the most room for reads that `memory_bytes` leaves. False: it does not fit. */
-static bool scan_set(struct scan *scan, const struct codec_needs *needs, unsigned workers, enum comfort comfort,
-                     uint64_t memory_bytes)
+static bool scan_set(struct scan *scan, const struct basis *b, const struct setting *set, uint64_t memory_bytes)
 {
     struct stage_memory *m = &scan->memory;
     uint64_t total, useful_bytes, room_bytes;
+    struct stage s = { .workers = set->workers };
 
-    scan->workers = workers;
-    scan->reads_in_flight = reads_in_flight_for(comfort, scan->backend);
-    m->decode_scratch_bytes = size_align_up(comfort >= COMFORT_GOOD
-                                                ? size_max(needs->scratch_bytes_useful, needs->scratch_bytes_least)
-                                                : needs->scratch_bytes_least, IO_ALIGN);
-    m->library_bytes = size_mul_sat(workers, needs->library_bytes);
+    needs_from_source(&s, b, set, 0);
+    scan->source = s.source;
+    scan->piece_raw_bytes = s.piece_raw_bytes;
+    scan->workers = set->workers;
+    scan->reads_in_flight = reads_in_flight_for(set->comfort, scan->backend);
+    *m = s.memory;
     m->reads_bytes = m->piece_bytes_max;
-    total = total_bytes(scan);
+    total = total_bytes(b, scan);
     if (total > memory_bytes)
         return false;
-    useful_bytes = size_min(SCAN_READS_BYTES_MAX, size_mul_sat(PIECES_AHEAD * workers, m->piece_bytes_max));
+    useful_bytes = size_min(SCAN_READS_BYTES_MAX, size_mul_sat(PIECES_AHEAD * set->workers, m->piece_bytes_max));
     room_bytes = m->piece_bytes_max + size_align_down(memory_bytes - total, IO_ALIGN);
     m->reads_bytes = size_max(m->piece_bytes_max, size_min(useful_bytes, room_bytes));
     return true;
 }
 
-bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const struct chunk_census *census,
-               struct span span, struct error *err)
+/* Whole chunks, and what does without them. */
+static unsigned scan_forms(const struct basis *b, enum source_form *forms)
 {
-    const struct array_meta *m = scan->array;
-    struct codec_needs needs;
-    uint64_t need_bytes;
-    unsigned workers_max = (unsigned)size_max(1, size_min(threads, grid_cells(&m->chunks)));
+    unsigned count = 0;
 
-    codec_decode_needs(&m->codecs, m->dtype, array_chunk_bytes(m), &census->codec, &needs);
-    memset(&scan->memory, 0, sizeof scan->memory);
-    scan->tasks = m->chunks;
-    for (unsigned i = 0; i < m->chunks.rank; i++)
-        scan->tasks.cell[i] = size_mul_sat(size_max(1, grid_axis_cells(&m->chunks, i)), m->chunks.cell[i]);
-    scan->piece_raw_bytes = piece_raw_bytes_for(m, MIB);
-    scan->memory.piece_bytes_max = piece_bytes_max_for(m, &needs, census->encoded_bytes_max, scan->piece_raw_bytes);
-    for (unsigned workers = workers_max; workers >= 1; workers--)
-        for (int comfort = COMFORT_USEFUL; comfort >= COMFORT_LEAST; comfort -= COMFORT_USEFUL)
-            if (scan_set(scan, &needs, workers, (enum comfort)comfort, memory_bytes))
-                return true;
+    forms[count++] = SOURCE_WHOLE;
+    if (b->range_bytes)
+        forms[count++] = SOURCE_RANGED;
+    else if (!b->source_stream_cannot)
+        forms[count++] = SOURCE_STREAMED;
+    return count;
+}
 
-    scan_set(scan, &needs, 1, COMFORT_LEAST, UINT64_MAX);
-    scan->memory.reads_bytes = scan->memory.piece_bytes_max;
-    need_bytes = total_bytes(scan);
-    error_at(err, ERR_FIT, span, "%s cannot hold one chunk and its decoder, which need at least %s",
-             SIZE_TEXT(memory_bytes), SIZE_TEXT_UP(need_bytes));
+/* The form that needs the least, in the least. */
+static void scan_set_least(struct scan *scan, const struct basis *b, const enum source_form *forms, unsigned count)
+{
+    struct setting set = { .workers = 1, .comfort = COMFORT_LEAST };
+    uint64_t least_bytes = UINT64_MAX;
+    struct scan best = *scan;
+
+    for (unsigned i = 0; i < count; i++) {
+        set.forms.source = forms[i];
+        scan_set(scan, b, &set, 0);
+        if (i == 0 || total_bytes(b, scan) < least_bytes) {
+            least_bytes = total_bytes(b, scan);
+            best = *scan;
+        }
+    }
+    *scan = best;
+}
+
+static bool refuse(const struct scan *scan, const struct basis *b, uint64_t memory_bytes, struct span span,
+                   struct error *err)
+{
+    const struct stage_memory *m = &scan->memory;
+    bool in_parts = scan->source == FROM_STREAM || scan->piece_raw_bytes > 0;
+    uint64_t need_bytes = total_bytes(b, scan);
+
+    error_at(err, ERR_FIT, span, "%s cannot hold %s and its decoder, which need at least %s",
+             SIZE_TEXT(memory_bytes), in_parts ? "a part of a chunk" : "one chunk", SIZE_TEXT_UP(need_bytes));
     error_key(err, "memory");
     error_bytes(err, need_bytes, memory_bytes);
-    error_note(err, "program, tables, sums and one worker %s", SIZE_TEXT(outside_bytes(scan)));
-    error_note(err, "longest encoded chunk %s", SIZE_TEXT(scan->memory.reads_bytes));
-    error_note(err, "decoder %s", SIZE_TEXT(scan->memory.decode_scratch_bytes + scan->memory.library_bytes));
+    error_note(err, "program, tables, sums and one worker %s", SIZE_TEXT(outside_bytes(b, scan)));
+    if (m->reads_bytes)
+        error_note(err, "longest encoded %s %s", in_parts ? "part" : "chunk", SIZE_TEXT(m->reads_bytes));
+    error_note(err, "decoder%s %s", m->reads_bytes ? "" : ", and what it reads at once",
+               SIZE_TEXT(m->decode_scratch_bytes + m->stream_bytes + m->library_bytes));
+    if (b->source_stream_cannot && !b->range_bytes)
+        error_note(err, "a chunk of %s is decoded whole: %s cannot decode a part of one",
+                   SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
     help_budget_unit(memory_bytes, err);
     error_help(err, "raise memory to %s", SIZE_TEXT_UP(need_bytes));
     return false;
+}
+
+bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const struct chunk_census *census,
+               struct span span, struct error *err)
+{
+    static const struct job nothing;
+    const struct array_meta *m = scan->array;
+    enum source_form forms[2];
+    struct setting set = { 0 };
+    struct basis b;
+    unsigned count;
+
+    basis_init(&b, m, m, census, threads, scan->backend, &nothing);
+    count = scan_forms(&b, forms);
+    scan->tasks = m->chunks;
+    for (unsigned i = 0; i < m->chunks.rank; i++)
+        scan->tasks.cell[i] = size_mul_sat(size_max(1, grid_axis_cells(&m->chunks, i)), m->chunks.cell[i]);
+    for (set.workers = size_max(1, threads); set.workers >= 1; set.workers--)
+        for (int comfort = COMFORT_USEFUL; comfort >= COMFORT_LEAST; comfort -= COMFORT_USEFUL)
+            for (unsigned i = 0; i < count; i++) {
+                set.comfort = (enum comfort)comfort;
+                set.forms = (struct forms){ .source = forms[i] };
+                if ((set.workers == 1 || set.workers <= workers_useful(&b, forms[i])) &&
+                    scan_set(scan, &b, &set, memory_bytes))
+                    return true;
+            }
+    scan_set_least(scan, &b, forms, count);
+    return refuse(scan, &b, memory_bytes, span, err);
 }

@@ -325,6 +325,7 @@ struct delivery {
     const char *data;               /* NULL: `stage` repeats the item, or the item is the frame's fill */
     const uint64_t *data_stride;
     const char *stage;              /* NULL with data NULL: nothing to sum, only to count */
+    bool back;                      /* taken back */
 };
 
 static void sum_coarse_box(struct digest *d, const struct box *whole, const struct box *part, uint64_t sum_index,
@@ -336,7 +337,7 @@ static void sum_coarse_box(struct digest *d, const struct box *whole, const stru
     struct summing s;
     struct walk w;
 
-    sum->elements += box_elements(g->rank, part);
+    sum->elements += from->back ? -box_elements(g->rank, part) : box_elements(g->rank, part);
     if (!from->data && !from->stage)
         return;
     summing_init(&s, &d->frame);
@@ -351,8 +352,8 @@ static void sum_coarse_box(struct digest *d, const struct box *whole, const stru
         sum_box(&s, &w, offset, from->data + data_offset);
     else
         sum_missing_box(&s, &w, offset, from->stage);
-    sum->d1 += s.d[0];
-    sum->d2 += s.d[1];
+    sum->d1 += from->back ? -s.d[0] : s.d[0];
+    sum->d2 += from->back ? -s.d[1] : s.d[1];
 }
 
 /* `box` is not empty and inside the array. */
@@ -401,11 +402,12 @@ void digest_run(struct digest *d, const struct run *run, const struct box *withi
     }
 }
 
-void digest_missing(struct digest *d, const struct box *piece, const void *item, const struct box *within)
+static void deliver_missing(struct digest *d, const struct box *piece, const void *item, const struct box *within,
+                            bool back)
 {
     const uint32_t item_bytes = d->frame.dtype.item_bytes;
     const uint64_t nothing[RANK_MAX] = { 0 };
-    struct delivery from = { .data_stride = nothing };
+    struct delivery from = { .data_stride = nothing, .back = back };
     struct box clip, box;
     char stage[STAGE_BYTES];
 
@@ -416,4 +418,14 @@ void digest_missing(struct digest *d, const struct box *piece, const void *item,
         from.stage = stage;
     }
     deliver(d, &box, &from);
+}
+
+void digest_missing(struct digest *d, const struct box *piece, const void *item, const struct box *within)
+{
+    deliver_missing(d, piece, item, within, false);
+}
+
+void digest_present(struct digest *d, const struct box *piece, const void *item, const struct box *within)
+{
+    deliver_missing(d, piece, item, within, true);
 }

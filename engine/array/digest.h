@@ -55,6 +55,8 @@ void digest_release(struct digest *d);
 void digest_run(struct digest *d, const struct run *run, const struct box *within);
 /* Add a piece that is not stored: every element is `item`. O(boxes) when it is the frame's fill. */
 void digest_missing(struct digest *d, const struct box *piece, const void *item, const struct box *within);
+/* Take back what digest_missing added, or is going to add, for a piece: it is there after all. */
+void digest_present(struct digest *d, const struct box *piece, const void *item, const struct box *within);
 void digest_merge(struct digest *into, const struct digest *from);
 struct digest_sum digest_total(const struct digest *d);
 

@@ -1,5 +1,6 @@
 /* from_stream.c - the source is an array's chunks that are too big to be held even encoded, and that decode only from
- * the beginning on. A piece is a whole task: the slices of the chunks that its box touches, in stored order.
+ * the beginning on. A piece is a whole task: the slices of the chunks that its box touches, in stored order. Of a scan,
+ * whose one task is the whole array, it is a chunk.
  *
  * There is one decoder. It stands somewhere in one chunk; a task that goes on from there goes on, any other begins its
  * chunk anew and drops what comes before. So the walk decides what is decoded twice, not whether it is right. */
@@ -61,8 +62,13 @@ static bool enter_task(struct stage_run *run, struct error *err)
 /* Reading is decode's: what to read next hangs on what was decoded. */
 static bool locate(struct worker *w, struct read *read, struct error *err)
 {
+    const struct stage_run *run = w->run;
+    struct box task, cell;
+
     (void)err;
-    stage_task_box(w->run, read->piece.task, &read->piece.box);
+    stage_task_box(run, read->piece.task, &task);
+    grid_cell_box(&run->cells, read->piece.coords, &cell);
+    box_intersect(run->cells.rank, &task, &cell, &read->piece.box);
     return true;
 }
 

@@ -58,6 +58,7 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
         .source_span = stage->source == FROM_SEGMENTS ? g->scratch.span : g->source_span,
         .refuse_missing = g->refuse_missing_chunks,
         .present = g->present,
+        .skips_missing = g->present && stage->source == FROM_CHUNKS && !g->refuse_missing_chunks,
         .missing_max = g->missing_chunks_max,
         .seen = g->seen,
         .target = stage->sink == TO_SEGMENTS ? NULL : g->target,

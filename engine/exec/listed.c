@@ -6,8 +6,13 @@
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
 
-/* As many as listed chunks: the planner counts both. */
-enum { LISTED_TASKS_MAX = LISTED_CHUNKS_MAX };
+/* As many as listed chunks, or what the planner's tables have room for anyway. */
+enum { LISTED_TASKS_LEAST = 16384 };
+
+static uint64_t listed_tasks_max(const struct stage_run *run)
+{
+    return size_max(LISTED_TASKS_LEAST, run->present->count);
+}
 
 static int compare_tasks(const void *a, const void *b)
 {
@@ -28,11 +33,11 @@ static uint64_t sort_tasks(uint64_t *tasks, uint64_t count)
     return kept;
 }
 
-/* The tasks that touch a listed chunk, at most LISTED_TASKS_MAX. UINT64_MAX: there are too many to be listed. */
+/* The tasks that touch a listed chunk, at most listed_tasks_max. UINT64_MAX: there are too many to be listed. */
 static uint64_t find_tasks(const struct stage_run *run, uint64_t *tasks)
 {
     const struct stage *stage = run->stage;
-    uint64_t count = 0;
+    uint64_t count = 0, tasks_max = listed_tasks_max(run);
 
     for (uint64_t i = 0; i < run->present->count; i++) {
         uint64_t coords[RANK_MAX], touched;
@@ -43,9 +48,9 @@ static uint64_t find_tasks(const struct stage_run *run, uint64_t *tasks)
         grid_cell_box(&run->cells, coords, &chunk);
         grid_cells_touched(&stage->tasks, &chunk, &range);
         touched = cell_range_cells(run->cells.rank, &range);
-        if (touched > LISTED_TASKS_MAX - count)
+        if (touched > tasks_max - count)
             count = sort_tasks(tasks, count);
-        if (touched > LISTED_TASKS_MAX - count)
+        if (touched > tasks_max - count)
             return UINT64_MAX;
         for (uint64_t j = 0; j < touched; j++) {
             cell_range_coords(run->cells.rank, &range, j, coords);
@@ -99,7 +104,7 @@ bool stage_list_tasks(struct stage_run *run, struct error *err)
 
     if (run->tasks == 0)
         return true;
-    run->listed_tasks = malloc(LISTED_TASKS_MAX * sizeof *run->listed_tasks);
+    run->listed_tasks = malloc(listed_tasks_max(run) * sizeof *run->listed_tasks);
     if (!run->listed_tasks)
         return error_sys(err, ENOMEM, run->stage->span, "stage '%s': the list of tasks", run->stage->name);
     count = find_tasks(run, run->listed_tasks);

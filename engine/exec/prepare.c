@@ -135,6 +135,11 @@ bool stage_prepare(struct stage_run *run, struct error *err)
     prepare_carry(run);
     if (!prepare_reads(run, err))
         return false;
+    if (run->damaged && run->subs > 1) {
+        run->begun = calloc(run->read_count + 1, sizeof *run->begun);
+        if (!run->begun)
+            return no_memory(run, "the table of chunks", err);
+    }
     if (run->from == &from_stream &&
         !chunk_stream_new(&run->stream, run, pool_carve(run->pool, "stream", m->stream_bytes), err))
         return false;
@@ -174,6 +179,7 @@ void stage_release(struct stage_run *run)
     slices_release(run);
     free(run->workers);
     free(run->reads);
+    free(run->begun);
     free(run->windows);
     free(run->listed_tasks);
     ring_release(&run->ring);

@@ -78,7 +78,9 @@ static bool sum_sources(const struct check *c, const struct box *box, struct new
         if (!first_here)
             continue;
         array_chunk_place(source, coords, &place);
-        got = os_fstatat(store_root_fd(c->graph->source_store), place.key, &st, AT_SYMLINK_NOFOLLOW);
+        got = -ENOENT;
+        if (!c->graph->present || chunk_list_has(c->graph->present, grid_index(&source->chunks, coords)))
+            got = os_fstatat(store_root_fd(c->graph->source_store), place.key, &st, AT_SYMLINK_NOFOLLOW);
         if (got < 0 && got != -ENOENT)
             return error_sys(err, -got, c->graph->source_span, "cannot look at '%s/%s'",
                              store_path(c->graph->source_store), place.key);

@@ -1,36 +1,57 @@
 #include "engine/exec/scan.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
 
-/* A box that has no elements is not scanned: there is nothing in it. */
-static bool nothing_to_scan(const struct scan *s, const struct box *within)
+static uint64_t elements_wanted(const struct scan *s, const struct box *within)
 {
     const struct grid *chunks = &s->array->chunks;
 
-    return (within ? box_elements(chunks->rank, within) : shape_elements(chunks->rank, chunks->shape)) == 0;
+    return within ? box_elements(chunks->rank, within) : shape_elements(chunks->rank, chunks->shape);
 }
 
+/* Everything is counted as missing first (missing_chunks.c). What the list has is not, whatever its pieces come to: one
+ * that were lost, or came twice, would show in the number of elements. */
+static bool take_back_present(const struct stage_run *run, struct digest *d, struct error *err)
+{
+    for (uint64_t i = 0; i < run->present->count; i++) {
+        uint64_t coords[RANK_MAX];
+        struct box box;
+
+        if (stop_asked(run->stop))
+            return error_stopped(err, stop_asked(run->stop));
+        grid_coords(&run->cells, run->present->chunks[i], coords);
+        grid_cell_box(&run->cells, coords, &box);
+        digest_present(d, &box, run->array->fill, run->within);
+    }
+    return true;
+}
 bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
                  const volatile int *stop, struct error *err)
 {
     struct stage stage = {
-        .name = "scan", .span = s->span, .source = FROM_CHUNKS, .tasks = s->tasks,
+        .name = "scan", .span = s->span, .source = s->source, .tasks = s->tasks,
         .piece_raw_bytes = s->piece_raw_bytes, .workers = s->workers, .reads_in_flight = s->reads_in_flight,
         .memory = s->memory,
     };
     struct stage_run run = {
-        .stage = &stage, .report = report, .stop = stop, .backend = s->backend, .from = &from_chunks,
+        .stage = &stage, .report = report, .stop = stop, .backend = s->backend,
+        .from = s->source == FROM_STREAM ? &from_stream : &from_chunks,
         .array = s->array, .store = s->store, .source_span = s->span, .seen = s->seen, .missing_max = UINT64_MAX,
+        .present = s->present, .skips_missing = s->present != NULL,
         .item_bytes = s->array->dtype.item_bytes,
         .cells = s->array->chunks, .subs = 1, .within = within, .tasks = within ? 1 : grid_cells(&s->tasks),
         .damaged = s->damaged, .damaged_context = s->context,
     };
+    uint64_t elements_before = digest_total(d).elements, elements;
     bool ok;
 
-    if (nothing_to_scan(s, within))
+    assert(s->source != FROM_SEGMENTS && (s->source != FROM_STREAM || s->workers == 1));
+    if (elements_wanted(s, within) == 0)        /* there is nothing in it */
         return true;
     if (s->piece_raw_bytes)
         run.subs = size_div_up(array_chunk_bytes(s->array), s->piece_raw_bytes);
@@ -41,7 +62,7 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
     for (unsigned i = 0; ok && i < run.worker_count; i++)
         if (!digest_init(&run.workers[i].digest, &d->frame))
             ok = error_sys(err, ENOMEM, s->span, "the digest of '%s'", store_path(s->store));
-    ok = ok && stage_run(&run, err);
+    ok = ok && (!s->present || take_back_present(&run, &run.workers[0].digest, err)) && stage_run(&run, err);
     for (unsigned i = 0; run.workers && i < run.worker_count; i++) {
         if (ok)
             digest_merge(d, &run.workers[i].digest);
@@ -49,5 +70,9 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
     }
     stage_release(&run);
     pool_close(run.pool);
+    elements = digest_total(d).elements - elements_before;
+    if (ok && !s->damaged && elements != elements_wanted(s, within))
+        ok = error_at(err, ERR_IO, s->span, "a pass over '%s' saw %" PRIu64 " elements of %" PRIu64 ": this is a bug",
+                      store_path(s->store), elements, elements_wanted(s, within));
     return ok;
 }

@@ -1,7 +1,10 @@
 /* scan.h - one decode pass over an array, in its own chunk order, with a digest as its only result.
  *
  * What `digest`, `verify` and `check --chunks` stand on: the same reads and decoders as a stage's fill, but what
- * is decoded is summed instead of scattered, so memory is reads and scratch, whatever the array's size.
+ * is decoded is summed instead of scattered, so memory is reads and scratch, whatever the array's size. Chunks too
+ * big to be held pass through in ranges or as a stream, as they do in a stage.
+ *
+ * Every element is decoded once, or known to be missing once; a scan that has lost count fails.
  */
 #ifndef SLUICE_EXEC_SCAN_H
 #define SLUICE_EXEC_SCAN_H
@@ -19,14 +22,16 @@ struct scan {
     const struct array_meta *array;
     struct store *store;
     struct span span;
+    const struct chunk_list *present;   /* the graph's; NULL: not known, every chunk is looked for */
     struct grid tasks;              /* as a stage's: boxes of chunks, walked in order. Usually one box: the whole array */
-    uint64_t piece_raw_bytes;       /* the fields of struct stage of the same name */
-    unsigned workers;
+    enum stage_source source;       /* the fields of struct stage of the same name; FROM_STREAM: a piece is a chunk */
+    uint64_t piece_raw_bytes;
+    unsigned workers;               /* FROM_STREAM: 1 */
     unsigned reads_in_flight;
     struct stage_memory memory;     /* tile_bytes 0; reads, piece, decode scratch are used */
     enum io_backend backend;
     struct codec_sample *seen;      /* as the graph's */
-    /* Called for each damaged chunk instead of failing, under a lock; NULL: the first one fails the scan. */
+    /* Called once for each damaged chunk instead of failing, under a lock; NULL: the first one fails the scan. */
     void (*damaged)(void *context, const char *key, const struct error *why);
     void *context;
 };

@@ -8,9 +8,9 @@
  * Invariants
  *  1. Pieces are claimed in order (tasks, then pieces of a task), and take ring memory in the same order. So whoever
  *     holds ring memory comes before whoever waits for it, and can be decoded without it: nothing deadlocks.
- *  2. The tile belongs to task `task`. What the task before carried over is copied into it while carries_left > 0, it is
- *     filled while pieces_left > 0, then drained while units_left > 0; the worker that finishes the last unit begins the
- *     next task.
+ *  2. The tile belongs to task `task`. What the task before carried over is copied into it, then the fill value where
+ *     chunks are known to be missing, while base_left > 0; it is filled while pieces_left > 0, then drained while
+ *     units_left > 0; the worker that finishes the last unit begins the next task.
  *  3. A worker sleeps only in io_reap, and only after setting `sleeping` under the lock; whoever changes what it could
  *     be waiting for (phase, ready pieces, granted memory, failure) wakes it.
  *  4. After a failure nothing new is claimed; workers leave when the kernel holds none of their buffers.
@@ -61,6 +61,13 @@ enum read_state {
     READ_GRANTED,                   /* has memory, its owner will submit it */
     READ_SUBMITTED,
     READ_READY,                     /* on the ready list: any worker may decode it */
+};
+
+/* Of a scan that wants to know all that is damaged. */
+struct begun_chunk {
+    uint64_t chunk;
+    uint64_t subs_left;             /* 0: unused */
+    bool told;
 };
 
 /* A piece on its way in. */
@@ -180,7 +187,7 @@ struct worker {
 
 enum { PACKED_ENTRIES_MAX = 1024, WORKER_STACK_BYTES = 256 * 1024 };
 
-enum stage_phase { PHASE_CARRY, PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
+enum stage_phase { PHASE_CARRY, PHASE_BLANK, PHASE_FILL, PHASE_DRAIN, PHASE_DONE };
 
 /* A window into one segment's index, for the task that the claim cursor is in. */
 struct index_window {
@@ -209,6 +216,7 @@ struct stage_run {
     struct span source_span;        /* whose line its errors point at */
     bool refuse_missing;
     const struct chunk_list *present;   /* the graph's; NULL: not known */
+    bool skips_missing;             /* `cells` are chunks, and only those of `present` are pieces (missing_chunks.c) */
     uint64_t *listed_tasks;         /* owned; only these are walked, as the walk counts; NULL: all */
     uint64_t missing_max;           /* the graph's missing_chunks_max */
     atomic_uint_fast64_t missing;   /* chunks found missing, each once, however often the plan reads it */
@@ -245,6 +253,8 @@ struct stage_run {
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);
     void *damaged_context;
+    struct begun_chunk *begun;      /* lock; owned; read_count + 1 of them. Chunks of which pieces are under way, where it
+                                       matters: chunks come in several pieces, and each that is damaged is told once */
 
     struct worker *workers;
     unsigned worker_count;
@@ -269,7 +279,9 @@ struct stage_run {
     struct tile carry;              /* one part */
     struct grid carry_parts;
     char *carry_memory;
-    uint64_t carry_next, carries, carries_left;     /* units of PHASE_CARRY */
+    struct box blank;               /* what PHASE_BLANK covers; read without lock */
+    uint64_t blank_elements;        /* of it; 0: nothing */
+    uint64_t base_next, base_units, base_left;      /* of PHASE_CARRY or PHASE_BLANK */
     uint64_t pieces_left;
     uint64_t unit_next, units, units_left;
     bool failed;
@@ -345,6 +357,16 @@ void stage_put_ready(struct stage_run *run, struct read *read);
 bool stage_start_reads(struct worker *w, struct error *err);
 /* Decode one ready piece of the task at hand. False: there was none. */
 bool stage_decode_ready(struct worker *w);
+
+/* ---- missing_chunks.c: of a stage that skips_missing; all but blank_unit with the lock held ---- */
+
+/* Move the claim cursor, where it is at the first run of a cell, on to a cell that is there, or to the end. */
+void missing_skip(struct stage_run *run);
+/* How many cells of run->task are there. Reports the others; run->blank is what they lie in. */
+uint64_t missing_count(struct stage_run *run, const struct cell_range *cells);
+/* In how many units the fill value is laid out; 0: nothing is missing. */
+uint64_t blank_units(const struct stage_run *run);
+void blank_unit(struct worker *w, uint64_t unit);
 
 /* ---- carry.c ---- */
 

@@ -30,6 +30,8 @@ void stage_claim_box(struct stage_run *run)
     stage_cells(run, &run->claim_box, &run->claim_cells);
     run->claim_piece = 0;
     run->claim_pieces = cell_range_cells(run->cells.rank, &run->claim_cells) * run->subs;
+    if (run->skips_missing)
+        missing_skip(run);
 }
 
 struct write *stage_free_write(struct worker *w)
@@ -141,11 +143,30 @@ static void begin_drain(struct stage_run *run)
 
 static void begin_fill(struct stage_run *run)
 {
-    carry_begin(run);
     run->phase = PHASE_FILL;
     stage_wake_all(run);
     if (run->pieces_left == 0)
         begin_drain(run);
+}
+
+/* The units of a phase before the fill. False: there are none. */
+static bool begin_base(struct stage_run *run, enum stage_phase phase, uint64_t units)
+{
+    run->base_next = 0;
+    run->base_units = run->base_left = units;
+    if (units == 0)
+        return false;
+    run->phase = phase;
+    stage_wake_all(run);
+    return true;
+}
+
+/* What was carried over is in the tile. */
+static void begin_blank(struct stage_run *run)
+{
+    carry_begin(run);
+    if (!begin_base(run, PHASE_BLANK, run->skips_missing ? blank_units(run) : 0))
+        begin_fill(run);
 }
 
 /* How the sink wants the tile. */
@@ -160,18 +181,13 @@ static void begin_task(struct stage_run *run)
 
     stage_task_box(run, run->task, &run->box);
     stage_cells(run, &run->box, &cells);
-    run->pieces_left = cell_range_cells(run->cells.rank, &cells) * run->subs;
+    run->pieces_left = (run->skips_missing ? missing_count(run, &cells) : cell_range_cells(run->cells.rank, &cells)) *
+                       run->subs;
     if (run->to)
         tile_init(&run->tile, sink_layout(run->stage->sink), run->item_bytes,
                   &run->stage->parts, &run->box, run->target ? run->target->codecs.order : NULL, run->tile_memory);
-    run->carry_next = 0;
-    run->carries = run->carries_left = carry_units(run);
-    if (run->carries == 0) {
-        begin_fill(run);
-        return;
-    }
-    run->phase = PHASE_CARRY;
-    stage_wake_all(run);
+    if (!begin_base(run, PHASE_CARRY, carry_units(run)))
+        begin_blank(run);
 }
 
 static void end_task(struct stage_run *run)
@@ -213,22 +229,37 @@ void stage_pieces_done(struct stage_run *run, uint64_t pieces)
 
 /* ---- units ---- */
 
-/* Copy a unit of what the task before carried over. False: there is none. */
-static bool carry_one(struct worker *w)
+/* Is there a unit of a phase before the fill? Lock held. */
+static bool has_base(const struct stage_run *run)
+{
+    return (run->phase == PHASE_CARRY || run->phase == PHASE_BLANK) && run->base_next < run->base_units;
+}
+
+/* A unit of what the task before carried over, or of what is missing. False: there is none. */
+static bool base_one(struct worker *w)
 {
     struct stage_run *run = w->run;
+    enum stage_phase phase;
     uint64_t unit = UINT64_MAX;
 
     pthread_mutex_lock(&run->lock);
-    if (run->phase == PHASE_CARRY && !run->failed && run->carry_next < run->carries)
-        unit = run->carry_next++;
+    phase = run->phase;
+    if (has_base(run) && !run->failed)
+        unit = run->base_next++;
     pthread_mutex_unlock(&run->lock);
     if (unit == UINT64_MAX)
         return false;
-    carry_copy(w, unit);
+    if (phase == PHASE_CARRY)
+        carry_copy(w, unit);
+    else
+        blank_unit(w, unit);
     pthread_mutex_lock(&run->lock);
-    if (--run->carries_left == 0 && !run->failed)
-        begin_fill(run);
+    if (--run->base_left == 0 && !run->failed) {
+        if (phase == PHASE_CARRY)
+            begin_blank(run);
+        else
+            begin_fill(run);
+    }
     pthread_mutex_unlock(&run->lock);
     return true;
 }
@@ -308,16 +339,16 @@ static void handle(struct worker *w, struct io_request *request)
 static bool may_sleep(struct worker *w)
 {
     struct stage_run *run = w->run;
-    bool carried, ready, units, held, granted, over, sleep;
+    bool base, ready, units, held, granted, over, sleep;
 
     pthread_mutex_lock(&run->lock);
-    carried = run->phase == PHASE_CARRY && run->carry_next < run->carries;
+    base = has_base(run);
     ready = run->phase == PHASE_FILL && run->ready && run->ready->piece.task == run->task;
     units = has_unit(w);
     held = has_held(w);
     granted = w->waiting && w->waiting->state == READ_GRANTED;
     over = run->failed || run->phase == PHASE_DONE;
-    w->sleeping = over ? io_in_flight(w->io) > 0 : !carried && !ready && !units && !held && !granted;
+    w->sleeping = over ? io_in_flight(w->io) > 0 : !base && !ready && !units && !held && !granted;
     sleep = w->sleeping;        /* from here on another worker may change it */
     pthread_mutex_unlock(&run->lock);
     return sleep;
@@ -353,7 +384,7 @@ static void work(struct worker *w)
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
         started = stage_start_reads(w, &err);
-        idle = !carry_one(w) && !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
+        idle = !base_one(w) && !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
     }
 }
 

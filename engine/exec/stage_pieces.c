@@ -6,7 +6,7 @@
 
 #include "engine/base/size.h"
 
-enum { CLAIMS_AT_ONCE = 4 };
+enum { CLAIMS_AT_ONCE = 4, CLAIM_TASKS_AHEAD_MAX = 1024 };
 
 /* Give ring memory to waiting pieces, in the order of their tickets. Lock held. */
 static void grant(struct stage_run *run)
@@ -65,6 +65,28 @@ static void claim_sub(struct stage_run *run, struct piece *piece)
     }
     piece->subs = to - from;
     run->claim_piece += piece->subs;
+    if (run->skips_missing && run->claim_piece % run->subs == 0)
+        missing_skip(run);
+}
+
+/* The entry of a piece's chunk. There is always a free one: chunks are claimed one after another, and each that is not done
+ * has a read, but for the one that the cursor is in. Lock held. */
+static struct begun_chunk *begun_chunk(struct stage_run *run, const struct piece *piece)
+{
+    uint64_t chunk = grid_index(&run->cells, piece->coords);
+    struct begun_chunk *unused = NULL;
+
+    for (uint64_t i = 0; i <= run->read_count; i++) {
+        struct begun_chunk *b = &run->begun[i];
+
+        if (b->subs_left > 0 && b->chunk == chunk)
+            return b;
+        if (b->subs_left == 0)
+            unused = b;
+    }
+    assert(unused);
+    *unused = (struct begun_chunk){ .chunk = chunk, .subs_left = run->subs };
+    return unused;
 }
 
 /* Take the next piece of the source, if this worker may begin another read. Lock held. */
@@ -76,10 +98,10 @@ static struct read *claim(struct worker *w, struct error *err)
 
     if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
         return NULL;
-    while (run->claim_piece == run->claim_pieces) {
+    while (run->claim_piece == run->claim_pieces) {     /* not without end: tasks may be without pieces */
         uint64_t next = stage_next_task(run, run->claim_task + 1);
 
-        if (next >= run->tasks)
+        if (next >= run->tasks || run->claim_task >= run->task + CLAIM_TASKS_AHEAD_MAX)
             return NULL;
         run->claim_task = next;
         if (!run->from->enter_task(run, err)) {
@@ -95,6 +117,8 @@ static struct read *claim(struct worker *w, struct error *err)
     piece->cell = run->claim_piece / run->subs;
     cell_range_coords(run->cells.rank, &run->claim_cells, piece->cell, piece->coords);
     claim_sub(run, piece);
+    if (run->begun)
+        begun_chunk(run, piece);
     if (run->from->claimed)
         run->from->claimed(run, read);
     read->object.fd = -1;
@@ -133,14 +157,18 @@ static void submit_granted(struct worker *w)
 /* A damaged chunk of a scan that wants to know them all: told once, and then nothing is there to read. */
 static bool report_damage(struct stage_run *run, struct read *read, struct error *err)
 {
+    struct begun_chunk *begun;
     struct chunk_place place;
 
     if (!run->damaged || err->code != ERR_INPUT)
         return false;
     array_chunk_place(run->array, read->piece.coords, &place);
     pthread_mutex_lock(&run->lock);
-    if (read->piece.sub == 0)
+    begun = run->begun ? begun_chunk(run, &read->piece) : NULL;
+    if (!begun || !begun->told)
         run->damaged(run->damaged_context, place.key, err);
+    if (begun)
+        begun->told = true;
     pthread_mutex_unlock(&run->lock);
     *err = (struct error){ 0 };
     store_object_close(&read->object);
@@ -226,6 +254,8 @@ bool stage_decode_ready(struct worker *w)
     subs = read->piece.subs;
     pthread_mutex_lock(&run->lock);
     run->sums.source += read->stamp;
+    if (run->begun)
+        begun_chunk(run, &read->piece)->subs_left -= subs;
     release_read(run, read);
     if (!ok)
         stage_fail(run, &err);

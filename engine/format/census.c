@@ -102,6 +102,21 @@ bool chunk_list_has(const struct chunk_list *l, uint64_t chunk)
     return bsearch(&chunk, l->chunks, l->count, sizeof *l->chunks, compare_chunks) != NULL;
 }
 
+uint64_t chunk_list_next(const struct chunk_list *l, uint64_t chunk)
+{
+    uint64_t from = 0, to = l->count;
+
+    while (from < to) {
+        uint64_t middle = from + (to - from) / 2;
+
+        if (l->chunks[middle] < chunk)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < l->count ? l->chunks[from] : UINT64_MAX;
+}
+
 void chunk_list_release(struct chunk_list *l)
 {
     free(l->chunks);
@@ -245,6 +260,8 @@ static void walk_directory(struct walk *w, int parent_fd, const char *name, unsi
             os_close(fd);
         /* What cannot be listed cannot be counted; what is no directory holds none. */
         w->stopped = w->stopped || (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP);
+        if (fd != -ENOENT && w->list)       /* opening the chunks below it says what is wrong */
+            chunk_list_release(w->list);
         return;
     }
     while (!w->stopped && (errno = 0, entry = readdir(directory))) {
@@ -299,7 +316,8 @@ bool array_census_listed(const struct array_meta *m, struct store *s, double sec
         return false;
     if (list && (!out->counted || out->chunks == UINT64_MAX || out->present == out->chunks))
         chunk_list_release(list);
-    if (list && list->chunks)
+    out->listed = list && list->chunks;
+    if (out->listed)
         qsort(list->chunks, list->count, sizeof *list->chunks, compare_chunks);
     return true;
 }

@@ -16,18 +16,21 @@
 
 /* Which chunks are there, where they are few: their C-order numbers, sorted. A snapshot: a chunk that appears later is
  * not on it. Empty (chunks NULL): not known, too many, or none is missing. */
-enum { LISTED_CHUNKS_MAX = 16384 };
+enum { LISTED_CHUNKS_MAX = 65536 };
 struct chunk_list {
     uint64_t *chunks;               /* owned; of at most LISTED_CHUNKS_MAX */
     uint64_t count;
 };
 bool chunk_list_has(const struct chunk_list *l, uint64_t chunk);
+/* The first one from `chunk` on; UINT64_MAX: there is none. */
+uint64_t chunk_list_next(const struct chunk_list *l, uint64_t chunk);
 void chunk_list_release(struct chunk_list *l);
 
 struct chunk_census {
     uint64_t chunks;                /* of the grid; saturates */
     uint64_t present;               /* exact if counted */
     bool counted;
+    bool listed;                    /* there is a list of them */
     uint64_t sampled;               /* chunks opened and looked at: the first, the last and some in between */
     uint64_t sampled_present;
     uint64_t encoded_bytes_mean;    /* of those present; 0: none was */

@@ -30,6 +30,7 @@ struct options {
     const char *codec_from, *codec_to;
     bool fortran_from, fortran_to, split;
     bool skips;                     /* a chunk in the middle is missing */
+    bool listed;                    /* and that is known */
     unsigned workers;
     enum io_backend backend;
 };
@@ -77,9 +78,14 @@ static void check_case(const struct shapes *c, const struct options *o)
                        .backend = o->backend, .missing_chunks_max = UINT64_MAX,
                        .write_empty_chunks = true };
     uint64_t skipped = o->skips ? grid_cells(&from.chunks) / 2 : UINT64_MAX;
+    struct chunk_list list = { .chunks = malloc(grid_cells(&from.chunks) * sizeof *list.chunks) };
     struct error err = { 0 };
     struct box hole;
 
+    for (uint64_t i = 0; i < grid_cells(&from.chunks); i++)
+        if (i != skipped)
+            list.chunks[list.count++] = i;
+    g.present = o->listed ? &list : NULL;
     write_source(source_path, &from, skipped);
     CHECK(store_open(&g.source_store, source_path, SPAN_NONE, &err));
     g.scratch = (struct scratch_layout){ .block_bytes = BLOCK_BYTES, .encoding = SPILL_LZ4, .memory_bytes = 4 * MIB,
@@ -98,6 +104,7 @@ static void check_case(const struct shapes *c, const struct options *o)
     if (test_failures_here)
         fprintf(stderr, "in case %d of %s, %u workers\n", (int)(c - cases), o->codec_from, o->workers);
     report_free(report);
+    chunk_list_release(&list);
     store_close(g.source_store);
     os_remove_tree(AT_FDCWD, source_path);
     os_remove_tree(AT_FDCWD, target_path);
@@ -130,6 +137,14 @@ static void test_carry__carries_the_fill_of_a_missing_chunk(void)
     check_all((struct options){ .codec_from = "none", .codec_to = "none", .skips = true });
 }
 
+static void test_carry__carries_the_fill_where_a_chunk_is_known_to_be_missing(void)
+{
+    check_all((struct options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .skips = true, .listed = true });
+    check_all((struct options){ .codec_from = "none", .codec_to = "none", .skips = true, .listed = true,
+                                .fortran_from = true, .fortran_to = true });
+    check_all((struct options){ .codec_from = "none", .codec_to = "none", .skips = true, .listed = true, .split = true });
+}
+
 static void test_carry__feeds_a_split(void)
 {
     check_all((struct options){ .codec_from = "blosc:lz4:5", .codec_to = "none", .split = true });
@@ -157,6 +172,7 @@ int main(void)
     RUN(test_carry__decodes_each_chunk_once_along_its_axis);
     RUN(test_carry__works_with_ranges_of_raw_chunks);
     RUN(test_carry__carries_the_fill_of_a_missing_chunk);
+    RUN(test_carry__carries_the_fill_where_a_chunk_is_known_to_be_missing);
     RUN(test_carry__feeds_a_split);
     RUN(test_carry_bytes__is_what_the_widest_border_needs);
     directory_remove(&directory);

@@ -159,10 +159,12 @@ static void test_scan__is_planned_again_with_what_it_has_seen(void)
         err = (struct error){ 0 };
         a.seen.blosc_block_bytes_max = 0;
         a.census.codec.blosc_block_bytes_max = 16 * KIB;
-        limits.memory_bytes = knowing ? knowing_bytes : least_bytes;
+        limits.memory_bytes = least_bytes;              /* more would be used for a useful decoder */
         CHECK(array_file_scan(&scan, &a, &limits, &err));
+        limits.memory_bytes = knowing ? knowing_bytes : least_bytes;
         CHECK_EQUAL(array_file_digest(&scan, &a, &limits, NULL, &digest, NULL, &stop, &err), knowing);
-        CHECK_EQUAL(a.census.codec.blosc_block_bytes_max, 256 * KIB);
+        CHECK(a.census.codec.blosc_block_bytes_max > 16 * KIB);         /* a useful decoder copes with some more */
+        CHECK(knowing || a.census.codec.blosc_block_bytes_max == 256 * KIB);
         CHECK(knowing || (err.code == ERR_FIT && err.need_bytes == knowing_bytes));
     }
     CHECK_EQUAL(digest_total(&digest).elements, CHUNKS * MIB);      /* once, for all that were begun */

@@ -10,7 +10,9 @@
 #include "tests/unit/directory.h"
 
 enum { RANK = 3, ITEMS = 16 };
-static const uint64_t source_chunk[RANK] = { 1, 1, ITEMS }, target_chunk[RANK] = { 2, 1, 24 }, box[RANK] = { 2, 3, 48 };
+static const uint64_t source_chunk[RANK] = { 1, 1, ITEMS }, target_chunk[RANK] = { 2, 1, 24 };
+/* Boxes of a few chunks, and of many. */
+static const uint64_t small_box[RANK] = { 2, 3, 48 }, large_box[RANK] = { 100, 1000, 48 };
 
 static struct array_meta make_meta(const uint64_t *shape, const uint64_t *chunk)
 {
@@ -97,7 +99,8 @@ struct change { bool vanishes, appears, refuse, streams; };
 
 /* Rechunk an array with these chunks, `change.streams` as if they were too big to be held; the others happen between the
  * census and the run. */
-static bool run_sparse(const uint64_t *shape, const uint64_t *chunks, unsigned count, struct change change, struct error *err)
+static bool run_sparse(const uint64_t *shape, const uint64_t *box, const uint64_t *chunks, unsigned count,
+                       struct change change, struct error *err)
 {
     struct directory d = directory_new();
     struct array_meta from = make_meta(shape, source_chunk), to = make_meta(shape, target_chunk);
@@ -133,7 +136,7 @@ static bool run_sparse(const uint64_t *shape, const uint64_t *chunks, unsigned c
     g.missing_chunks_max = UINT64_MAX;
     *stage = (struct stage){ .name = "direct", .source = FROM_CHUNKS, .sink = TO_CHUNKS, .tasks = to.chunks,
                              .parts = to.chunks, .workers = 2, .reads_in_flight = 4, .walk = { .group = { 4, 1, 2 } } };
-    memcpy(stage->tasks.cell, box, sizeof box);
+    memcpy(stage->tasks.cell, box, sizeof small_box);
     stage->memory = (struct stage_memory){
         .tile_bytes = tile_bytes_max(TILE_WHOLE, 4, &to.chunks, &stage->tasks), .reads_bytes = 64 * KIB,
         .piece_bytes_max = 3 * IO_ALIGN, .decode_scratch_bytes = IO_ALIGN, .encode_scratch_bytes = IO_ALIGN,
@@ -173,8 +176,17 @@ static void test_sparse__ten_chunks_of_a_thousand_million_cost_ten(void)
 {
     struct error err = { 0 };
 
-    CHECK(run_sparse(huge, ten, 10, (struct change){ 0 }, &err));
-    CHECK(run_sparse(huge, ten, 0, (struct change){ 0 }, &err));
+    CHECK(run_sparse(huge, small_box, ten, 10, (struct change){ 0 }, &err));
+    CHECK(run_sparse(huge, small_box, ten, 0, (struct change){ 0 }, &err));
+    CHECK_EQUAL(err.code, ERR_NONE);
+}
+
+/* More than two million are within the boxes that are touched. */
+static void test_sparse__missing_chunks_beside_one_that_is_there_cost_nothing(void)
+{
+    struct error err = { 0 };
+
+    CHECK(run_sparse(huge, large_box, ten, 10, (struct change){ 0 }, &err));
     CHECK_EQUAL(err.code, ERR_NONE);
 }
 
@@ -187,9 +199,9 @@ static void test_sparse__one_chunk_of_few_may_be_missing(void)
     for (unsigned missing = 0; missing < 18; missing += 4) {
         for (unsigned i = 0; i < 17; i++)
             chunks[i] = i + (i >= missing);
-        CHECK(run_sparse(small, chunks, 17, (struct change){ 0 }, &err));
+        CHECK(run_sparse(small, small_box, chunks, 17, (struct change){ 0 }, &err));
     }
-    CHECK(!run_sparse(small, chunks, 17, (struct change){ .refuse = true }, &err));
+    CHECK(!run_sparse(small, small_box, chunks, 17, (struct change){ .refuse = true }, &err));
     CHECK_EQUAL(err.code, ERR_INPUT);
 }
 
@@ -197,11 +209,11 @@ static void test_sparse__a_chunk_that_goes_is_an_error_and_one_that_comes_is_not
 {
     struct error err = { 0 };
 
-    CHECK(!run_sparse(huge, ten + 1, 9, (struct change){ .vanishes = true }, &err));
+    CHECK(!run_sparse(huge, small_box, ten + 1, 9, (struct change){ .vanishes = true }, &err));
     CHECK_EQUAL(err.code, ERR_INPUT);
     CHECK(strstr(err.message, "not there any more"));
     err = (struct error){ 0 };
-    CHECK(run_sparse(huge, ten + 4, 6, (struct change){ .appears = true }, &err));
+    CHECK(run_sparse(huge, small_box, ten + 4, 6, (struct change){ .appears = true }, &err));
 }
 
 static void test_sparse__chunks_that_are_streamed_are_found_too(void)
@@ -209,7 +221,7 @@ static void test_sparse__chunks_that_are_streamed_are_found_too(void)
     static const uint64_t shape[RANK] = { 20, 10, 100 * ITEMS }, chunks[3] = { 7, 4321, 19999 };
     struct error err = { 0 };
 
-    CHECK(run_sparse(shape, chunks, 3, (struct change){ .streams = true }, &err));
+    CHECK(run_sparse(shape, small_box, chunks, 3, (struct change){ .streams = true }, &err));
     CHECK_EQUAL(err.code, ERR_NONE);
 }
 
@@ -217,13 +229,14 @@ static void test_sparse__refuses_what_is_missing_where_that_is_asked_for(void)
 {
     struct error err = { 0 };
 
-    CHECK(!run_sparse(huge, ten, 10, (struct change){ .refuse = true }, &err));
+    CHECK(!run_sparse(huge, small_box, ten, 10, (struct change){ .refuse = true }, &err));
     CHECK_EQUAL(err.code, ERR_INPUT);
 }
 
 int main(void)
 {
     RUN(test_sparse__ten_chunks_of_a_thousand_million_cost_ten);
+    RUN(test_sparse__missing_chunks_beside_one_that_is_there_cost_nothing);
     RUN(test_sparse__one_chunk_of_few_may_be_missing);
     RUN(test_sparse__a_chunk_that_goes_is_an_error_and_one_that_comes_is_not_seen);
     RUN(test_sparse__chunks_that_are_streamed_are_found_too);
