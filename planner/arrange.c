@@ -26,7 +26,6 @@ bool pool_room(enum plan_kind kind, const struct basis *b, const struct setting 
 
     memset(a, 0, sizeof *a);
     a->setting = *set;
-    a->decode_factor = 1;
     a->outside_bytes = program_bytes() + table_bytes() + b->metadata_bytes +
                        set->workers * worker_outside_bytes(b->backend, reads);
     a->library_bytes = kind_spills(kind) ? size_max(source_library_bytes(b, set), target_library_bytes(b, set))

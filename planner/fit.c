@@ -49,7 +49,7 @@ bool extents_ample(const struct basis *b, const struct arrangement *a)
 
 static bool is_ample(const struct basis *b, const struct arrangement *a)
 {
-    return a->decode_factor <= 1.001 && extents_ample(b, a);
+    return a->decodes.factor <= 1.001 && extents_ample(b, a);
 }
 
 /* The best so far. */

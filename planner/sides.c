@@ -13,7 +13,6 @@
  */
 #include "planner/planner.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "engine/base/size.h"
@@ -29,15 +28,7 @@ enum { PARTED_MEMORY_SHARE = 16 };
 /* Of lengths beyond four thousand millions not all divisors are found. */
 enum { DIVISORS_TRIED = 65536 };
 
-/* Axes in stored order: how long a chunk is on each, and one row of it (what follows the axis) in bytes. */
-struct stored {
-    unsigned rank;
-    unsigned axis[RANK_MAX];
-    uint64_t length[RANK_MAX];
-    uint64_t row_bytes[RANK_MAX];
-};
-
-static void stored_init(struct stored *s, const struct array_meta *m, enum tile_layout layout)
+void stored_init(struct stored *s, const struct array_meta *m, enum tile_layout layout)
 {
     uint64_t bytes = m->dtype.item_bytes;
 
@@ -220,40 +211,4 @@ unsigned forms_offered(enum plan_kind kind, const struct basis *b, uint64_t memo
         for (unsigned j = 0; j < targets; j++)
             forms[count++] = (struct forms){ source[i], target[j] };
     return count;
-}
-
-/* ---- how much is read ---- */
-
-/* On the cut axis `cut` and before it only what is needed is read, one run of rows after another; on the axes behind it
- * all of a row. Each run may begin and end within a piece. */
-static double bytes_of_runs(const struct basis *b, const struct stored *s, const uint64_t *box, unsigned cut,
-                            uint64_t piece_raw_bytes)
-{
-    const struct grid *g = &b->source->chunks;
-    double bytes = b->source->dtype.item_bytes, runs = 1;
-    uint64_t length = size_min(size_min(box[s->axis[cut]], g->shape[s->axis[cut]]), s->length[cut]);
-    uint64_t run_bytes = size_mul_sat(length, s->row_bytes[cut]);
-    bool aligned = s->row_bytes[cut] % piece_raw_bytes == 0 ||
-                   (run_bytes % piece_raw_bytes == 0 && s->length[cut] % length == 0);
-
-    for (unsigned i = 0; i < s->rank; i++) {
-        double overlaps = (double)axis_overlaps(g->shape[s->axis[i]], s->length[i], box[s->axis[i]]);
-
-        bytes *= i <= cut ? (double)g->shape[s->axis[i]] : overlaps * (double)s->length[i];
-        runs *= i < cut ? (double)g->shape[s->axis[i]] : overlaps;
-    }
-    return bytes + (aligned ? 0 : runs * (double)piece_raw_bytes);
-}
-
-double ranged_factor(const struct basis *b, const uint64_t *box, uint64_t piece_raw_bytes)
-{
-    const struct grid *g = &b->source->chunks;
-    double all = (double)b->source_chunks * (double)b->source_chunk_bytes;
-    double bytes = grid_overlaps(g->rank, g->shape, g->cell, box) * (double)b->source_chunk_bytes;
-    struct stored s;
-
-    stored_init(&s, b->source, TILE_WHOLE);
-    for (unsigned cut = 0; cut < s.rank; cut++)
-        bytes = fmin(bytes, bytes_of_runs(b, &s, box, cut, piece_raw_bytes));
-    return fmax(1, bytes / all);
 }

@@ -133,7 +133,7 @@ static bool is_worth_weighing(enum plan_kind kind, const struct basis *b, const 
     if (kind == KIND_PASSES)
         return split->candidate.need_bytes == UINT64_MAX || !extents_ample(b, &split->least);
     if (kind == KIND_CARRY)
-        return !direct->candidate.fits || direct->best.decode_factor > decoded_again_least;
+        return !direct->candidate.fits || direct->best.decodes.factor > decoded_again_least;
     return true;
 }
 
