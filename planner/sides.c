@@ -9,7 +9,7 @@
  *     |- - -|- - -|      the third and the fourth, then the next chunk
  *
  * Where the axes before that one are one element long, chunks above one another follow on from one another, and slices
- * may be of any length; else the length must divide the chunk's.
+ * may be of any length; so where a chunk has all of that axis. Else the length must divide the chunk's.
  */
 #include "planner/planner.h"
 
@@ -21,7 +21,7 @@
 #define PIECE_BYTES_LEAST (64 * KIB)
 #define PIECE_BYTES_MOST MIB
 /* Slices shorter than that, of chunks that are longer, are nothing but tasks. */
-#define SLICE_BYTES_LEAST (64 * KIB)
+#define SLICE_BYTES_LEAST (4 * KIB)
 /* Smaller chunks fit into any memory; and of these, more than a sixteenth of the memory is too much. */
 #define PARTED_CHUNK_BYTES_LEAST (2 * MIB)
 enum { PARTED_MEMORY_SHARE = 16 };
@@ -60,19 +60,12 @@ static uint64_t divisor_at_most(uint64_t n, uint64_t most, uint64_t step)
 
 static bool is_whole(uint64_t length, uint64_t shape, uint64_t step) { return length % step == 0 || length >= shape; }
 
-/* Does a walk in C order come to the cells of a chunk, which is cut on the stored axes up to `last`, in stored order? */
-static bool walks_in_stored_order(const struct stored *s, unsigned last)
+/* The cells of a chunk follow one another in stored order. */
+static void walk_in_stored_order(const struct stored *s, struct walk *w)
 {
-    unsigned before = 0;
-
-    for (unsigned i = 0; i <= last; i++) {
-        if (s->length[i] == 1)
-            continue;
-        if (s->axis[i] < before)
-            return false;
-        before = s->axis[i];
-    }
-    return true;
+    w->ordered = true;
+    for (unsigned i = 0; i < s->rank; i++)
+        w->order[i] = (uint8_t)s->axis[i];
 }
 
 bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64_t *step, uint64_t bytes_max,
@@ -93,7 +86,9 @@ bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64
     shape = g->shape[axis];
     unit = step ? step[axis] : 1;
     rows = bytes_max / s.row_bytes[cut];
+    straddles = straddles || s.length[cut] >= shape;
     *out = (struct side){ .unit = *g, .layout = layout, .fixed = true };
+    walk_in_stored_order(&s, &out->walk);
     for (unsigned i = 0; i < cut; i++) {
         out->unit.cell[s.axis[i]] = 1;
         out->walk.group[s.axis[i]] = s.length[i];
@@ -107,8 +102,7 @@ bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64
         out->walk.group[axis] = WALK_ALL;
     } else {
         rows = divisor_at_most(s.length[cut], rows, unit);
-        if (rows == 0 || !walks_in_stored_order(&s, cut) ||
-            rows * s.row_bytes[cut] < size_min(SLICE_BYTES_LEAST, s.length[cut] * s.row_bytes[cut]))
+        if (rows == 0 || rows * s.row_bytes[cut] < size_min(SLICE_BYTES_LEAST, s.length[cut] * s.row_bytes[cut]))
             return false;
         out->walk.group[axis] = s.length[cut] / rows;
     }

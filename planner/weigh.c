@@ -208,11 +208,25 @@ static void note_kept_axes(const struct plan *p, const struct job *job, struct e
 /* Chunks that take a good part of the memory because a codec knows them as a whole only. */
 enum { WHOLE_CHUNK_SHARE = 8 };
 
+/* One of several chunks on an axis whose length has no divisor that makes slices short enough, but no mere bytes. */
+static void note_shape(const char *what, const struct array_meta *m, uint64_t memory_bytes, struct error *err)
+{
+    struct side side;
+
+    if (array_chunk_bytes(m) > memory_bytes && !slices_of(m, TILE_CLIPPED, NULL, memory_bytes, &side))
+        error_note(err, "an %s chunk of %s has no equal slices: another chunk length would do",
+                   what, SIZE_TEXT(array_chunk_bytes(m)));
+}
+
 static void note_codecs(const struct plan *p, const struct basis *b, struct error *err)
 {
     if (b->source_stream_cannot && !b->range_bytes && b->source_chunk_bytes > p->minimum_bytes / WHOLE_CHUNK_SHARE)
         error_note(err, "an input chunk of %s is decoded whole: %s cannot decode a part of one",
                    SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
+    if (!b->source_stream_cannot && !b->range_bytes)
+        note_shape("input", b->source, p->memory_bytes, err);
+    if (b->target_appends)
+        note_shape("output", b->target, p->memory_bytes, err);
     if (b->target_raw || b->target_appends || b->target_chunk_bytes <= p->minimum_bytes / WHOLE_CHUNK_SHARE)
         return;
     if (b->target_slices_cannot)
