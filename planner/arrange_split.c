@@ -21,7 +21,7 @@
 #define EXTENT_BYTES_LEAST 4096.0
 #define EXTENTS_FEW 100000.0
 /* Where extents are that long on disk, one more pass gains nothing. */
-#define EXTENT_BYTES_AMPLE (64.0 * 1024)
+#define PASS_EXTENT_BYTES_AMPLE (64.0 * 1024)
 
 enum { ARRANGE_ROUNDS_MAX = 10 };
 
@@ -164,7 +164,7 @@ bool arrange_passes(const struct basis *b, const struct setting *set, uint64_t m
         if (!found || tried.cost.seconds < a->cost.seconds)
             *a = tried;
         found = true;
-        if (extent_disk_bytes(b, extents_most(&tried)) >= EXTENT_BYTES_AMPLE)
+        if (extent_disk_bytes(b, extents_most(&tried)) >= PASS_EXTENT_BYTES_AMPLE)
             break;
     }
     return found;

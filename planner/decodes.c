@@ -17,17 +17,6 @@
 
 #include "engine/base/size.h"
 
-static uint64_t greatest_divisor(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* Chunks in stored order, cut by boxes; a piece is so many bytes. */
 struct runs {
     const struct grid *chunks;
@@ -65,7 +54,7 @@ static bool runs_begin_with_pieces(const struct runs *r, unsigned cut)
 static bool borders_are_aligned(const struct runs *r, unsigned cut)
 {
     uint64_t box = r->box[r->stored->axis[cut]];
-    uint64_t rows = chunks_at(r, cut) == 1 ? box : greatest_divisor(box, r->stored->length[cut]);
+    uint64_t rows = chunks_at(r, cut) == 1 ? box : size_greatest_divisor(box, r->stored->length[cut]);
 
     return overlaps_at(r, cut) == chunks_at(r, cut) || size_mul_sat(rows, r->stored->row_bytes[cut]) % r->piece_bytes == 0;
 }
@@ -84,14 +73,14 @@ static bool rows_are_needed(const struct runs *r, unsigned cut)
 /* Of one run, the last: up to the end of the piece or of the chunk. */
 static double ragged_excess(const struct runs *r, unsigned cut, bool begins)
 {
-    uint64_t row_bytes = r->stored->row_bytes[cut], rows = ragged_rows(r, cut), bytes;
+    uint64_t row_bytes = r->stored->row_bytes[cut], run_bytes = ragged_rows(r, cut) * row_bytes, bytes;
 
-    if (rows == 0)
+    if (run_bytes == 0)
         return 0;
     if (!begins)
         return (double)r->piece_bytes / 2;
-    bytes = size_min(size_align_up(rows * row_bytes, r->piece_bytes), r->stored->length[cut] * row_bytes);
-    return (double)(bytes - rows * row_bytes);
+    bytes = size_mul_sat(size_div_up(run_bytes, r->piece_bytes), r->piece_bytes);
+    return (double)(size_min(bytes, r->stored->length[cut] * row_bytes) - run_bytes);
 }
 
 static double bytes_of_runs(const struct basis *b, const struct runs *r, unsigned cut, bool *exact)

@@ -1,6 +1,6 @@
 /* weigh.c - every plan there is for a job, measured with the same rule; the quickest that fits is taken.
  *
- * A new plan is a row in `kinds`, one in arrange() (arrange.c), and a case in cost_of() (cost.c).
+ * A new plan is a row in `kinds` and one in arrange() (arrange.c); cost.c goes by its stages.
  */
 #include "planner/planner.h"
 

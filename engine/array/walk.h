@@ -1,8 +1,9 @@
 /* walk.h - the order in which the cells of a range are visited.
  *
  * The cells of a grid fall into groups, boxes of group[i] cells on each axis, counted from the grid's first cell.
- * Groups follow one another in C order, and so do the cells within each, or by another order of axes. So a walk can stay in one chunk until all its
- * slices are done, or run along one axis so that each box meets the one before:
+ * Groups follow one another in C order, and so do the cells within each, or by another order of axes.
+ * So a walk can stay in one chunk until all its slices are done, or run along one axis so that each box meets the one
+ * before:
  *
  *     group 1 everywhere (a zeroed walk): C order        group (all, 1): down the first axis, column by column
  *     0 1 2 3                                            0 2 4 6
