@@ -258,7 +258,7 @@ static const enum plan_wanted kinds_wanted[] = { PLAN_DIRECT, PLAN_SPLIT, PLAN_P
 enum { KINDS_WANTED = sizeof kinds_wanted / sizeof kinds_wanted[0] };
 
 /* Above the minimum, in eighths of it. */
-static const unsigned eighths_more[] = { 0, 2, 9 };
+static const unsigned eighths_more[] = { 0, 5 };
 enum { BUDGETS = sizeof eighths_more / sizeof eighths_more[0] };
 
 static void check_case(const struct model_case *c)
@@ -305,7 +305,7 @@ static void random_case(struct model_case *c, uint64_t *seed)
     }
 }
 
-enum { RANDOM_CASES = 20 };
+enum { RANDOM_CASES = 10 };
 
 static void test_model__what_is_predicted_is_what_is_counted(void)
 {
