@@ -17,7 +17,6 @@
 
 #include "engine/base/size.h"
 
-/* Outside bytes and libraries; what is left is the pool. False: nothing is. */
 bool pool_room(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
                struct arrangement *a, uint64_t *pool_bytes)
 {
@@ -26,7 +25,6 @@ bool pool_room(enum plan_kind kind, const struct basis *b, const struct setting 
 
     memset(a, 0, sizeof *a);
     a->setting = *set;
-    a->decode_factor = 1;
     a->outside_bytes = program_bytes() + table_bytes() + b->metadata_bytes +
                        set->workers * worker_outside_bytes(b->backend, reads);
     a->library_bytes = kind_spills(kind) ? size_max(source_library_bytes(b, set), target_library_bytes(b, set))
@@ -99,7 +97,6 @@ uint64_t room_for_tile(const struct stage *s, uint64_t pool_bytes)
     others = stage_pool_bytes(&bare);
     return others >= pool_bytes ? 0 : pool_bytes - others;
 }
-
 
 bool arrange(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
              struct arrangement *out)

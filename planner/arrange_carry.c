@@ -8,6 +8,7 @@
  */
 #include "planner/arrange.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ROUNDS_MAX = 4 };
@@ -47,16 +48,6 @@ static bool carry_box(const struct basis *b, unsigned axis, uint64_t room, struc
     return true;
 }
 
-/* How much is decoded: on the carry axis each chunk once. */
-static double carried_factor(const struct basis *b, const struct stage *s, unsigned axis)
-{
-    const struct grid *g = &b->source->chunks;
-    double touches = grid_overlaps(g->rank, g->shape, g->cell, s->tasks.cell);
-
-    touches /= (double)axis_overlaps(g->shape[axis], g->cell[axis], s->tasks.cell[axis]);
-    return touches * (double)grid_axis_cells(g, axis) / (double)b->source_chunks;
-}
-
 static bool carry_along(const struct basis *b, unsigned axis, uint64_t pool_bytes, struct stage *s)
 {
     uint64_t room = room_for_tile(s, pool_bytes);
@@ -78,7 +69,7 @@ bool arrange_carry(const struct basis *b, const struct setting *set, uint64_t me
 {
     struct stage bare;
     uint64_t pool_bytes;
-    bool found = false;
+    double least = INFINITY;
 
     /* Of uncompressed chunks the next box reads just its part. */
     if (array_is_trivial(b) || b->source_raw || !pool_room(KIND_CARRY, b, set, memory_bytes, a, &pool_bytes))
@@ -95,12 +86,11 @@ bool arrange_carry(const struct basis *b, const struct setting *set, uint64_t me
         if (b->target->chunks.cell[axis] % b->source->chunks.cell[axis] == 0 ||
             !carry_along(b, axis, pool_bytes, &s))
             continue;
-        factor = carried_factor(b, &s, axis);
-        if (found && factor >= a->decode_factor)
+        factor = source_decodes(b, &s).factor;
+        if (factor >= least)
             continue;
         a->stages[0] = s;
-        a->decode_factor = factor;
-        found = true;
+        least = factor;
     }
-    return found && arrangement_end(a, b, memory_bytes);
+    return isfinite(least) && arrangement_end(a, b, memory_bytes);
 }

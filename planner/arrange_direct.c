@@ -27,45 +27,33 @@ static uint64_t raw_piece_bytes(const struct basis *b, const uint64_t *box)
     return piece_raw_bytes_for(b->source, bytes / 4);
 }
 
-/* How much of the source is decoded (read, for raw chunks) per byte of it. */
-static double decode_factor(const struct basis *b, const struct setting *set, const uint64_t *box,
-                            uint64_t *piece_raw_bytes)
+/* Pieces as the boxes want them; gives what is decoded of the source per byte of it. */
+static double decode_factor(const struct basis *b, struct stage *s)
 {
-    const struct grid *g = &b->source->chunks;
-
-    if (set->forms.source == SOURCE_RANGED && !b->source_raw)
-        return ranged_factor(b, box, *piece_raw_bytes);
-    if (!b->source_raw || b->source_chunk_bytes <= RAW_PIECE_BYTES_LEAST)
-        return grid_overlaps(g->rank, g->shape, g->cell, box) / (double)b->source_chunks;
-    *piece_raw_bytes = raw_piece_bytes(b, box);
-    return ranged_factor(b, box, *piece_raw_bytes);
+    if (b->source_raw && b->source_chunk_bytes > RAW_PIECE_BYTES_LEAST)
+        s->piece_raw_bytes = raw_piece_bytes(b, s->tasks.cell);
+    return source_decodes(b, s).factor;
 }
 
 /* Box shapes for chunks that are read whole, and for ranges of chunks, where cutting along the axis that is stored first
  * is nearly free. The better of the two. */
 static bool box_of_units(const struct basis *b, const struct setting *set, const struct side *side, uint64_t room,
-                         struct stage *s, double *factor)
+                         struct stage *s)
 {
-    const struct grid *source = &b->source->chunks;
     uint32_t item_bytes = b->target->dtype.item_bytes;
-    uint64_t ranged[RANK_MAX], ranged_piece = s->piece_raw_bytes;
+    struct stage ranged = *s;
     struct side pieces;
-    double ranged_decodes;
+    double factor;
 
-    if (!box_best(&side->unit, side->layout, item_bytes, source->cell, room, s->tasks.cell))
+    if (!box_best(&side->unit, side->layout, item_bytes, b->source->chunks.cell, room, s->tasks.cell))
         return false;
-    *factor = decode_factor(b, set, s->tasks.cell, &s->piece_raw_bytes);
+    factor = decode_factor(b, s);
     if (!b->source_raw && set->forms.source != SOURCE_RANGED)
         return true;
     pieces_of(b->source, b->source_raw ? RAW_PIECE_BYTES_LEAST : s->piece_raw_bytes, &pieces);
-    if (!box_best(&side->unit, side->layout, item_bytes, pieces.unit.cell, room, ranged))
-        return true;
-    ranged_decodes = decode_factor(b, set, ranged, &ranged_piece);
-    if (ranged_decodes < *factor) {
-        *factor = ranged_decodes;
-        s->piece_raw_bytes = ranged_piece;
-        memcpy(s->tasks.cell, ranged, source->rank * sizeof *ranged);
-    }
+    if (box_best(&side->unit, side->layout, item_bytes, pieces.unit.cell, room, ranged.tasks.cell) &&
+        decode_factor(b, &ranged) < factor)
+        *s = ranged;
     return true;
 }
 
@@ -101,11 +89,11 @@ static bool direct_box(const struct basis *b, const struct setting *set, uint64_
     if (!direct_slices(b, &set->forms, room, &side))
         return false;
     if (set->forms.source != SOURCE_STREAMED && !side.fixed)
-        return box_of_units(b, set, &side, room, s, &a->decode_factor);
+        return box_of_units(b, set, &side, room, s);
     memcpy(s->tasks.cell, side.unit.cell, sizeof s->tasks.cell);
     s->walk = side.walk;
     if (set->forms.source != SOURCE_STREAMED)
-        a->decode_factor = decode_factor(b, set, s->tasks.cell, &s->piece_raw_bytes);
+        decode_factor(b, s);
     return true;
 }
 
@@ -128,7 +116,7 @@ bool arrange_direct(const struct basis *b, const struct setting *set, uint64_t m
             return false;
         if (s->sink == TO_SLICES)
             s->parts = s->tasks;
-        if (set->forms.source != SOURCE_STREAMED && s->piece_raw_bytes && set->forms.source != SOURCE_RANGED) {
+        if (b->source_raw) {
             s->memory.piece_bytes_max = piece_bytes_max_for(b->source, &b->decode, b->census->encoded_bytes_max,
                                                             s->piece_raw_bytes);
             s->memory.reads_bytes = size_max(s->memory.reads_bytes, s->memory.piece_bytes_max);

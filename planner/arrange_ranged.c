@@ -50,8 +50,6 @@ bool arrange_ranged(const struct basis *b, const struct setting *set, uint64_t m
     s->walk = side.walk;
     if (target_run_bytes(b->target, s) < RUN_BYTES_LEAST)
         return false;
-    if (set->forms.source == SOURCE_RANGED)
-        a->decode_factor = ranged_factor(b, s->tasks.cell, s->piece_raw_bytes);
     s->memory.tile_bytes = tile_bytes_max(TILE_CLIPPED, b->source->dtype.item_bytes, &s->parts, &s->tasks);
     return arrangement_end(a, b, memory_bytes);
 }

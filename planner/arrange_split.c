@@ -21,7 +21,7 @@
 #define EXTENT_BYTES_LEAST 4096.0
 #define EXTENTS_FEW 100000.0
 /* Where extents are that long on disk, one more pass gains nothing. */
-#define EXTENT_BYTES_AMPLE (64.0 * 1024)
+#define PASS_EXTENT_BYTES_AMPLE (64.0 * 1024)
 
 enum { ARRANGE_ROUNDS_MAX = 10 };
 
@@ -101,15 +101,6 @@ static bool split_round(const struct basis *b, uint64_t pool_bytes, struct arran
     return true;
 }
 
-/* Where slabs do not begin and end with pieces, some are read by two of them. */
-static void count_ranges(const struct basis *b, struct arrangement *a)
-{
-    struct stage *split = &a->stages[0];
-
-    if (a->setting.forms.source == SOURCE_RANGED && !array_is_trivial(b))
-        a->decode_factor = ranged_factor(b, split->tasks.cell, split->piece_raw_bytes);
-}
-
 static bool arrange_stages(const struct basis *b, const struct setting *set, uint64_t memory_bytes,
                            unsigned stage_count, struct arrangement *a)
 {
@@ -136,7 +127,6 @@ static bool arrange_stages(const struct basis *b, const struct setting *set, uin
         ok = split_round(b, pool_bytes, a, room_bytes, &settled);
     if (!ok || !settled)
         return false;
-    count_ranges(b, a);
     for (unsigned i = 0; i + 1 < stage_count; i++) {
         const struct stage *s = &a->stages[i];
 
@@ -174,7 +164,7 @@ bool arrange_passes(const struct basis *b, const struct setting *set, uint64_t m
         if (!found || tried.cost.seconds < a->cost.seconds)
             *a = tried;
         found = true;
-        if (extent_disk_bytes(b, extents_most(&tried)) >= EXTENT_BYTES_AMPLE)
+        if (extent_disk_bytes(b, extents_most(&tried)) >= PASS_EXTENT_BYTES_AMPLE)
             break;
     }
     return found;

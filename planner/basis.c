@@ -87,7 +87,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     parts_init(b);
     b->source_ratio = 1;
     if (!b->source_raw && census->encoded_bytes_mean)
-        b->source_ratio = fmax(1, (double)b->source_chunk_bytes / (double)census->encoded_bytes_mean);
+        b->source_ratio = (double)b->source_chunk_bytes / (double)census->encoded_bytes_mean;
     b->target_ratio = ratio_expected(b);
     b->present_share = 1;
     if (census->counted && census->chunks)
@@ -98,5 +98,5 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->spill = job->scratch_codec == SCRATCH_NONE ? SPILL_RAW : SPILL_LZ4;
     if (job->scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
         b->spill = SPILL_RAW;
-    b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, b->source_ratio);
+    b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, fmax(1, b->source_ratio));
 }

@@ -19,23 +19,13 @@
 
 enum { OPTIONS_MAX = 80, STEPS = 256, ROUNDS_MAX = 4 };
 
-static uint64_t greatest_divisor(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b)
 {
     uint64_t common;
 
     if (shape == 0)
         return 0;
-    common = size_mul_sat(a / greatest_divisor(a, b), b);
+    common = size_mul_sat(a / size_greatest_divisor(a, b), b);
     return size_div_up(shape, a) + size_div_up(shape, b) - 1 - (shape - 1) / common;
 }
 
@@ -85,7 +75,7 @@ static void option_add(struct axis_options *axis, const struct option *o)
 static void axis_options(struct axis_options *axis, uint64_t shape, uint64_t cell, uint64_t other,
                          enum tile_layout layout)
 {
-    uint64_t cells = size_max(size_div_up(shape, cell), 1), meeting = other / greatest_divisor(cell, other);
+    uint64_t cells = size_max(size_div_up(shape, cell), 1), meeting = other / size_greatest_divisor(cell, other);
     uint64_t step;
 
     axis->count = 0;

@@ -168,8 +168,8 @@ static double boxes_share(const struct basis *b, const struct stage *s)
 
 static void from_source(const struct basis *b, const struct arrangement *a, const struct stage *s, struct work *w)
 {
-    double chunks = (double)b->source_chunks * b->present_share * a->decode_factor;
-    double raw = (double)b->source_chunks * (double)b->source_chunk_bytes * b->present_share * a->decode_factor;
+    double chunks = (double)b->source_chunks * b->present_share * a->decodes.factor;
+    double raw = (double)b->source_chunks * (double)b->source_chunk_bytes * b->present_share * a->decodes.factor;
     double piece_bytes = s->source == FROM_STREAM ? STREAM_READ_BYTES : (double)s->piece_raw_bytes;
     double pieces = piece_bytes > 0 ? fmax(chunks, raw / piece_bytes) : chunks;
     double requests = pieces * requests_each(b, s), decode_seconds = chain_decode_seconds(&b->source->codecs, raw);
@@ -178,7 +178,7 @@ static void from_source(const struct basis *b, const struct arrangement *a, cons
     w->read_bytes += raw / b->source_ratio;
     w->requests += requests;
     /* A chunk that is not there is looked for too, unless that is known. */
-    w->core_seconds += (b->census->listed ? chunks : (double)b->source_chunks * a->decode_factor) * open_core_seconds +
+    w->core_seconds += (b->census->listed ? chunks : (double)b->source_chunks * a->decodes.factor) * open_core_seconds +
                        requests * request_core_seconds;
     w->core_seconds += decode_seconds;
     w->serial_seconds += s->source == FROM_STREAM ? decode_seconds : 0;
@@ -202,12 +202,28 @@ double target_run_bytes(const struct array_meta *m, const struct stage *s)
     return bytes;
 }
 
+/* What is written of uncompressed chunks by ranges: elements; and the fill value all over a chunk that hangs over,
+ * before, where a hole does not read as that. */
+static double ranged_write_bytes(const struct basis *b)
+{
+    static const uint8_t zeros[ITEM_BYTES_MAX];
+    const struct grid *g = &b->target->chunks;
+    double inside = 1, written_share = (double)b->target_chunks_written / (double)size_max(1, b->target_chunks);
+
+    for (unsigned i = 0; i < g->rank; i++)
+        inside *= (double)(g->shape[i] / g->cell[i]);
+    if (memcmp(b->target->fill, zeros, b->target->dtype.item_bytes) == 0)
+        inside = (double)b->target_chunks;
+    return written_share * ((double)b->array_bytes +
+                            ((double)b->target_chunks - inside) * (double)b->target_chunk_bytes);
+}
+
 static void to_target(const struct basis *b, const struct stage *s, struct work *w)
 {
     double chunks = (double)b->target_chunks_written, raw = chunks * (double)b->target_chunk_bytes;
     double encode_seconds = chain_encode_seconds(&b->target->codecs, raw, b->target_ratio);
 
-    w->write_bytes += raw / b->target_ratio;
+    w->write_bytes += s->sink == TO_RANGES ? ranged_write_bytes(b) : raw / b->target_ratio;
     w->core_seconds += encode_seconds;
     w->serial_seconds += s->sink == TO_SLICES ? encode_seconds : 0;
     w->core_seconds += chunks * create_core_seconds;
@@ -320,6 +336,7 @@ static void to_segments(const struct basis *b, struct arrangement *a, unsigned s
     w->core_seconds += raw / (b->spill == SPILL_LZ4 ? spill_lz4_encode : spill_raw) +
                        blocks_of(b, a, stage) * request_core_seconds +
                        spill.bytes * (1 - spill.on_disk) / memcpy_bytes_per_second;
+    a->cost.spill_raw_bytes = size_add_sat(a->cost.spill_raw_bytes, b->array_bytes);
     a->cost.segment_bytes += whole(spill.bytes);
     a->cost.spill_write_bytes += whole(spill.bytes * spill.on_disk);
 }
@@ -367,10 +384,13 @@ static void cost_split(const struct basis *b, struct arrangement *a)
 
 void cost_of(const struct basis *b, struct arrangement *a)
 {
-    double chunks = (double)b->source_chunks * b->present_share * a->decode_factor;
+    double chunks;
 
+    a->decodes = source_decodes(b, &a->stages[0]);
+    chunks = (double)b->source_chunks * b->present_share * a->decodes.factor;
     memset(&a->cost, 0, sizeof a->cost);
     a->cost.decoded_bytes = whole(chunks * (double)b->source_chunk_bytes);
+    a->cost.decoded_is_mean = a->decodes.is_mean;
     a->cost.files = size_add_sat(b->target_chunks_written, array_meta_files(b->target));
     if (a->stage_count > 1)
         cost_split(b, a);

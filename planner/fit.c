@@ -13,6 +13,10 @@
 
 /* Longer extents gain nothing: random reads of this length run at the device's rate. */
 #define EXTENT_BYTES_AMPLE (256.0 * 1024)
+/* So few that it does not matter how long they are. */
+#define EXTENTS_AMPLE 256
+/* More than that is decoded, or read, twice. */
+#define DECODE_FACTOR_AMPLE 1.001
 /* Where to stop looking for a budget that would do. */
 #define MEMORY_BYTES_MAX ((uint64_t)1 << 60)
 
@@ -42,14 +46,14 @@ static unsigned workers_useful(const struct basis *b)
 bool extents_ample(const struct basis *b, const struct arrangement *a)
 {
     for (unsigned i = 0; i + 1 < a->stage_count; i++)
-        if (extent_disk_bytes(b, a->extents[i]) < EXTENT_BYTES_AMPLE && a->extents[i] > 256)
+        if (extent_disk_bytes(b, a->extents[i]) < EXTENT_BYTES_AMPLE && a->extents[i] > EXTENTS_AMPLE)
             return false;
     return true;
 }
 
 static bool is_ample(const struct basis *b, const struct arrangement *a)
 {
-    return a->decode_factor <= 1.001 && extents_ample(b, a);
+    return a->decodes.factor <= DECODE_FACTOR_AMPLE && extents_ample(b, a);
 }
 
 /* The best so far. */

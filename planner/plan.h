@@ -28,9 +28,17 @@ struct memory_table {
     unsigned count;
 };
 
-/* What a plan will cost, as predicted. */
+/* What a plan will cost, as predicted. Counts are those of engine/report/report.h and come out exactly, but:
+ *
+ *   ratios      encoded bytes are raw bytes by the ratio that was sampled (or is hoped for)
+ *   read_bytes  the same bytes as decoded_bytes, encoded; the places of a blosc frame's blocks, read where only some
+ *               of them are wanted, come on top
+ *   missing     chunks that are not there are taken to be spread evenly: exact where each chunk is decoded once
+ *   files       at most: chunks that turn out to be all fill value are not written */
 struct plan_cost {
     uint64_t read_bytes, decoded_bytes, write_bytes, files;
+    bool decoded_is_mean;           /* boxes end within ranges that are read, anywhere: a few per cent, at worst a half */
+    uint64_t spill_raw_bytes;       /* all elements, once for each stage that writes segments */
     uint64_t segment_bytes;         /* encoded, with indexes: kept in memory, or in the scratch file */
     uint64_t kept_bytes;            /* of segment_bytes, in memory */
     uint64_t spill_write_bytes, spill_read_bytes;       /* the rest of them */

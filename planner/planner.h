@@ -3,6 +3,7 @@
  *   resolve.c         job, stores  -> the target's metadata, limits, room on disk
  *   chunk_grammar.c   what was written about chunks, on one array
  *   sides.c           an array     -> what boxes on its side of a plan can be
+ *   decodes.c         boxes        -> how much of the source is decoded
  *   boxes.c           two sides    -> box shapes with few overlaps
  *   basis.c           metadata     -> what plans are reckoned from
  *   arrange*.c        a setting    -> stages and their memory, with needs.c for each source and sink
@@ -46,7 +47,7 @@ struct basis {
     bool target_appends;            /* its chunks are long enough too */
     uint64_t range_bytes;           /* of the source, raw, that are read at once; whole blocks. 0: cannot */
     struct codec_needs range, stream, append;
-    double source_ratio;            /* raw / encoded as sampled, at least 1 where nothing is known */
+    double source_ratio;            /* raw / encoded as sampled; 1 where nothing is known */
     double target_ratio;            /* as expected */
     double spill_ratio;             /* as expected, of what the scratch file holds */
     double present_share;           /* of the source's chunks */
@@ -88,8 +89,23 @@ bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64
 void pieces_of(const struct array_meta *m, uint64_t bytes_wanted, struct side *out);
 bool source_side(const struct basis *b, enum source_form form, uint64_t bytes_max, struct side *out);
 bool target_side(const struct basis *b, enum target_form form, uint64_t bytes_max, struct side *out);
-/* How much of the source is read and decoded per byte of it, where boxes read only the pieces they need. */
-double ranged_factor(const struct basis *b, const uint64_t *box, uint64_t piece_raw_bytes);
+/* Axes in stored order: how long a chunk is on each, and one row of it (what follows the axis) in bytes. */
+struct stored {
+    unsigned rank;
+    unsigned axis[RANK_MAX];
+    uint64_t length[RANK_MAX];
+    uint64_t row_bytes[RANK_MAX];
+};
+void stored_init(struct stored *s, const struct array_meta *m, enum tile_layout layout);
+
+/* ---- decodes.c ---- */
+
+struct decodes {
+    double factor;                  /* bytes decoded / bytes of the chunks that are there */
+    bool is_mean;                   /* not exact: the ends of ranges fall anywhere */
+};
+/* What a first stage decodes, by its source, its pieces and its boxes. */
+struct decodes source_decodes(const struct basis *b, const struct stage *s);
 
 /* ---- boxes.c ---- */
 
@@ -126,7 +142,7 @@ struct arrangement {
     struct stage stages[STAGES_MAX];
     unsigned stage_count;           /* 1: no scratch; 2: split + merge; more: further passes */
     double extents[STAGES_MAX];     /* pieces of scratch that each stage writes */
-    double decode_factor;           /* source bytes decoded / source bytes */
+    struct decodes decodes;         /* by cost.c */
     uint64_t outside_bytes;         /* program, stacks, rings, tables */
     uint64_t library_bytes;         /* the most of any stage */
     uint64_t pool_bytes;            /* the most of any stage, and setting.kept_bytes */

@@ -9,11 +9,10 @@
  *     |- - -|- - -|      the third and the fourth, then the next chunk
  *
  * Where the axes before that one are one element long, chunks above one another follow on from one another, and slices
- * may be of any length; else the length must divide the chunk's.
+ * may be of any length; so where a chunk has all of that axis. Else the length must divide the chunk's.
  */
 #include "planner/planner.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "engine/base/size.h"
@@ -22,22 +21,14 @@
 #define PIECE_BYTES_LEAST (64 * KIB)
 #define PIECE_BYTES_MOST MIB
 /* Slices shorter than that, of chunks that are longer, are nothing but tasks. */
-#define SLICE_BYTES_LEAST (64 * KIB)
+#define SLICE_BYTES_LEAST (4 * KIB)
 /* Smaller chunks fit into any memory; and of these, more than a sixteenth of the memory is too much. */
 #define PARTED_CHUNK_BYTES_LEAST (2 * MIB)
 enum { PARTED_MEMORY_SHARE = 16 };
 /* Of lengths beyond four thousand millions not all divisors are found. */
 enum { DIVISORS_TRIED = 65536 };
 
-/* Axes in stored order: how long a chunk is on each, and one row of it (what follows the axis) in bytes. */
-struct stored {
-    unsigned rank;
-    unsigned axis[RANK_MAX];
-    uint64_t length[RANK_MAX];
-    uint64_t row_bytes[RANK_MAX];
-};
-
-static void stored_init(struct stored *s, const struct array_meta *m, enum tile_layout layout)
+void stored_init(struct stored *s, const struct array_meta *m, enum tile_layout layout)
 {
     uint64_t bytes = m->dtype.item_bytes;
 
@@ -69,19 +60,12 @@ static uint64_t divisor_at_most(uint64_t n, uint64_t most, uint64_t step)
 
 static bool is_whole(uint64_t length, uint64_t shape, uint64_t step) { return length % step == 0 || length >= shape; }
 
-/* Does a walk in C order come to the cells of a chunk, which is cut on the stored axes up to `last`, in stored order? */
-static bool walks_in_stored_order(const struct stored *s, unsigned last)
+/* The cells of a chunk follow one another in stored order. */
+static void walk_in_stored_order(const struct stored *s, struct walk *w)
 {
-    unsigned before = 0;
-
-    for (unsigned i = 0; i <= last; i++) {
-        if (s->length[i] == 1)
-            continue;
-        if (s->axis[i] < before)
-            return false;
-        before = s->axis[i];
-    }
-    return true;
+    w->ordered = true;
+    for (unsigned i = 0; i < s->rank; i++)
+        w->order[i] = (uint8_t)s->axis[i];
 }
 
 bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64_t *step, uint64_t bytes_max,
@@ -102,7 +86,9 @@ bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64
     shape = g->shape[axis];
     unit = step ? step[axis] : 1;
     rows = bytes_max / s.row_bytes[cut];
+    straddles = straddles || s.length[cut] >= shape;
     *out = (struct side){ .unit = *g, .layout = layout, .fixed = true };
+    walk_in_stored_order(&s, &out->walk);
     for (unsigned i = 0; i < cut; i++) {
         out->unit.cell[s.axis[i]] = 1;
         out->walk.group[s.axis[i]] = s.length[i];
@@ -116,8 +102,7 @@ bool slices_of(const struct array_meta *m, enum tile_layout layout, const uint64
         out->walk.group[axis] = WALK_ALL;
     } else {
         rows = divisor_at_most(s.length[cut], rows, unit);
-        if (rows == 0 || !walks_in_stored_order(&s, cut) ||
-            rows * s.row_bytes[cut] < size_min(SLICE_BYTES_LEAST, s.length[cut] * s.row_bytes[cut]))
+        if (rows == 0 || rows * s.row_bytes[cut] < size_min(SLICE_BYTES_LEAST, s.length[cut] * s.row_bytes[cut]))
             return false;
         out->walk.group[axis] = s.length[cut] / rows;
     }
@@ -220,40 +205,4 @@ unsigned forms_offered(enum plan_kind kind, const struct basis *b, uint64_t memo
         for (unsigned j = 0; j < targets; j++)
             forms[count++] = (struct forms){ source[i], target[j] };
     return count;
-}
-
-/* ---- how much is read ---- */
-
-/* On the cut axis `cut` and before it only what is needed is read, one run of rows after another; on the axes behind it
- * all of a row. Each run may begin and end within a piece. */
-static double bytes_of_runs(const struct basis *b, const struct stored *s, const uint64_t *box, unsigned cut,
-                            uint64_t piece_raw_bytes)
-{
-    const struct grid *g = &b->source->chunks;
-    double bytes = b->source->dtype.item_bytes, runs = 1;
-    uint64_t length = size_min(size_min(box[s->axis[cut]], g->shape[s->axis[cut]]), s->length[cut]);
-    uint64_t run_bytes = size_mul_sat(length, s->row_bytes[cut]);
-    bool aligned = s->row_bytes[cut] % piece_raw_bytes == 0 ||
-                   (run_bytes % piece_raw_bytes == 0 && s->length[cut] % length == 0);
-
-    for (unsigned i = 0; i < s->rank; i++) {
-        double overlaps = (double)axis_overlaps(g->shape[s->axis[i]], s->length[i], box[s->axis[i]]);
-
-        bytes *= i <= cut ? (double)g->shape[s->axis[i]] : overlaps * (double)s->length[i];
-        runs *= i < cut ? (double)g->shape[s->axis[i]] : overlaps;
-    }
-    return bytes + (aligned ? 0 : runs * (double)piece_raw_bytes);
-}
-
-double ranged_factor(const struct basis *b, const uint64_t *box, uint64_t piece_raw_bytes)
-{
-    const struct grid *g = &b->source->chunks;
-    double all = (double)b->source_chunks * (double)b->source_chunk_bytes;
-    double bytes = grid_overlaps(g->rank, g->shape, g->cell, box) * (double)b->source_chunk_bytes;
-    struct stored s;
-
-    stored_init(&s, b->source, TILE_WHOLE);
-    for (unsigned cut = 0; cut < s.rank; cut++)
-        bytes = fmin(bytes, bytes_of_runs(b, &s, box, cut, piece_raw_bytes));
-    return fmax(1, bytes / all);
 }

@@ -1,6 +1,6 @@
 /* weigh.c - every plan there is for a job, measured with the same rule; the quickest that fits is taken.
  *
- * A new plan is a row in `kinds`, one in arrange() (arrange.c), and a case in cost_of() (cost.c).
+ * A new plan is a row in `kinds` and one in arrange() (arrange.c); cost.c goes by its stages.
  */
 #include "planner/planner.h"
 
@@ -133,7 +133,7 @@ static bool is_worth_weighing(enum plan_kind kind, const struct basis *b, const 
     if (kind == KIND_PASSES)
         return split->candidate.need_bytes == UINT64_MAX || !extents_ample(b, &split->least);
     if (kind == KIND_CARRY)
-        return !direct->candidate.fits || direct->best.decode_factor > decoded_again_least;
+        return !direct->candidate.fits || direct->best.decodes.factor > decoded_again_least;
     return true;
 }
 
@@ -208,11 +208,25 @@ static void note_kept_axes(const struct plan *p, const struct job *job, struct e
 /* Chunks that take a good part of the memory because a codec knows them as a whole only. */
 enum { WHOLE_CHUNK_SHARE = 8 };
 
+/* One of several chunks on an axis whose length has no divisor that makes slices short enough, but no mere bytes. */
+static void note_shape(const char *what, const struct array_meta *m, uint64_t memory_bytes, struct error *err)
+{
+    struct side side;
+
+    if (array_chunk_bytes(m) > memory_bytes && !slices_of(m, TILE_CLIPPED, NULL, memory_bytes, &side))
+        error_note(err, "an %s chunk of %s has no equal slices: another chunk length would do",
+                   what, SIZE_TEXT(array_chunk_bytes(m)));
+}
+
 static void note_codecs(const struct plan *p, const struct basis *b, struct error *err)
 {
     if (b->source_stream_cannot && !b->range_bytes && b->source_chunk_bytes > p->minimum_bytes / WHOLE_CHUNK_SHARE)
         error_note(err, "an input chunk of %s is decoded whole: %s cannot decode a part of one",
                    SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
+    if (!b->source_stream_cannot && !b->range_bytes)
+        note_shape("input", b->source, p->memory_bytes, err);
+    if (b->target_appends)
+        note_shape("output", b->target, p->memory_bytes, err);
     if (b->target_raw || b->target_appends || b->target_chunk_bytes <= p->minimum_bytes / WHOLE_CHUNK_SHARE)
         return;
     if (b->target_slices_cannot)

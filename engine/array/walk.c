@@ -12,19 +12,26 @@ static uint64_t group_cells(const struct walk *w, const struct cell_range *r, un
     return size_min(group - (*start - begin), end - *start);
 }
 
+/* The axes within a group, from the slowest to the fastest. */
+static unsigned inner_axis(const struct walk *w, unsigned i) { return w->ordered ? w->order[i] : i; }
+
 uint64_t walk_index(unsigned rank, const struct walk *w, const struct cell_range *r, const uint64_t *coords)
 {
+    uint64_t start[RANK_MAX], cells[RANK_MAX];
     uint64_t before = 0, within = 0, above = 1, below = cell_range_cells(rank, r);
 
     /* Before a cell come, on each axis in turn, the groups before its own: as wide as its group on the axes above, and
      * as the range on those below. */
     for (unsigned i = 0; i < rank; i++) {
-        uint64_t start, cells = group_cells(w, r, i, coords[i], &start);
-
+        cells[i] = group_cells(w, r, i, coords[i], &start[i]);
         below /= r->count[i];
-        before += (start - r->first[i]) * above * below;
-        above *= cells;
-        within = within * cells + (coords[i] - start);
+        before += (start[i] - r->first[i]) * above * below;
+        above *= cells[i];
+    }
+    for (unsigned i = 0; i < rank; i++) {
+        unsigned axis = inner_axis(w, i);
+
+        within = within * cells[axis] + (coords[axis] - start[axis]);
     }
     return before + within;
 }
@@ -39,8 +46,12 @@ void walk_coords(unsigned rank, const struct walk *w, const struct cell_range *r
         index -= (start[i] - r->first[i]) * above * below;
         above *= cells[i];
     }
-    for (unsigned i = rank; i-- > 0; index /= cells[i])
-        coords[i] = start[i] + index % cells[i];
+    for (unsigned i = rank; i-- > 0; ) {
+        unsigned axis = inner_axis(w, i);
+
+        coords[axis] = start[axis] + index % cells[axis];
+        index /= cells[axis];
+    }
 }
 
 static void whole_grid(const struct grid *g, struct cell_range *r)

@@ -1,8 +1,9 @@
 /* walk.h - the order in which the cells of a range are visited.
  *
  * The cells of a grid fall into groups, boxes of group[i] cells on each axis, counted from the grid's first cell.
- * Groups follow one another in C order, and so do the cells within each. So a walk can stay in one chunk until all its
- * slices are done, or run along one axis so that each box meets the one before:
+ * Groups follow one another in C order, and so do the cells within each, or by another order of axes.
+ * So a walk can stay in one chunk until all its slices are done, or run along one axis so that each box meets the one
+ * before:
  *
  *     group 1 everywhere (a zeroed walk): C order        group (all, 1): down the first axis, column by column
  *     0 1 2 3                                            0 2 4 6
@@ -13,6 +14,7 @@
 #ifndef SLUICE_ARRAY_WALK_H
 #define SLUICE_ARRAY_WALK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/array/grid.h"
@@ -22,6 +24,8 @@
 
 struct walk {
     uint64_t group[RANK_MAX];       /* cells; 0 is read as 1 */
+    bool ordered;                   /* within a group the last axis of `order` runs fastest; else the last axis does */
+    uint8_t order[RANK_MAX];
 };
 
 /* Where a cell of the range comes in the walk; and which cell comes there. */

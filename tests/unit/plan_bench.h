@@ -42,9 +42,9 @@ static void array_make(struct array_meta *m, unsigned rank, const uint64_t *shap
 }
 
 /* Every chunk there, encoded to 1/ratio. */
-static void bench_init(struct bench *b, unsigned rank, const uint64_t *shape, const uint64_t *from,
-                       const uint64_t *to, uint32_t item_bytes, const char *codec, double ratio,
-                       uint64_t memory_bytes)
+static inline void bench_init(struct bench *b, unsigned rank, const uint64_t *shape, const uint64_t *from,
+                              const uint64_t *to, uint32_t item_bytes, const char *codec, double ratio,
+                              uint64_t memory_bytes)
 {
     struct plan *p = &b->plan;
 

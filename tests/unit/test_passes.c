@@ -33,7 +33,8 @@ enum { PLANS = sizeof plans / sizeof plans[0], WALKS = 3 };
 static void set_walks(struct graph *g, unsigned walks)
 {
     for (unsigned i = 1; walks > 0 && i < g->stage_count; i++) {
-        static const struct walk down = { { WALK_ALL, 1, 1 } }, tiles = { { 1, 2, 2 } }, across = { { 2, WALK_ALL, 3 } };
+        static const struct walk down = { .group = { WALK_ALL, 1, 1 } }, tiles = { .group = { 1, 2, 2 } },
+                                 across = { .group = { 2, WALK_ALL, 3 } };
 
         g->stages[i].walk = i % 2 ? down : tiles;
         g->stages[i - 1].parts_walk = walks == 1 ? g->stages[i].walk : across;

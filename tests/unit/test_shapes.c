@@ -200,7 +200,7 @@ static uint64_t random_length(uint64_t *state, uint64_t most)
     return random_next(state) % 3 ? length : 1 + length % 17;
 }
 
-static void random_case(struct shape_case *c, uint64_t *seed)
+static void random_case(struct shape_case *c, uint64_t longer, uint64_t *seed)
 {
     static const char *const codecs[] = { "none", "zstd:3", "gzip:3", "lz4", "blosc:lz4:5:shuffle", "zstd:3+crc32c" };
     static const uint64_t most[] = { 0, 400000000, 30000, 1000, 150 };
@@ -212,7 +212,7 @@ static void random_case(struct shape_case *c, uint64_t *seed)
     c->codec = codecs[random_next(seed) % 6];
     c->ratio = strcmp(c->codec, "none") == 0 ? 1 : 2;
     for (unsigned i = 0; i < c->rank; i++) {
-        c->shape[i] = random_length(seed, most[c->rank]);
+        c->shape[i] = random_length(seed, most[c->rank] * longer);
         c->from[i] = random_next(seed) % 4 ? random_length(seed, c->shape[i]) : c->shape[i];
         c->to[i] = random_next(seed) % 4 ? random_length(seed, c->shape[i]) : c->shape[i];
     }
@@ -260,6 +260,14 @@ static void see(struct seen *seen, const struct plan *p)
     seen->carries += first->carries;
 }
 
+/* Of all that fit; without scratch a twentieth more is taken. */
+static void check_quickest(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->candidate_count; i++)
+        CHECK(!p->candidates[i].fits ||
+              p->candidates[p->chosen].cost.seconds <= p->candidates[i].cost.seconds * 1.0501);
+}
+
 static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
 {
     static const enum plan_wanted wanted[] = {
@@ -274,7 +282,7 @@ static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
         uint64_t need_bytes;
         unsigned failures = test_failures_here;
 
-        random_case(&c, &seed);
+        random_case(&c, 1, &seed);
         c.memory_bytes = MIB;
         bench_of(&b, &c);
         random_order(&b.plan.source, &seed);
@@ -290,6 +298,7 @@ static void test_shapes__random_ones_are_sound_down_to_the_exact_minimum(void)
                 b.plan.memory_bytes = times ? need_bytes + need_bytes / 7 * (1 + random_next(&seed) % 50) : need_bytes;
                 CHECK(bench_plan(&b));
                 check_sound(&b.plan);
+                check_quickest(&b.plan);
                 see(&seen, &b.plan);
             }
         }
@@ -326,6 +335,58 @@ static void test_shapes__what_carries_in_some_memory_carries_in_more(void)
     bench_release(&b);
 }
 
+/* ---- holes ---- */
+
+enum { OPEN_CASES = 2000 };
+
+/* Take out the codecs that a refusal names. */
+static bool without_named_codecs(struct bench *b)
+{
+    bool named = false;
+
+    for (unsigned n = 0; n < b->err.note_count; n++) {
+        bool source = strstr(b->err.notes[n], " cannot decode a part of one") != NULL;
+        bool target = strstr(b->err.notes[n], " cannot go on from ") != NULL;
+
+        if (source)
+            b->plan.source.codecs.count = 0;
+        if (target)
+            b->plan.target.codecs.count = 0;
+        named = named || source || target;
+    }
+    return named;
+}
+
+/* Whatever the shape, the chunks and the order of axes. */
+static void test_shapes__only_codecs_that_cannot_go_on_are_refused_in_64MiB(void)
+{
+    unsigned refused = 0;
+    uint64_t seed = 77;
+
+    for (unsigned i = 0; i < (SANITIZED ? OPEN_CASES / 10 : OPEN_CASES); i++) {
+        struct shape_case c;
+        struct bench b;
+
+        random_case(&c, 1 + random_next(&seed) % 6, &seed);
+        c.memory_bytes = 64 * MIB;
+        bench_of(&b, &c);
+        random_order(&b.plan.source, &seed);
+        random_order(&b.plan.target, &seed);
+        random_target_codec(&b, &seed);
+        if (!bench_plan(&b)) {
+            refused++;
+            while (without_named_codecs(&b) && !bench_plan(&b))
+                ;                   /* there may be one on the other side */
+            if (b.err.code) {
+                printf("    case %u: %s\n", i, b.err.message);
+                CHECK(!"a codec is named");
+            }
+        }
+        bench_release(&b);
+    }
+    CHECK(refused > OPEN_CASES / 200);            /* or no codec was ever named */
+}
+
 int main(void)
 {
     RUN(test_shapes__raw_planes_to_cubes_need_no_scratch);
@@ -333,6 +394,7 @@ int main(void)
     RUN(test_shapes__misaligned_chunks_are_carried_where_that_is_cheaper);
     RUN(test_shapes__what_carries_in_some_memory_carries_in_more);
     RUN(test_shapes__a_codec_that_cannot_go_on_is_named);
+    RUN(test_shapes__only_codecs_that_cannot_go_on_are_refused_in_64MiB);
     RUN(test_shapes__random_ones_are_sound_down_to_the_exact_minimum);
     RUN(test_shapes__odd_ones_plan_soundly_and_quickly);
     return test_summary();

@@ -34,6 +34,20 @@ static void test_walk__runs_down_one_axis_before_the_next_column(void)
     }
 }
 
+static void test_walk__takes_the_cells_of_a_group_in_the_order_that_is_said(void)
+{
+    const struct grid g = { .rank = 2, .shape = { 4, 3 }, .cell = { 1, 1 } };
+    const struct walk transposed = { .group = { 2, WALK_ALL }, .ordered = true, .order = { 1, 0 } };
+
+    for (uint64_t i = 0; i < 12; i++) {
+        uint64_t at[2];
+
+        walk_grid_coords(&transposed, &g, i, at);
+        CHECK_EQUAL(at[0], i / 6 * 2 + i % 2);
+        CHECK_EQUAL(at[1], i % 6 / 2);
+    }
+}
+
 /* Every cell once, index and coords are each other's inverse, and a group is left only when it is done. */
 static void test_walk__visits_every_cell_once_and_leaves_no_group_early(void)
 {
@@ -49,7 +63,9 @@ static void test_walk__visits_every_cell_once_and_leaves_no_group_early(void)
             r.first[i] = (state >> 33) % 5;
             r.count[i] = 1 + (state >> 40) % 5;
             w.group[i] = (state >> 50) % 7 == 6 ? WALK_ALL : (state >> 50) % 7;
+            w.order[i] = (uint8_t)((i + seed / 4) % rank);
         }
+        w.ordered = seed % 3 == 0;
         cells = cell_range_cells(rank, &r);
         for (unsigned i = 0; i < rank; i++) {
             uint64_t group = w.group[i] ? w.group[i] : 1;
@@ -79,6 +95,7 @@ int main(void)
 {
     RUN(test_walk__is_c_order_when_nothing_is_said);
     RUN(test_walk__runs_down_one_axis_before_the_next_column);
+    RUN(test_walk__takes_the_cells_of_a_group_in_the_order_that_is_said);
     RUN(test_walk__visits_every_cell_once_and_leaves_no_group_early);
     return test_summary();
 }
