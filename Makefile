@@ -212,8 +212,8 @@ benches: $(BENCHES)
 bench: $(BUILD)/sluice $(GENERATE)  ## sluice and its peers on the same work (bench/README.md says how to get the peers)
 	@$(PYTHON) bench/run.py
 
-demo:                  ## installs what is missing, builds, rechunks 1 GB inside 64 MiB and shows it
-	@echo 'building ... (all in all about 30 s, and up to 2 GB of disk in $(ROOT)/demo)'
+demo:                  ## installs what is missing, builds, rechunks 1 GB inside 64 MiB, is killed and goes on, and shows it
+	@echo 'building ... (all in all about a minute, and up to 2 GB of disk in $(ROOT)/demo)'
 	@tests/tools/deps.sh install
 	@$(MAKE) --no-print-directory -s all $(GENERATE)
 	@ROOT=$(ROOT) tests/tools/demo.sh

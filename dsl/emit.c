@@ -153,6 +153,8 @@ void pipeline_emit(const struct pipeline *p, struct text *out)
     add_scratch(out, job);
     if (job->durable)
         text_add(out, "durable: true\n");
+    if (job->verify)
+        text_add(out, "verify: true\n");
     if (job->threads)
         text_addf(out, "threads: %u\n", job->threads);
     if (job->backend != IO_AUTO)

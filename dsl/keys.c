@@ -31,6 +31,11 @@ const struct key key_table[] = {
       .unset = "false", .synonyms = "fsync sync",
       .help = "whether what a run has done survives a power cut too, at the price of syncs; a killed process never loses "
               "more than one slab or bucket" },
+    { .section = AT_TOP, .name = "verify", .type = KEY_BOOL, .offset = JOB(verify), .option = "--verify",
+      .unset = "false", .synonyms = "validate",
+      .help = "whether the output is read back before it appears, and proved to hold the input's values: the digest of what "
+              "was read must be that of what was written. Costs one more pass over the output; a run that went on with an "
+              "earlier one reads the input again, too" },
     { .section = AT_TOP, .name = "params", .type = KEY_PARAMS, .synonyms = "parameters vars env define",
       .help = "names for values: $NAME or ${NAME} in any value of the file. --set NAME=VALUE wins over params:, and "
               "params: over the environment; a path from --set is relative to the current directory. $$ is a dollar" },

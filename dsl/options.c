@@ -14,6 +14,7 @@ static const struct option options[] = {
     { "--io", 0, "auto|uring|threads", PLANNING | SCANNING, NULL, NULL },
     { "--overwrite", 0, NULL, PLANNING, NULL, NULL },
     { "--durable", 0, NULL, PLANNING, NULL, NULL },
+    { "--verify", 0, NULL, PLANNING, NULL, NULL },
     { "--restart", 0, NULL, FOR_RUN | FOR_RECHUNK, NULL,
       "start over: what an unfinished run of the same output left is removed" },
     { "--set", 0, "NAME=VALUE", FOR_RUN | FOR_PLAN | FOR_CHECK | FOR_CLEAN, NULL,

@@ -53,6 +53,8 @@ static bool plan(struct session *s, struct error *err)
 {
     s->planned = plan_make(&s->plan, &s->job, err);
     s->plan.graph.seen = &s->seen;
+    s->plan.graph.verified = &s->verified;
+    s->plan.read_source.seen = &s->seen;
     return s->planned;
 }
 
@@ -160,6 +162,18 @@ static void add_chunks(const struct session *s, struct text *out)
         text_addf(out, "%s of %s found a chunk", COUNT_TEXT(present), COUNTED_TEXT(present + missing, "read"));
 }
 
+/* The digest is that of `sluice digest` where the fill value is zero: what is not stored adds nothing to it then. */
+static void add_verified(const struct session *s, struct text *out)
+{
+    const struct verified *v = &s->verified;
+
+    if (!v->done)
+        return;
+    text_addf(out, "verified: the output, read back, holds the input's values; digest %016llx%016llx; it took %s",
+              (unsigned long long)v->d1, (unsigned long long)v->d2, SECONDS_TEXT(v->pass_seconds + v->sum_seconds));
+    text_add(out, v->read_source ? ", the input read again for it\n" : "\n");
+}
+
 void session_summary(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
@@ -183,8 +197,23 @@ void session_summary(const struct session *s, struct text *out)
     text_addf(out, "\nmemory: peak %s of %s; I/O: %s%s%s%s\n", SIZE_TEXT(usage.rss_peak_bytes),
               SIZE_TEXT(p->memory_bytes), io_backend_name(p->io.backend), p->io.why[0] ? " (" : "", p->io.why,
               p->io.why[0] ? ")" : "");
+    add_verified(s, out);
     for (unsigned i = 0; report_note_text(s->report, i); i++)
         text_addf(out, "note: %s\n", report_note_text(s->report, i));
+}
+
+static void add_verified_json(const struct session *s, struct text *out)
+{
+    const struct verified *v = &s->verified;
+
+    if (!v->done) {
+        text_add(out, "\"verify\": null, ");
+        return;
+    }
+    text_addf(out, "\"verify\": {\"digest\": \"%016llx%016llx\", \"pass_seconds\": %.6f, \"sum_seconds\": %.6f, "
+              "\"read_bytes\": %llu, \"input_read_again\": %s}, ", (unsigned long long)v->d1, (unsigned long long)v->d2,
+              v->pass_seconds, v->sum_seconds,
+              (unsigned long long)report_aside_count(s->report, COUNT_SOURCE_READ_BYTES), v->read_source ? "true" : "false");
 }
 
 static void add_run_json(const struct session *s, struct text *out)
@@ -198,6 +227,7 @@ static void add_run_json(const struct session *s, struct text *out)
         text_addf(out, "\"continued_percent\": %u, ", resumed_percent(&s->plan));
     answer_json_text(out, "io", io_backend_name(s->plan.io.backend));
     answer_json_text(out, "io_why", s->plan.io.why[0] ? s->plan.io.why : NULL);
+    add_verified_json(s, out);
     text_add(out, "\"stages\": [");
     for (unsigned i = 0; i < report_stage_count(s->report); i++) {
         text_add(out, i ? ", {" : "{");

@@ -28,6 +28,7 @@ struct session {
     struct plan plan;
     bool planned;               /* plan_make succeeded: `plan` is filled */
     struct codec_sample seen;   /* by the run that goes on */
+    struct verified verified;   /* if the job wants it */
     struct report *report;      /* NULL: not run */
 };
 

@@ -31,6 +31,7 @@ static const double startup_seconds = 0.02;
 /* What a stream reads at once. */
 #define STREAM_READ_BYTES (1024.0 * 1024)
 static const double memcpy_bytes_per_second = 8e9;
+static const double sum_bytes_per_second = 5e9;         /* of a digest */
 
 /* Encoding at one level; between two of them it is interpolated, beyond it is the nearest's. */
 struct level_rate {
@@ -380,6 +381,16 @@ static void cost_split(const struct basis *b, struct arrangement *a)
     a->cost.kept_bytes = a->cost.segment_bytes - a->cost.spill_write_bytes;
     a->cost.scratch_bytes = segments_room_bytes(b, a);
     a->cost.scratch_bytes -= size_min(a->cost.scratch_bytes, a->setting.kept_bytes);
+}
+
+double cost_scan_seconds(const struct basis *b, double encoded_bytes, unsigned workers)
+{
+    double device = encoded_bytes / read_bytes_per_second;
+    double cores = (chain_decode_seconds(&b->source->codecs, (double)b->array_bytes) +
+                    (double)b->array_bytes / sum_bytes_per_second +
+                    (double)b->source_chunks * b->present_share * open_core_seconds) / workers;
+
+    return fmax(device, cores) + unoverlapped_share * fmin(device, cores);
 }
 
 void cost_of(const struct basis *b, struct arrangement *a)

@@ -124,6 +124,16 @@ static void add_extents(const struct plan *p, unsigned index, struct text *out)
               p->graph.scratch.encoding == SPILL_LZ4 ? "lz4" : "raw");
 }
 
+static void add_verify(const struct plan *p, struct text *out)
+{
+    const struct graph *g = &p->graph;
+
+    if (!g->read_back)
+        return;
+    text_addf(out, "  %u verify  the output is read back, and its digest compared with the input's%s; %s\n",
+              g->stage_count + 1, g->resume ? ", which is read again" : "", COUNTED_TEXT(g->read_back->workers, "worker"));
+}
+
 static void add_stages(const struct plan *p, struct text *out)
 {
     text_addf(out, "\nplan      %s\n", p->candidates[p->chosen].name);
@@ -131,14 +141,14 @@ static void add_stages(const struct plan *p, struct text *out)
         add_stage(p, &p->graph.stages[i], i, out);
     for (unsigned i = 0; i + 1 < p->graph.stage_count; i++)
         add_extents(p, i, out);
+    add_verify(p, out);
 }
 
-static void add_memory(const struct plan *p, unsigned stage, struct text *out)
+static void add_memory(const struct memory_table *t, unsigned stage, const char *name, struct text *out)
 {
-    const struct memory_table *t = &p->memory[stage];
     char title[64];
 
-    snprintf(title, sizeof title, "memory of pass %u, %s", stage + 1, p->graph.stages[stage].name);
+    snprintf(title, sizeof title, "memory of pass %u, %s", stage + 1, name);
     text_addf(out, "\n%-36s %10s %10s %10s\n", title, "least", "useful", "chosen");
     for (unsigned i = 0; i < t->count; i++) {
         const struct memory_line *l = &t->lines[i];
@@ -216,5 +226,7 @@ void plan_explain(const struct plan *p, struct text *out)
     text_add(out, p->warnings.length ? "\n" : "");
     text_add_lines(out, "warning: ", p->warnings.chars);
     for (unsigned i = 0; i < p->graph.stage_count; i++)
-        add_memory(p, i, out);
+        add_memory(&p->memory[i], i, p->graph.stages[i].name, out);
+    if (p->graph.read_back)
+        add_memory(&p->verify_memory, p->graph.stage_count, "verify", out);
 }

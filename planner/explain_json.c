@@ -142,6 +142,23 @@ static void add_stages(struct text *out, bool *first, const struct plan *p)
     text_add(out, "]");
 }
 
+/* null: not asked for. */
+static void add_verify(struct text *out, bool *first, const struct plan *p)
+{
+    bool inner = true;
+
+    add_key(out, first, "verify");
+    if (!p->graph.read_back) {
+        text_add(out, "null");
+        return;
+    }
+    text_add(out, "{");
+    add_number(out, &inner, "workers", p->graph.read_back->workers);
+    add_bool(out, &inner, "reads_input_again", p->graph.resume != NULL);
+    add_table(out, &inner, &p->verify_memory);
+    text_add(out, "}");
+}
+
 static void add_cost(struct text *out, bool *first, const struct plan_cost *c)
 {
     add_number(out, first, "read_bytes", c->read_bytes);
@@ -189,6 +206,7 @@ void plan_explain_json(const struct plan *p, struct text *out)
     add_array(out, &first, "output", &p->target, g->target_path);
     add_string(out, &first, "plan", p->candidates[p->chosen].name);
     add_stages(out, &first, p);
+    add_verify(out, &first, p);
     add_number(out, &first, "memory_bytes", p->memory_bytes);
     add_string(out, &first, "memory_from", p->memory_from);
     add_number(out, &first, "minimum_bytes", p->minimum_bytes);

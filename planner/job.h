@@ -96,6 +96,7 @@ struct job {
     enum plan_wanted plan;
     enum job_start start;
     bool durable;
+    bool verify;                    /* the run proves that the output holds the input's values */
 };
 
 /* Is the output of a kind that can be written, as far as its path and format say? ERR_USAGE else. */

@@ -145,6 +145,29 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
              a->stage_count == 2 ? segments_room_bytes(b, a) : 0);
 }
 
+void table_fill_scan(struct memory_table *t, const struct scan *scan, const struct scan *least, uint64_t metadata_bytes)
+{
+    const struct stage_memory *m = &scan->memory, *l = &least->memory;
+    struct held reads = { size_align_up(m->reads_bytes, IO_ALIGN),
+                          m->piece_bytes_max ? (unsigned)size_max(1, m->reads_bytes / m->piece_bytes_max) : 1 };
+
+    memset(t, 0, sizeof *t);
+    line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
+    line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
+    line_add(t, "metadata, read and passed on", one(metadata_bytes), one(metadata_bytes), 0);
+    line_add(t, "workers: stack and ring",
+             (struct held){ scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight), scan->workers },
+             (struct held){ worker_outside_bytes(least->backend, least->reads_in_flight), 1 }, 0);
+    line_add(t, "verify: sums", (struct held){ scan_digest_bytes(scan->workers), 1 },
+             (struct held){ scan_digest_bytes(least->workers), 1 }, 0);
+    line_add(t, "verify: codec libraries", (struct held){ m->library_bytes, scan->workers },
+             (struct held){ l->library_bytes, 1 }, 0);
+    line_add(t, "verify: chunk being decoded", one(m->stream_bytes), one(l->stream_bytes), 0);
+    line_add(t, "verify: chunks read ahead", reads, one(l->reads_bytes), 0);
+    line_add(t, "verify: decoder scratch", each(scan->workers, m->decode_scratch_bytes),
+             each(least->workers, l->decode_scratch_bytes), 0);
+}
+
 uint64_t table_chosen_bytes(const struct memory_table *t)
 {
     uint64_t sum = 0;

@@ -30,7 +30,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
-    return p->resume ? plan_resumed(p, job, err) : plan_from_metas(p, job, &room, err);
+    return plan_verified(p, job, p->resume ? plan_resumed(p, job, err) : plan_from_metas(p, job, &room, err), err);
 }
 
 bool plan_make(struct plan *p, const struct job *job, struct error *err)

@@ -12,6 +12,7 @@
 #include "engine/base/text.h"
 #include "engine/exec/graph.h"
 #include "engine/exec/resume.h"
+#include "engine/exec/scan.h"
 #include "engine/format/census.h"
 #include "engine/format/format.h"
 #include "planner/job.h"
@@ -72,6 +73,8 @@ struct plan {
     uint64_t minimum_bytes;         /* the least budget any plan of this job runs in, exactly */
 
     struct memory_table memory[STAGES_MAX];     /* of each stage of the graph */
+    struct scan read_back, read_source;         /* of job.verify: the graph's passes, which point here */
+    struct memory_table verify_memory;          /* of the hungrier of them */
     struct plan_candidate candidates[CANDIDATES_MAX];
     unsigned candidate_count, chosen;
     struct text warnings;           /* one per line */
@@ -96,7 +99,6 @@ void plan_explain_json(const struct plan *p, struct text *out);
 
 /* Memory for a scan (engine/exec/scan.h) of one array within a budget: fills the scan's memory, workers, tasks and
  * reads. ERR_FIT with the exact minimum if it does not fit. */
-struct scan;
 bool plan_scan(struct scan *scan, uint64_t memory_bytes, unsigned threads, const struct chunk_census *census,
                struct span span, struct error *err);
 

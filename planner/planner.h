@@ -13,6 +13,8 @@
  *   files.c           its files    -> a warning, a refusal, the kernel's memory
  *   memory_table.c    stages       -> named lines
  *   resumed.c         an unfinished run -> its plan, in the budget of now
+ *   scan_fit.c        a pass that only reads -> its memory
+ *   verified.c        verify: true -> the passes that it takes, beside the plan
  *
  * Everything from boxes.c on is arithmetic on struct basis: no files, no clocks, so tests make one by hand.
  * Byte sums saturate at UINT64_MAX, which never fits. Threads: none of this is shared.
@@ -177,6 +179,8 @@ double extent_disk_bytes(const struct basis *b, double extents);
 /* ---- cost.c ---- */
 
 void cost_of(const struct basis *b, struct arrangement *a);
+/* A pass that reads and sums all of an array, its chunks encoded to `encoded_bytes` together. `b`: from it to itself. */
+double cost_scan_seconds(const struct basis *b, double encoded_bytes, unsigned workers);
 /* Bytes of a target chunk that a task writes in one go. */
 double target_run_bytes(const struct array_meta *target, const struct stage *s);
 /* Segments as expected, encoded, without their indexes and padding. */
@@ -207,6 +211,8 @@ uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangem
 /* The lines of one stage. `least`: the same plan in the least memory. */
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
                 const struct arrangement *least);
+/* The lines of a pass that only reads. */
+void table_fill_scan(struct memory_table *t, const struct scan *scan, const struct scan *least, uint64_t metadata_bytes);
 uint64_t table_chosen_bytes(const struct memory_table *t);
 
 /* What the file systems offer. Zeroes but UINT64_MAX for what is not known. */
@@ -241,6 +247,17 @@ void graph_request(struct plan *p, const struct job *job);
 bool plan_resume(struct plan *p, const struct job *job, struct error *err);
 /* The plan is that of p->resume: refuse it if the budget does not hold it, and fit threads to it. */
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err);
+
+/* ---- scan_fit.c (plan_scan: plan.h) ---- */
+
+/* The sums of a scan: outside the pool, not in proportion to the array. */
+uint64_t scan_digest_bytes(unsigned workers);
+
+/* ---- verified.c ---- */
+
+/* If the job wants it: the passes by which the run proves its output, planned and put into the graph. `ok`, `err`: what
+ * came of planning the rest. A budget that holds all but a pass is refused; one that holds neither, with what both need. */
+bool plan_verified(struct plan *p, const struct job *job, bool ok, struct error *err);
 
 /* ---- chunk_grammar.c ---- */
 

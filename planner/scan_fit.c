@@ -13,7 +13,7 @@ enum { PIECES_AHEAD = 4 };
 #define SCAN_READS_BYTES_MAX (256 * MIB)
 
 /* The sums of each worker, and the totals of two arrays that are compared. */
-static uint64_t digest_bytes(unsigned workers)
+uint64_t scan_digest_bytes(unsigned workers)
 {
     return (uint64_t)(workers + 2) * DIGEST_BOXES_MAX * sizeof(struct digest_sum);
 }
@@ -21,7 +21,7 @@ static uint64_t digest_bytes(unsigned workers)
 /* What is there whatever the chunks are like. */
 static uint64_t outside_bytes(const struct basis *b, const struct scan *scan)
 {
-    return program_bytes() + table_bytes() + b->metadata_bytes + digest_bytes(scan->workers) +
+    return program_bytes() + table_bytes() + b->metadata_bytes + scan_digest_bytes(scan->workers) +
            scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight);
 }
 

@@ -10,6 +10,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char name[64];               /* "": nowhere */
 static atomic_long left;            /* how often it may be passed */
+static int signal_number = SIGKILL;
 
 static void read_variable(void)
 {
@@ -19,6 +20,8 @@ static void read_variable(void)
     if (length >= sizeof name)
         return;
     atomic_store(&left, colon ? strtol(colon + 1, NULL, 10) : 1);
+    if (colon && strchr(colon + 1, ':') && strcmp(strchr(colon + 1, ':'), ":stop") == 0)
+        signal_number = SIGSTOP;
     memcpy(name, words ? words : "", length);
 }
 
@@ -30,7 +33,7 @@ bool die_is_due(const char *place)
 
 void die_now(void)
 {
-    kill(getpid(), SIGKILL);
-    for (;;)
+    kill(getpid(), signal_number);
+    while (signal_number == SIGKILL)
         pause();
 }

@@ -1,6 +1,7 @@
 /* die.h - for tests: the process kills itself at a named place, as sudden as kill -9 from outside.
  *
- * SLUICE_DIE_AT=NAME[:COUNT] dies when NAME is passed for the COUNT-th time (from 1). Without the variable a place
+ * SLUICE_DIE_AT=NAME[:COUNT] dies when NAME is passed for the COUNT-th time (from 1); with NAME:COUNT:stop it stops
+ * instead, to be told to continue (SIGCONT) when the test has changed what it wanted to. Without the variable a place
  * costs one load. The places, in the order in which a run comes to them:
  *
  *   after-stage, before-header, after-header     the staging directory is there; the journal begins
@@ -9,6 +10,7 @@
  *   before-record, torn-record, after-record     of any kind
  *   before-give-back                             of extents that are merged
  *   before-stage-end, before-discard, after-discard      the scratch file goes
+ *   before-verify                                the target is there, and nobody has looked at it yet
  *   before-committing, before-publish, after-exchange, after-publish, after-old, after-note
  *
  * Threads: any.
@@ -20,7 +22,7 @@
 
 /* Is it time to die at `place`? Counts. */
 bool die_is_due(const char *place);
-/* SIGKILL to ourselves. */
+/* SIGKILL to ourselves; or SIGSTOP, and then it returns. */
 void die_now(void);
 
 static inline void die_at(const char *place)

@@ -54,6 +54,13 @@ static void blosc_sample(struct codec_sample *s, const char *head, uint64_t head
                                                       size_min(load_u32(head + 8), load_u32(head + 4)));
 }
 
+/* Of blosclz nothing is known: c-blosc writes it. */
+static void blosc_sample_own(struct codec_sample *s, const struct codec *c, uint64_t raw_bytes)
+{
+    if (blosc_writer_goes_by_blocks(c))
+        s->blosc_block_bytes_max = (uint32_t)size_min(blosc_writer_block_bytes(c, raw_bytes), UINT32_MAX);
+}
+
 static uint64_t blosc_decode_library_bytes(const struct codec *c)
 {
     (void)c;
@@ -278,6 +285,7 @@ const struct codec_class blosc_class = {
     .raw_bytes_max = BLOSC_RAW_BYTES_MAX,
     .encoded_bytes_max = blosc_encoded_bytes_max,
     .sample = blosc_sample,
+    .sample_own = blosc_sample_own,
     .decode_library_bytes = blosc_decode_library_bytes,
     .encode_library_bytes = blosc_writer_library_bytes,
     .encode_work_bytes = blosc_writer_work_bytes,

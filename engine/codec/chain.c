@@ -51,6 +51,15 @@ void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const
         codec_class_of(only)->sample(s, head, head_bytes);
 }
 
+void codec_sample_own(struct codec_sample *s, const struct codec_chain *c, uint64_t raw_bytes)
+{
+    const struct codec *only = only_compressor(c);
+
+    *s = (struct codec_sample){ 0 };
+    if (only && codec_class_of(only)->sample_own)
+        codec_class_of(only)->sample_own(s, only, raw_bytes);
+}
+
 void codec_sample_merge(struct codec_sample *s, const struct codec_sample *other)
 {
     s->blosc_block_bytes_max = (uint32_t)size_max(s->blosc_block_bytes_max, other->blosc_block_bytes_max);

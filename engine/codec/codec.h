@@ -85,6 +85,8 @@ struct codec_sample {
 /* Look at the head (16 bytes or more) of an encoded chunk. Never fails: what is wrong is found when decoding. */
 void codec_sample_add(struct codec_sample *s, const struct codec_chain *c, const void *head, uint64_t head_bytes);
 void codec_sample_merge(struct codec_sample *s, const struct codec_sample *other);
+/* What chunks look like that our encoders write: for arrays that are not there yet. */
+void codec_sample_own(struct codec_sample *s, const struct codec_chain *c, uint64_t raw_bytes);
 /* Is anything in `s` more than in `other`: is there reason to plan anew? */
 bool codec_sample_exceeds(const struct codec_sample *s, const struct codec_sample *other);
 

@@ -56,6 +56,8 @@ struct codec_class {
     uint64_t (*encoded_bytes_max)(const struct codec *c, uint64_t raw_bytes);
     /* Look at the head of something encoded. NULL: there is nothing to see. */
     void (*sample)(struct codec_sample *s, const char *head, uint64_t head_bytes);
+    /* What is seen in those we write. NULL: what decoders expect when nothing is known. */
+    void (*sample_own)(struct codec_sample *s, const struct codec *c, uint64_t raw_bytes);
     /* malloc inside the library, for one state. NULL: none. */
     uint64_t (*decode_library_bytes)(const struct codec *c);
     uint64_t (*encode_library_bytes)(const struct codec *c, uint64_t raw_bytes);

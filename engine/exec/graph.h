@@ -108,6 +108,16 @@ struct scratch_layout {
 };
 
 struct resume;
+struct scan;
+
+/* What came of verifying. */
+struct verified {
+    bool done;                      /* the target as it was written holds the source's values */
+    bool read_source;               /* the source was read for this alone: this process had not read all of it */
+    uint64_t d1, d2;                /* the digest of both (array/digest.h), against the source's fill value */
+    double sum_seconds;             /* of a worker, while elements were on their way from the source */
+    double pass_seconds;            /* of the passes over what was written, and over the source */
+};
 
 struct graph {
     const struct array_meta *source;
@@ -138,6 +148,11 @@ struct graph {
     const char *plan_name;          /* kept with the plan, for whoever goes on with it; NULL: none */
     double predicted_seconds;
     bool durable;                   /* what the journal says survives a power cut, at the price of syncs */
+    /* Verify before publishing (proof.h): a pass over the target as it was written, and one over the source, for a run that
+     * has not delivered all of it. As planned, in memory of their own when the stages' is given back; the target's store is
+     * the run's. NULL: not wanted. */
+    const struct scan *read_back, *read_source;
+    struct verified *verified;      /* filled in; NULL: nobody asks */
     struct resume *resume;          /* an earlier run to go on with (resume.h), whose plan this is; borrowed. NULL: look
                                        whether there is one of the same request */
 };
@@ -148,7 +163,8 @@ struct graph {
  * `report` may be NULL. */
 bool graph_run(const struct graph *g, struct report *report, const volatile int *stop, struct error *err);
 
-/* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once. */
+/* What COUNT_WORK_BYTES comes to at the end: every stage fills and drains the whole array once, and passes that verify
+ * fill. */
 uint64_t graph_work_bytes(const struct graph *g);
 
 /* stage_memory.carry_bytes: the most that a box passes on along `axis`; 0: no chunk is on a border. Saturates. */

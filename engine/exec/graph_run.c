@@ -5,6 +5,7 @@
 #include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/exec/prepare.h"
+#include "engine/exec/proof.h"
 #include "engine/io/os.h"
 
 static const struct stage_to *const sinks[] = {
@@ -34,6 +35,7 @@ struct running {
     struct resume *resume;
     struct pool *pool;
     struct scratch *scratch;        /* NULL: no stage writes segments */
+    struct proof *proof;
     struct report *report;
     const volatile int *stop;
 };
@@ -98,10 +100,13 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
     report_stage(r->report, stage->name);
     pool_reset(r->pool);
     ok = stage_prepare(&run, err) && (!may_list_tasks(g) || stage_list_tasks(&run, err));
+    ok = ok && (number > 0 || proof_begin(r->proof, g, r->resume->continues, &run, err));
     if (ok) {
         stage_begin_at(&run);
         ok = stage_run(&run, err);
     }
+    if (number == 0)
+        proof_end(r->proof, &run, ok);
     stage_release(&run);
     *damaged = run.damaged_segment;
     die_at("before-stage-end");
@@ -210,10 +215,19 @@ static void keep_or_abandon(const struct running *r, struct error *err)
     error_help(err, "the same command continues; sluice clean %s removes what it left", g->target_path);
 }
 
+/* In memory that the stages need no more. */
+static bool verify(struct running *r, struct error *err)
+{
+    pool_close(r->pool);
+    r->pool = NULL;
+    return proof_make(r->proof, r->graph, r->resume->store, r->report, r->stop, err);
+}
+
 bool graph_run(const struct graph *request, struct report *report, const volatile int *stop, struct error *err)
 {
     struct graph graph = *request;
-    struct running r = { .graph = &graph, .resume = request->resume, .report = report, .stop = stop };
+    struct proof proof = { 0 };
+    struct running r = { .graph = &graph, .resume = request->resume, .proof = &proof, .report = report, .stop = stop };
     bool ok = false;
 
     if (!r.resume && (!resume_find(&r.resume, &graph, false, NULL, err) ||
@@ -222,7 +236,8 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     if (!request->resume && r.resume->continues)
         resume_plan(r.resume, &graph);
     if (r.resume->published) {
-        report_note(report, "an earlier run had finished it, and only had to tidy up");
+        report_note(report, "an earlier run had finished it, and only had to tidy up%s", graph.read_back
+                    ? ": it is not read back now, sluice verify compares" : "");
         ok = resume_publish(r.resume, err);
     } else {
         ok = run_all(&r, err);
@@ -232,7 +247,7 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
         if (ok)
             r.scratch = NULL;
         die_at("after-discard");
-        ok = ok && resume_publish(r.resume, err);
+        ok = ok && verify(&r, err) && resume_publish(r.resume, err);
     }
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
@@ -241,6 +256,7 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
         keep_or_abandon(&r, err);
     scratch_close(r.scratch);
     pool_close(r.pool);
+    proof_release(&proof);
     if (!request->resume)
         resume_close(r.resume);
     return ok;
@@ -251,5 +267,7 @@ uint64_t graph_work_bytes(const struct graph *g)
     uint64_t array_bytes = size_mul_sat(shape_elements(g->source->chunks.rank, g->source->chunks.shape),
                                         g->source->dtype.item_bytes);
 
-    return size_mul_sat(array_bytes, 2 * (uint64_t)g->stage_count);
+    uint64_t passes = !g->read_back ? 0 : g->resume ? 2 : 1;
+
+    return size_mul_sat(array_bytes, 2 * (uint64_t)g->stage_count + passes);
 }

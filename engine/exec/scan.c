@@ -34,7 +34,7 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
                  const volatile int *stop, struct error *err)
 {
     struct stage stage = {
-        .name = "scan", .span = s->span, .source = s->source, .tasks = s->tasks,
+        .name = s->name ? s->name : "scan", .span = s->span, .source = s->source, .tasks = s->tasks,
         .piece_raw_bytes = s->piece_raw_bytes, .workers = s->workers, .reads_in_flight = s->reads_in_flight,
         .memory = s->memory,
     };

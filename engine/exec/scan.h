@@ -19,6 +19,7 @@
 #include "engine/report/report.h"
 
 struct scan {
+    const char *name;               /* in the progress; NULL: "scan" */
     const struct array_meta *array;
     struct store *store;
     struct span span;

@@ -171,7 +171,8 @@ struct worker {
     struct frame_window *frames;    /* FROM_CHUNKS, ranges of compressed chunks */
     char *decode_scratch, *encode_scratch;
     struct write *writes;           /* write_slots of them */
-    struct digest digest;           /* of a scan */
+    struct digest digest;           /* of a scan, or of what is delivered */
+    double sum_seconds;             /* spent on the latter */
     uint64_t unit;                  /* of the drain, that this worker took last */
     bool unit_begun;                /* it is not done with it: it goes on when there is room */
     /* TO_SEGMENTS: the buffer being packed */
@@ -222,6 +223,7 @@ struct stage_run {
     atomic_uint_fast64_t missing;   /* chunks found missing, each once, however often the plan reads it */
     struct codec_sample *seen;      /* lock; NULL: nobody asks */
     struct chunk_stream *stream;    /* FROM_STREAM: the worker that decodes the task's one piece */
+    bool sums_source;               /* what is delivered goes into the workers' digests, too (proof.h) */
     /* the target */
     const struct array_meta *target;
     struct store *target_store;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "engine/io/os.h"
+
 enum { REAP_MAX = 32, LOOK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
 /* ---- shared by sources and sinks ---- */
@@ -42,6 +44,18 @@ struct write *stage_free_write(struct worker *w)
     return NULL;
 }
 
+/* Each element of the source once, though pieces may be decoded for several tasks: what lies in the box at hand, with
+ * what it carries over. What is not stored adds nothing. */
+static void sum_delivered(struct worker *w, const struct run *elements)
+{
+    double began = os_now();
+    struct box reach;
+
+    stage_reach(w->run, &w->run->box, &reach);
+    digest_run(&w->digest, elements, &reach);
+    w->sum_seconds += os_now() - began;
+}
+
 void stage_deliver(struct worker *w, const struct run *elements)
 {
     struct stage_run *run = w->run;
@@ -50,6 +64,8 @@ void stage_deliver(struct worker *w, const struct run *elements)
         digest_run(&w->digest, elements, run->within);
         return;
     }
+    if (run->sums_source)
+        sum_delivered(w, elements);
     tile_scatter(&run->tile, elements);
     if (run->carrying)
         tile_scatter(&run->carry, elements);

@@ -14,7 +14,8 @@ struct stage_time {
 
 struct report {
     struct report_options options;
-    atomic_uint_least64_t counters[COUNT_COUNTERS];
+    atomic_uint_least64_t counters[COUNT_COUNTERS], aside_counters[COUNT_COUNTERS];
+    bool aside;
     struct stage_time stages[REPORT_STAGES_MAX];
     unsigned stage_count;
     double started, stopped;    /* 0: not yet */
@@ -43,7 +44,19 @@ void report_free(struct report *r)
 void report_add(struct report *r, enum report_counter c, uint64_t amount)
 {
     if (r)
-        atomic_fetch_add_explicit(&r->counters[c], amount, memory_order_relaxed);
+        atomic_fetch_add_explicit(r->aside && c != COUNT_WORK_BYTES ? &r->aside_counters[c] : &r->counters[c], amount,
+                                  memory_order_relaxed);
+}
+
+void report_aside(struct report *r, bool aside)
+{
+    if (r)
+        r->aside = aside;
+}
+
+uint64_t report_aside_count(const struct report *r, enum report_counter c)
+{
+    return r ? atomic_load_explicit(&r->aside_counters[c], memory_order_relaxed) : 0;
 }
 
 uint64_t report_count(const struct report *r, enum report_counter c)

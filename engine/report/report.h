@@ -51,6 +51,10 @@ void report_free(struct report *r);             /* stops the line first; NULL is
 
 void report_add(struct report *r, enum report_counter c, uint64_t amount);      /* r NULL: nothing */
 uint64_t report_count(const struct report *r, enum report_counter c);
+/* What passes that only verify read is counted apart, but for COUNT_WORK_BYTES: between report_aside(r, true) and (r,
+ * false). No worker is at it then. */
+void report_aside(struct report *r, bool aside);
+uint64_t report_aside_count(const struct report *r, enum report_counter c);
 const char *report_counter_name(enum report_counter c);         /* "source_read_bytes", as in the JSON report */
 
 /* Something the person should know, one sentence; shown in the summary. At most REPORT_NOTES_MAX, more are dropped. */

@@ -205,4 +205,5 @@ def make_case(seed):
         case["attributes"]["_FillValue"] = mask if isinstance(mask, str) else mask.item()
     if case["fill_null"]:
         case["fill"] = np.zeros((), dtype)[()]
+    case["target"]["verify"] = chance(rng, 0.5)
     return case

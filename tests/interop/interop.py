@@ -30,6 +30,8 @@ def flags_of(case, directory):
         flags += ["--format", f"zarr{target['version']}"]
     if target["codec"]:
         flags += ["--codec", target["codec"]]
+    if target["verify"]:
+        flags += ["--verify"]
     if target["scratch"]:
         (directory / "scratch").mkdir(exist_ok=True)
         flags += ["--scratch", directory / "scratch"]

@@ -1,0 +1,225 @@
+#include "engine/exec/proof.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/die.h"
+#include "engine/format/census.h"
+#include "engine/io/os.h"
+
+/* How long what was written may be listed, where little of it is expected. */
+static const double listing_seconds_max = 10;
+
+enum { WARNINGS_BYTES_MAX = 4096, CODEC_TEXT_BYTES_MAX = 1024 };
+
+static void frame_of(const struct graph *g, struct digest_frame *frame)
+{
+    digest_frame_init(frame, g->source->dtype, g->source->chunks.rank, g->source->chunks.shape, g->source->fill,
+                      PROOF_BOXES_MAX);
+}
+
+static bool no_memory(const struct graph *g, struct error *err)
+{
+    return error_sys(err, ENOMEM, g->target_span, "the digest of '%s'", g->target_path);
+}
+
+bool proof_begin(struct proof *p, const struct graph *g, bool continues, struct stage_run *run, struct error *err)
+{
+    struct digest_frame frame;
+
+    if (!g->read_back || continues || p->whole)
+        return true;
+    frame_of(g, &frame);
+    if (!digest_init(&p->source, &frame))
+        return no_memory(g, err);
+    run->sums_source = true;
+    for (unsigned i = 0; i < run->worker_count; i++)
+        if (!digest_init(&run->workers[i].digest, &frame))
+            return no_memory(g, err);
+    return true;
+}
+
+void proof_end(struct proof *p, struct stage_run *run, bool ok)
+{
+    if (!run->sums_source)
+        return;
+    for (unsigned i = 0; i < run->worker_count; i++) {
+        struct worker *w = &run->workers[i];
+
+        if (ok)
+            digest_merge(&p->source, &w->digest);
+        digest_release(&w->digest);
+        p->sum_seconds += w->sum_seconds / run->worker_count;
+    }
+    p->whole = ok;
+}
+
+void proof_release(struct proof *p)
+{
+    digest_release(&p->source);
+}
+
+/* ---- what was written ---- */
+
+/* NULL: as it should be; else what is not. */
+static const char *difference(const struct array_meta *wanted, const struct array_meta *found)
+{
+    const unsigned rank = wanted->chunks.rank;
+    struct text wanted_codecs, found_codecs;
+    bool same;
+
+    if (found->dtype.kind != wanted->dtype.kind || found->dtype.item_bytes != wanted->dtype.item_bytes)
+        return "dtype";
+    if (found->chunks.rank != rank ||
+        memcmp(found->chunks.shape, wanted->chunks.shape, rank * sizeof *wanted->chunks.shape) != 0)
+        return "shape";
+    if (memcmp(found->chunks.cell, wanted->chunks.cell, rank * sizeof *wanted->chunks.cell) != 0)
+        return "chunks";
+    if (!wanted->fill_undefined && memcmp(found->fill, wanted->fill, wanted->dtype.item_bytes) != 0)
+        return "fill value";
+    text_init(&wanted_codecs, CODEC_TEXT_BYTES_MAX);
+    text_init(&found_codecs, CODEC_TEXT_BYTES_MAX);
+    codec_chain_text(&wanted->codecs, &wanted_codecs);
+    codec_chain_text(&found->codecs, &found_codecs);
+    same = strcmp(wanted_codecs.chars, found_codecs.chars) == 0 &&
+           memcmp(found->codecs.order, wanted->codecs.order, rank * sizeof *wanted->codecs.order) == 0 &&
+           found->codecs.big_endian == wanted->codecs.big_endian;
+    text_release(&wanted_codecs);
+    text_release(&found_codecs);
+    return same ? NULL : "codec";
+}
+
+/* What the output is like that cannot be read, or is wrong: no input of anybody's, but our own failure. */
+static bool is_wrong(const struct graph *g, struct error *err)
+{
+    if (err->code != ERR_INPUT && err->code != ERR_IO)
+        return false;
+    err->code = ERR_IO;
+    err->span = g->target_span;
+    error_help(err, "the same command looks once more; if it says this again, --restart makes all of the output anew");
+    return false;
+}
+
+static bool metadata_is_right(const struct graph *g, struct store *target, struct error *err)
+{
+    struct array_meta found = { 0 };
+    struct text warnings;
+    const char *what;
+    bool ok;
+
+    text_init(&warnings, WARNINGS_BYTES_MAX);
+    ok = array_meta_read(&found, target, &warnings, err);
+    text_release(&warnings);
+    if (!ok) {
+        error_prefix(err, "the output's metadata, read back");
+        return is_wrong(g, err);
+    }
+    what = difference(g->target, &found);
+    array_meta_release(&found);
+    if (!what)
+        return true;
+    error_at(err, ERR_IO, g->target_span, "the output's metadata, read back, has another %s than was written", what);
+    return is_wrong(g, err);
+}
+
+/* ---- passes ---- */
+
+static bool sum_source(struct proof *p, const struct graph *g, struct report *report, const volatile int *stop,
+                       struct error *err)
+{
+    struct scan scan = *g->read_source;
+    struct digest_frame frame;
+
+    if (p->whole)
+        return true;
+    frame_of(g, &frame);
+    digest_release(&p->source);
+    if (!digest_init(&p->source, &frame))
+        return no_memory(g, err);
+    scan.name = "input again";
+    return scan_digest(&scan, NULL, &p->source, report, stop, err);
+}
+
+static bool sum_target(const struct graph *g, struct store *target, struct digest *d, struct report *report,
+                       const volatile int *stop, struct error *err)
+{
+    struct scan scan = *g->read_back;
+    struct chunk_list list = { 0 };
+    struct chunk_census census;
+    struct digest_frame frame;
+    bool ok;
+
+    frame_of(g, &frame);
+    if (!digest_init(d, &frame))
+        return no_memory(g, err);
+    scan.name = "read back";
+    scan.store = target;
+    if (g->present && !array_census_listed(g->target, target, listing_seconds_max, &list, &census, err)) {
+        chunk_list_release(&list);
+        return false;
+    }
+    scan.present = list.chunks && census.listed ? &list : NULL;
+    ok = scan_digest(&scan, NULL, d, report, stop, err);
+    chunk_list_release(&list);
+    if (ok)
+        return true;
+    if (!error_is_stop(err))
+        error_prefix(err, "the output, read back");
+    return is_wrong(g, err);
+}
+
+static bool compare(const struct proof *p, const struct graph *g, const struct digest *target, struct error *err)
+{
+    const struct grid *boxes = &p->source.frame.boxes;
+    uint64_t count = grid_cells(boxes), differ = 0, first = 0, coords[RANK_MAX];
+    struct text place;
+
+    for (uint64_t i = 0; i < count; i++) {
+        const struct digest_sum *a = &p->source.sums[i], *b = &target->sums[i];
+
+        if (a->d1 == b->d1 && a->d2 == b->d2)
+            continue;
+        first = differ++ ? first : i;
+    }
+    if (!differ)
+        return true;
+    text_init(&place, CODEC_TEXT_BYTES_MAX);
+    grid_coords(boxes, first, coords);
+    for (unsigned i = 0; i < boxes->rank; i++)
+        text_addf(&place, "%s%" PRIu64, i ? ", " : "", coords[i] * boxes->cell[i]);
+    error_at(err, ERR_IO, g->target_span, "the output, read back, does not hold the input's values: their digests differ in "
+             "%" PRIu64 " of %" PRIu64 " parts of the array, the first of which begins at (%.200s)", differ, count,
+             place.chars);
+    text_release(&place);
+    return is_wrong(g, err);
+}
+
+static void note_result(const struct proof *p, const struct graph *g, double seconds)
+{
+    struct digest_sum total = digest_total(&p->source);
+
+    if (g->verified)
+        *g->verified = (struct verified){ .done = true, .read_source = !p->whole, .d1 = total.d1, .d2 = total.d2,
+                                          .sum_seconds = p->sum_seconds, .pass_seconds = seconds };
+}
+
+bool proof_make(struct proof *p, const struct graph *g, struct store *target, struct report *report,
+                const volatile int *stop, struct error *err)
+{
+    struct digest written = { 0 };
+    double began = os_now();
+    bool ok;
+
+    if (!g->read_back)
+        return true;
+    die_at("before-verify");
+    report_aside(report, true);
+    ok = metadata_is_right(g, target, err) && sum_source(p, g, report, stop, err) &&
+         sum_target(g, target, &written, report, stop, err) && compare(p, g, &written, err);
+    report_aside(report, false);
+    digest_release(&written);
+    if (ok)
+        note_result(p, g, os_now() - began);
+    return ok;
+}
