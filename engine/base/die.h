@@ -9,7 +9,7 @@
  *   before-record, torn-record, after-record     of any kind
  *   before-give-back                             of extents that are merged
  *   before-stage-end, before-discard, after-discard      the scratch file goes
- *   before-committing, before-publish, after-exchange, after-publish, after-old, after-note
+ *   before-committing, before-publish, after-exchange, after-publish, after-note, after-journal
  *
  * Threads: any.
  */

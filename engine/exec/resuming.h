@@ -29,6 +29,8 @@ struct resume {
     bool continues;
     bool published;
     bool committing;
+    bool replaced;                  /* `store` is what was replaced, to be removed; the target is complete */
+    uint64_t begun_inode;           /* of the root, when the journal was begun */
     bool was_durable;               /* every run until now */
     char boot[40];                  /* of the last run; "": not known */
     struct store_place old;         /* what the target is to replace; inode 0: nothing */

@@ -65,6 +65,8 @@ double os_now(void);
 /* Remove a tree (or a file) at `path`, not following links in it. Missing is fine. Takes one descriptor for each
  * level; deeper than 128 is -ELOOP. */
 int os_remove_tree(int dir_fd, const char *path);
+/* All in the directory `path` but what begins with `kept`, which says whose the rest is until it is gone. */
+int os_remove_tree_but(int dir_fd, const char *path, const char *kept);
 
 /* O_DIRECT was refused (-EINVAL) where the same open without it worked: os_lacks() is to say so. */
 void os_lacks_direct(void);

@@ -25,7 +25,7 @@ RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
 BACKENDS = ["threads"] if SANITIZER == "thread" else ["uring", "threads"]
 PLACES = ["after-stage", "before-header", "after-header", "before-stages", "before-index", "before-record", "torn-record",
           "after-record", "before-stage-end", "before-discard", "after-discard", "before-committing", "before-publish",
-          "after-exchange", "after-publish", "after-old", "after-note"]
+          "after-exchange", "after-publish", "after-note", "after-journal"]
 CHUNKS = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none"]
 
 
