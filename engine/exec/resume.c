@@ -224,7 +224,7 @@ static void check_place(struct resume *r, struct text *differences)
         text_add(differences, "it was copied or moved from another place\n");
 }
 
-enum loaded { LOADED, LOADED_NOTHING, LOADED_OTHER, LOADED_NOT };
+enum loaded { LOADED, LOADED_NOTHING, LOADED_OTHER, LOADED_FOREIGN, LOADED_NOT };
 
 /* All records. `g` NULL: only what is left where. LOADED_NOT: *sys_errno says why. */
 static enum loaded load(struct resume *r, const struct graph *g, struct text *differences, int *sys_errno)
@@ -239,7 +239,7 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
     if (!buffer || state != JOURNAL_WHOLE) {
         free(buffer);
         return !buffer || state == JOURNAL_UNREADABLE ? LOADED_NOT
-               : state == JOURNAL_OTHER ? LOADED_OTHER : LOADED_NOTHING;
+               : state == JOURNAL_OTHER ? LOADED_OTHER : state == JOURNAL_FOREIGN ? LOADED_FOREIGN : LOADED_NOTHING;
     }
     r->was_durable = true;
     while (journal_next(&r->journal, buffer, &record, sys_errno)) {
@@ -398,6 +398,8 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
         *removed = true;
         ok = store_remove_replaced(r->store, err);
+    } else if (loaded == LOADED_FOREIGN) {
+        ok = refuse(r, "belongs to another user, or others may write to its journal", &differences, err);
     } else if (differences.length) {
         ok = refuse(r, "was asked for something else", &differences, err);
     } else if (loaded == LOADED_OTHER || !r->continues) {

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 
 enum {
@@ -56,6 +57,8 @@ int os_fault(enum os_kind kind)
     call = atomic_fetch_add(&faults_seen, 1);
     if (call < faults->first || (call > faults->first && !faults->forever))
         return 0;
+    if (faults->how == OS_FAULT_KILL)
+        die_now();
     atomic_fetch_add(&faults_hit, 1);
     return faults->how;
 }

@@ -104,7 +104,7 @@ enum os_kind {
     OS_EVERY_KIND = ((1 << 21) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
-enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2 };
+enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2, OS_FAULT_KILL = -3 };
 
 /* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
  * (of OPENAT2, RENAMEAT2, RING, FALLOCATE, PUNCH, LOCK, DIRECT) always answer, uncounted, what an older kernel or a
@@ -115,7 +115,8 @@ struct os_faults {
     uint64_t first;
     bool forever;                   /* not with EINTR: it would be retried for ever */
     int how;                        /* an errno; or, for reads and writes only: OS_FAULT_SHORT does about half of what
-                                       is asked (in whole IO_ALIGN where that is asked), OS_FAULT_ZERO nothing */
+                                       is asked (in whole IO_ALIGN where that is asked), OS_FAULT_ZERO nothing.
+                                       OS_FAULT_KILL: the process dies before the call */
 };
 
 /* Borrowed until the next call; NULL: off. Counts start anew. Not while other threads make calls. */

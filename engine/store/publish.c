@@ -93,9 +93,10 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
         got = mark_goes(s, STAGING_JOURNAL, old);
     if (got < 0)
         error_sys(err, -got, s->span, "cannot tidy up in '%s', which is complete", s->path);
-    die_at("after-journal");
-    if (got >= 0 && old)
+    if (got >= 0 && old) {
+        die_at("after-journal");
         got = remove_old(s, err) ? 0 : -EIO;
+    }
     if (old_fd >= 0)
         os_close(old_fd);
     return got >= 0;

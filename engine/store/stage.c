@@ -271,6 +271,8 @@ static bool make_staging(struct store *s, const char *note, struct error *err)
         return space_explain(err, s->parent_fd, 0);
     }
     got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (got == -ENOENT)             /* empty, and taken for a leftover before we could lock it */
+        return busy(s, -1, err);
     if (got < 0) {
         os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
         return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);

@@ -18,6 +18,7 @@ from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alon
                      minimum_bytes, rechunk, sluice, tree)
 
 import inputs  # noqa: E402
+import numcodecs  # noqa: E402
 from test_stops import tiny_ext4  # noqa: E402
 
 KILLS = int(os.environ.get("SLUICE_KILLS", 20))
@@ -208,6 +209,22 @@ def test_resume__keeps_finished_chunks_when_the_scratch_is_gone(directory):
     kept = sum(after[name] == inode for name, inode in before.items())
     check(before and kept >= len(before) // 2, f"{kept} of {len(before)} finished chunks were kept")
     case.check_done("without the scratch")
+
+
+def test_resume__of_chunks_too_big_to_be_held_goes_on_in_the_second(directory):
+    source = inputs.small(directory / "in.zarr", shape=(2, 2048, 2100), chunks=(1, 2048, 2100),
+                          compressors=numcodecs.Zstd(3))
+    flags = ["--chunks", "2,128,128", "--plan", "split", "--progress", "none", "--threads", "2"]
+    rechunk(source, directory / "ref.zarr", *flags).expect(0)
+    flags += ["--memory", minimum_bytes(source, directory / "out.zarr", *flags) + (1 << 20)]
+    check(" slices" in rechunk(source, directory / "out.zarr", *flags, "--dry-run").expect(0).out, "no chunk is streamed")
+    for number in (20, 70, 110):
+        died = subprocess.run(command("rechunk", source, directory / "out.zarr", *flags), capture_output=True,
+                              env={**ENVIRONMENT, "SLUICE_DIE_AT": f"after-record:{number}"}).returncode
+        check(died == -signal.SIGKILL, f"did not die but said {died}")
+        rechunk(source, directory / "out.zarr", *flags).expect(0, "continuing:")
+        check(tree(directory / "out.zarr") == tree(directory / "ref.zarr"), f"other bytes after record {number}")
+        shutil.rmtree(directory / "out.zarr")
 
 
 def damage(path, offset, length):
