@@ -45,6 +45,12 @@ struct resume {
     uint64_t records;               /* of segments and tasks */
 };
 
+/* "" where the kernel does not say. */
+enum { BOOT_BYTES = 40 };
+void boot_now(char boot[BOOT_BYTES]);
+/* What a second run is told of this one. */
+void owner_note(char *note, size_t note_bytes);
+
 /* How many segments the first `stages` of the graph write: as many as they have tasks. */
 uint64_t graph_segments_of(const struct graph *g, unsigned stages);
 /* Which number a segment has that a stage makes in `task`. Stages count their segments on from one another; within a
