@@ -591,7 +591,8 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
         r->scratch_gone = true;
         r->scratch_file = (struct store_place){ 0 };
     }
-    if (r->scratch_gone)
+    /* When all is written it is meant to be gone. */
+    if (r->scratch_gone && r->tasks_done[g->stage_count - 1] < grid_cells(&g->stages[g->stage_count - 1].tasks))
         report_note(report, "the scratch file '%s' of the earlier run is gone: what it held is made again, finished "
                     "chunks of the output are kept", r->scratch_path);
     if (r->scratch_file.inode == 0) {

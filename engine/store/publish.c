@@ -44,7 +44,8 @@ static bool remove_old(struct store *s, struct error *err)
     if (got >= 0)
         return true;
     error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
-    error_note(err, "the new one is complete and in its place; the same command tries again");
+    error_note(err, "the new one is complete and in its place");
+    error_help(err, "remove the old one, or give the same command again, which tries that first");
     return false;
 }
 

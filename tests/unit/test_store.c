@@ -398,6 +398,28 @@ static void test_store__gives_up_its_journal_first_and_its_note_last(void)
     directory_remove(&d);
 }
 
+static void test_store__gives_an_old_target_that_was_moved_aside_its_name_back(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store_place old;
+    struct stat st;
+    struct store *s;
+
+    directory_make(&d, "out.sluice-aside");
+    directory_put(&d, "out.sluice-aside/.zarray", "old");
+    CHECK(stat(directory_path(&d, "out.sluice-aside"), &st) == 0);
+    CHECK(store_stage(&s, directory_path(&d, "out"), true, "who", SPAN_NONE, &err));
+    old = (struct store_place){ st.st_dev, st.st_ino + 1 };
+    CHECK(store_put_back(s, &old) == 0 && !directory_has(&d, "out"));       /* not what stood there */
+    old.inode--;
+    CHECK(store_put_back(s, &old) == 0 && directory_has(&d, "out/.zarray"));
+    CHECK(store_put_back(s, &old) == 0 && !directory_has(&d, "out.sluice-aside"));
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
 static void test_store__does_not_touch_a_directory_that_no_run_made(void)
 {
     struct directory d = directory_new();
@@ -533,6 +555,7 @@ int main(void)
     RUN(test_store__ends_a_publication_that_a_death_cut_short);
     RUN(test_store__publishes_nothing_of_ours_when_the_old_tree_stays);
     RUN(test_store__gives_up_its_journal_first_and_its_note_last);
+    RUN(test_store__gives_an_old_target_that_was_moved_aside_its_name_back);
     RUN(test_store__does_not_touch_a_directory_that_no_run_made);
     RUN(test_store__refuses_outputs_without_a_name);
     RUN(test_store__takes_paths_relative_to_the_current_directory);
