@@ -11,7 +11,7 @@
  *   before-give-back                             of extents that are merged
  *   before-stage-end, before-discard, after-discard      the scratch file goes
  *   before-verify                                the target is there, and nobody has looked at it yet
- *   before-committing, before-publish, after-exchange, after-publish, after-old, after-note
+ *   before-committing, before-publish, after-exchange, after-publish, after-note, after-journal
  *
  * Threads: any.
  */

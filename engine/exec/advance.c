@@ -40,7 +40,7 @@ uint64_t stage_source_stamp(const struct stage_run *run, uint64_t task, const ui
 void stage_source_read(struct stage_run *run, const uint64_t *coords, uint64_t stamp)
 {
     pthread_mutex_lock(&run->lock);
-    run->sums.source += source_stamp(grid_index(&run->cells, coords), stamp);
+    run->sums.source += source_stamp(grid_index(&run->array->chunks, coords), stamp);
     pthread_mutex_unlock(&run->lock);
 }
 

@@ -257,7 +257,7 @@ static void stage_unpack(struct unpack *u, const struct grid *array, struct stag
     unpack_numbers(u, memory, MEMORY_NUMBERS);
     memory_from_numbers(memory, &s->memory);
     s->memory.write_slots = (unsigned)unpack_number_to(u, THREADS_MAX);
-    u->bad = u->bad || s->workers == 0 || s->reads_in_flight == 0;
+    u->bad = u->bad || s->workers == 0 || s->reads_in_flight == 0 || (s->carries && s->carry_axis >= array->rank);
 }
 
 void plan_pack(const struct graph *g, struct text *to)

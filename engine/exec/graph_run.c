@@ -200,6 +200,7 @@ static void keep_or_abandon(const struct running *r, struct error *err)
     if (resume_is_empty(r->resume)) {
         if (error_is_stop(err))
             error_help(err, "nothing was left at the output; the same command starts over");
+        journal_close(&r->resume->journal);     /* what is open some file systems only rename */
         store_abandon(r->resume->store);
         return;
     }

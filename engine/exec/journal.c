@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -80,6 +81,8 @@ enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)
     got = j->fd < 0 ? j->fd : os_fstat(j->fd, &st);
     if (got >= 0 && !S_ISREG(st.st_mode))
         return JOURNAL_OTHER;
+    if (got >= 0 && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
+        return JOURNAL_FOREIGN;
     if (got >= 0)
         got = read_some(j->fd, head, sizeof head, 0);
     if (got < 0) {

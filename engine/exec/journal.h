@@ -49,6 +49,7 @@ enum journal_state {
     JOURNAL_NONE,               /* no file, or one that a death cut before its first record */
     JOURNAL_WHOLE,
     JOURNAL_OTHER,              /* not a journal, or of another version */
+    JOURNAL_FOREIGN,            /* somebody else's, or others may write to it: plans in it are obeyed, so it is not read */
     JOURNAL_UNREADABLE,         /* *sys_errno */
 };
 

@@ -4,43 +4,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/exec/resuming.h"
 #include "engine/io/os.h"
 
-enum { BOOT_BYTES = 40, DIFFERENCES_BYTES_MAX = 16 * 1024 };
-
-/* ---- who we are ---- */
-
-/* "" where the kernel does not say. */
-static void boot_now(char boot[BOOT_BYTES])
-{
-    int fd = os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
-    int64_t got = fd < 0 ? fd : os_pread(fd, boot, BOOT_BYTES - 1, 0);
-
-    if (fd >= 0)
-        os_close(fd);
-    boot[got > 0 ? got : 0] = '\0';
-    boot[strcspn(boot, "\n")] = '\0';
-}
-
-/* What a second run is told of this one. */
-static void owner_note(char *note, size_t note_bytes)
-{
-    const char *slurm = getenv("SLURM_JOB_ID");
-    char host[256] = "?", since[40];
-    time_t now = time(NULL);
-    struct tm utc;
-
-    gethostname(host, sizeof host - 1);
-    strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &utc));
-    snprintf(note, note_bytes, "it is process %ld on %s%s%.40s, since %s", (long)getpid(), host,
-             slurm ? ", Slurm job " : "", slurm ? slurm : "", since);
-}
+enum { DIFFERENCES_BYTES_MAX = 16 * 1024 };
 
 /* ---- segments and tasks ---- */
 
@@ -121,8 +91,6 @@ static void run_unpack(struct resume *r, struct unpack *u)
         r->scratch_file = (struct store_place){ 0 };
 }
 
-/* Was the root this directory when the journal was begun? A copy, or one that was moved to another file system, is not
- * gone on with. */
 static bool root_is(const struct resume *r, uint64_t inode)
 {
     struct stat st;
@@ -132,12 +100,9 @@ static bool root_is(const struct resume *r, uint64_t inode)
 
 static void begun_unpack(struct resume *r, struct unpack *u, const struct graph *g, struct text *differences)
 {
-    bool here = root_is(r, unpack_number(u));
-
+    r->begun_inode = unpack_number(u);
     run_unpack(r, u);
-    if (!here)
-        text_add(differences, "it was copied or moved from another place\n");
-    if (!g || u->bad || !here)
+    if (!g || u->bad)
         return;
     identity_compare(u, g, differences);
     if (differences->length || u->bad)
@@ -215,7 +180,21 @@ static void record_unpack(struct resume *r, const struct record *record, struct 
     }
 }
 
-enum loaded { LOADED, LOADED_NOTHING, LOADED_OTHER, LOADED_NOT };
+/* Is it where it was begun? Or in what was replaced, for that to be removed? Else it is a copy, or was moved to another
+ * file system, and is not gone on with. */
+static void check_place(struct resume *r, struct text *differences)
+{
+    struct store_place now;
+
+    if (root_is(r, r->begun_inode))
+        return;
+    r->replaced = r->committing && r->old.inode && root_is(r, r->old.inode) && store_place_of(r->store, &now) &&
+                  now.inode == r->begun_inode;
+    if (!r->replaced)
+        text_add(differences, "it was copied or moved from another place\n");
+}
+
+enum loaded { LOADED, LOADED_NOTHING, LOADED_OTHER, LOADED_FOREIGN, LOADED_NOT };
 
 /* All records. `g` NULL: only what is left where. LOADED_NOT: *sys_errno says why. */
 static enum loaded load(struct resume *r, const struct graph *g, struct text *differences, int *sys_errno)
@@ -230,7 +209,7 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
     if (!buffer || state != JOURNAL_WHOLE) {
         free(buffer);
         return !buffer || state == JOURNAL_UNREADABLE ? LOADED_NOT
-               : state == JOURNAL_OTHER ? LOADED_OTHER : LOADED_NOTHING;
+               : state == JOURNAL_OTHER ? LOADED_OTHER : state == JOURNAL_FOREIGN ? LOADED_FOREIGN : LOADED_NOTHING;
     }
     r->was_durable = true;
     while (journal_next(&r->journal, buffer, &record, sys_errno)) {
@@ -245,6 +224,8 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
             break;
     }
     free(buffer);
+    if (loaded == LOADED)
+        check_place(r, differences);
     return *sys_errno ? LOADED_NOT : loaded;
 }
 
@@ -299,14 +280,21 @@ void resume_close(struct resume *r)
     free(r);
 }
 
-static void remove_left(struct resume *r, struct text *notes)
+static bool remove_left(struct resume *r, struct text *notes, struct error *err)
 {
     uint64_t scratch_bytes = r->scratch_path[0] ? scratch_remove_leftover(r->scratch_path) : 0;
+    int got = r->committing ? store_put_back(r->store, &r->old) : 0;
 
-    text_addf(notes, "removed '%s.sluice-partial', which an earlier run had left\n", store_path(r->store));
     if (scratch_bytes)
         text_addf(notes, "removed its scratch file '%s' (%s)\n", r->scratch_path, SIZE_TEXT(scratch_bytes));
-    store_abandon(r->store);
+    journal_close(&r->journal);
+    if (got >= 0)
+        got = store_abandon(r->store);
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot remove '%s.sluice-partial', which an earlier run had left",
+                         store_path(r->store));
+    text_addf(notes, "removed '%s.sluice-partial', which an earlier run had left\n", store_path(r->store));
+    return true;
 }
 
 /* What is left of a run that had published. NULL: nothing, or (err filled) it cannot be told. */
@@ -371,19 +359,28 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     loaded = load(r, g, &differences, &sys_errno);
     *removed = loaded == LOADED_NOTHING;
-    if (loaded == LOADED_NOTHING)
-        remove_left(r, notes);
-    else if (loaded == LOADED_NOT)
+    r->published = loaded == LOADED && r->replaced && r->continues && !differences.length;
+    if (loaded == LOADED_NOTHING) {
+        ok = remove_left(r, notes, err);
+    } else if (loaded == LOADED_NOT) {
         ok = error_sys(err, sys_errno, r->span, "cannot read the journal of '%s.sluice-partial'", store_path(r->store));
-    else if (differences.length)
+    } else if (r->published) {
+        journal_close(&r->journal);
+    } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
+        *removed = true;
+        ok = store_remove_replaced(r->store, err);
+    } else if (loaded == LOADED_FOREIGN) {
+        ok = refuse(r, "belongs to another user, or others may write to its journal", &differences, err);
+    } else if (differences.length) {
         ok = refuse(r, "was asked for something else", &differences, err);
-    else if (loaded == LOADED_OTHER || !r->continues)
+    } else if (loaded == LOADED_OTHER || !r->continues) {
         ok = refuse(r, "has a journal that is damaged, or of another version", &differences, err);
-    else if ((sys_errno = journal_cut(&r->journal)) < 0)
+    } else if ((sys_errno = journal_cut(&r->journal)) < 0) {
         ok = error_sys(err, -sys_errno, r->span, "cannot write the journal of '%s.sluice-partial'",
                        store_path(r->store));
-    else
+    } else {
         look_for_scratch(r);
+    }
     text_release(&differences);
     return ok;
 }
@@ -399,8 +396,7 @@ static bool restart_over(struct resume *r, struct text *notes, struct error *err
     text_init(&ignored, DIFFERENCES_BYTES_MAX);
     load(r, NULL, &ignored, &sys_errno);
     text_release(&ignored);
-    remove_left(r, notes);
-    return true;
+    return remove_left(r, notes, err);
 }
 
 /* It published what was asked for now? Then the run is as good as done; else that one is brought to its end, and what
@@ -596,7 +592,8 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
         r->scratch_gone = true;
         r->scratch_file = (struct store_place){ 0 };
     }
-    if (r->scratch_gone)
+    /* When all is written it is meant to be gone. */
+    if (r->scratch_gone && r->tasks_done[g->stage_count - 1] < grid_cells(&g->stages[g->stage_count - 1].tasks))
         report_note(report, "the scratch file '%s' of the earlier run is gone: what it held is made again, finished "
                     "chunks of the output are kept", r->scratch_path);
     if (r->scratch_file.inode == 0) {
@@ -674,6 +671,8 @@ bool resume_publish(struct resume *r, struct error *err)
     struct store_place now;
     struct text payload;
 
+    if (r->replaced)
+        return store_remove_replaced(r->store, err);
     if (r->published)
         return store_publish_end(r->store, &r->old, err);
     if (r->committing && r->old.inode)

@@ -10,7 +10,8 @@
  * and only after the record is the space of what was read given back. Doing a task twice is harmless, so what was under
  * way at the death is done again: one slab, or one bucket.
  *
- * The order of a publication: committing - the rename or the exchange - the old target goes - the note - the journal.
+ * The order of a publication: committing - the rename or the exchange - the note and the journal leave the target (for the
+ * old one, if there is one) - the old target goes.
  *
  * Threads: one at a time; a running stage holds its lock.
  */

@@ -29,6 +29,8 @@ struct resume {
     bool continues;
     bool published;
     bool committing;
+    bool replaced;                  /* `store` is what was replaced, to be removed; the target is complete */
+    uint64_t begun_inode;           /* of the root, when the journal was begun */
     bool was_durable;               /* every run until now */
     char boot[40];                  /* of the last run; "": not known */
     struct store_place old;         /* what the target is to replace; inode 0: nothing */
@@ -42,6 +44,12 @@ struct resume {
     uint64_t segment_count;
     uint64_t records;               /* of segments and tasks */
 };
+
+/* "" where the kernel does not say. */
+enum { BOOT_BYTES = 40 };
+void boot_now(char boot[BOOT_BYTES]);
+/* What a second run is told of this one. */
+void owner_note(char *note, size_t note_bytes);
 
 /* How many segments the first `stages` of the graph write: as many as they have tasks. */
 uint64_t graph_segments_of(const struct graph *g, unsigned stages);

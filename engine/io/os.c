@@ -17,10 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 
 enum {
     REMOVE_DEPTH_MAX = 128,
+    REMOVE_PASSES_MAX = 64,
     AGAIN_MAX = 1000,           /* EAGAIN in a row before it is believed */
 };
 
@@ -56,6 +58,8 @@ int os_fault(enum os_kind kind)
     call = atomic_fetch_add(&faults_seen, 1);
     if (call < faults->first || (call > faults->first && !faults->forever))
         return 0;
+    if (faults->how == OS_FAULT_KILL)
+        die_now();
     atomic_fetch_add(&faults_hit, 1);
     return faults->how;
 }
@@ -496,8 +500,9 @@ int os_rename_exchange(int dir_fd, const char *a, const char *b, const char *asi
 static int remove_below(int dir_fd, const char *name, bool is_directory, unsigned depth);
 
 /* One pass over a directory. Some file systems skip names when others vanish under readdir, so the caller passes
- * again while `removed` says that it helped. */
-static int remove_entries(DIR *dir, unsigned depth, uint64_t *removed)
+ * again while `removed` says that it helped, but not for ever: a file that is open somewhere gets a new name each time it is
+ * removed on others (NFS, FUSE). Names that begin with `kept` (NULL: none) stay. */
+static int remove_entries(DIR *dir, const char *kept, unsigned depth, uint64_t *removed)
 {
     struct dirent *entry;
 
@@ -506,7 +511,8 @@ static int remove_entries(DIR *dir, unsigned depth, uint64_t *removed)
     while (errno = 0, (entry = readdir(dir))) {
         int result;
 
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+            (kept && !strncmp(entry->d_name, kept, strlen(kept))))
             continue;
         result = remove_below(dirfd(dir), entry->d_name, entry->d_type == DT_DIR, depth);
         if (result < 0)
@@ -516,8 +522,10 @@ static int remove_entries(DIR *dir, unsigned depth, uint64_t *removed)
     return -errno;
 }
 
-static int remove_directory(int parent_fd, const char *name, unsigned depth)
+/* All that is in it; and the directory itself, if nothing is kept. */
+static int remove_directory(int parent_fd, const char *name, const char *kept, unsigned depth)
 {
+    unsigned passes = 0;
     uint64_t removed;
     int result, fd;
     DIR *dir;
@@ -534,10 +542,12 @@ static int remove_directory(int parent_fd, const char *name, unsigned depth)
         return result;
     }
     do {
-        result = remove_entries(dir, depth + 1, &removed);
+        result = remove_entries(dir, kept, depth + 1, &removed);
         if (result == 0)
-            result = os_unlinkat(parent_fd, name, AT_REMOVEDIR);
-    } while (result == -ENOTEMPTY && removed);
+            result = kept ? -ENOTEMPTY : os_unlinkat(parent_fd, name, AT_REMOVEDIR);
+    } while (result == -ENOTEMPTY && removed && ++passes < REMOVE_PASSES_MAX);
+    if (kept && result == -ENOTEMPTY)
+        result = 0;
     closedir(dir);
     return result == -ENOENT ? 0 : result;
 }
@@ -547,11 +557,16 @@ static int remove_below(int dir_fd, const char *name, bool is_directory, unsigne
     int result = is_directory ? -EISDIR : os_unlinkat(dir_fd, name, 0);
 
     if (result == -EISDIR)
-        result = remove_directory(dir_fd, name, depth);
+        result = remove_directory(dir_fd, name, NULL, depth);
     return result == -ENOENT ? 0 : result;
 }
 
 int os_remove_tree(int dir_fd, const char *path)
 {
     return remove_below(dir_fd, path, false, 0);
+}
+
+int os_remove_tree_but(int dir_fd, const char *path, const char *kept)
+{
+    return remove_directory(dir_fd, path, kept, 0);
 }

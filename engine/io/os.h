@@ -65,6 +65,8 @@ double os_now(void);
 /* Remove a tree (or a file) at `path`, not following links in it. Missing is fine. Takes one descriptor for each
  * level; deeper than 128 is -ELOOP. */
 int os_remove_tree(int dir_fd, const char *path);
+/* All in the directory `path` but what begins with `kept`, which says whose the rest is until it is gone. */
+int os_remove_tree_but(int dir_fd, const char *path, const char *kept);
 
 /* O_DIRECT was refused (-EINVAL) where the same open without it worked: os_lacks() is to say so. */
 void os_lacks_direct(void);
@@ -102,7 +104,7 @@ enum os_kind {
     OS_EVERY_KIND = ((1 << 21) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
-enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2 };
+enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2, OS_FAULT_KILL = -3 };
 
 /* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
  * (of OPENAT2, RENAMEAT2, RING, FALLOCATE, PUNCH, LOCK, DIRECT) always answer, uncounted, what an older kernel or a
@@ -113,7 +115,8 @@ struct os_faults {
     uint64_t first;
     bool forever;                   /* not with EINTR: it would be retried for ever */
     int how;                        /* an errno; or, for reads and writes only: OS_FAULT_SHORT does about half of what
-                                       is asked (in whole IO_ALIGN where that is asked), OS_FAULT_ZERO nothing */
+                                       is asked (in whole IO_ALIGN where that is asked), OS_FAULT_ZERO nothing.
+                                       OS_FAULT_KILL: the process dies before the call */
 };
 
 /* Borrowed until the next call; NULL: off. Counts start anew. Not while other threads make calls. */

@@ -1,6 +1,7 @@
 /* publish.c - the end of a directory store that is written: the target gets its name, and what is left over goes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 
 #include "engine/base/die.h"
 #include "engine/io/os.h"
@@ -14,11 +15,61 @@ bool store_place_is(const struct store *s, const struct store_place *place, cons
            (st.st_dev == place->device || place->device == 0);
 }
 
-/* The target has its name: what stood there before goes, then the note, and the journal last: as long as it is there
- * the next run knows what to end. */
+int store_remove_staging(const struct store *s)
+{
+    int got = os_remove_tree_but(s->parent_fd, s->staging_name, STAGING_MARK);
+    char note[PATH_MAX];
+
+    if (got < 0)
+        return got == -ENOENT ? 0 : got;
+    snprintf(note, sizeof note, "%s/%s", s->staging_name, STAGING_NOTE);
+    got = os_unlinkat(s->parent_fd, note, 0);
+    return got < 0 && got != -ENOENT ? got : os_remove_tree(s->parent_fd, s->staging_name);
+}
+
+int store_abandon(struct store *s)
+{
+    int got;
+
+    if (s->parent_fd < 0 || s->published)
+        return 0;
+    got = os_unlinkat(s->root_fd, STAGING_JOURNAL, 0);
+    return got < 0 && got != -ENOENT ? got : store_remove_staging(s);
+}
+
+static bool remove_old(struct store *s, struct error *err)
+{
+    int got = store_remove_staging(s);
+
+    if (got >= 0)
+        return true;
+    error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
+    error_note(err, "the new one is complete and in its place");
+    error_help(err, "remove the old one, or give the same command again, which tries that first");
+    return false;
+}
+
+/* What is ours leaves the target: for the old tree, which is to be removed (then whoever finds that knows what it is); or
+ * it goes, where that cannot be. */
+static int mark_goes(struct store *s, const char *mark, bool to_old)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int got = -ENOENT;
+
+    snprintf(from, sizeof from, "%s/%s", s->name, mark);
+    snprintf(to, sizeof to, "%s/%s", s->staging_name, mark);
+    if (to_old)
+        got = os_rename_new(s->parent_fd, from, to);
+    if (got < 0)
+        got = os_unlinkat(s->root_fd, mark, 0);
+    return got == -ENOENT ? 0 : got;
+}
+
+/* The target has its name. What is ours leaves it, the journal last: as long as it is there the next run knows what to
+ * end. Only then what stood there before goes, which may take long, or fail; it has the journal by then. */
 static bool publish_end(struct store *s, const struct store_place *old, struct error *err)
 {
-    int got = 0;
+    int got = 0, old_fd = -1;
 
     s->published = true;
     if (s->durable)
@@ -26,20 +77,30 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot write out the directory of '%s'", s->path);
     die_at("after-publish");
-    if (old && store_place_is(s, old, s->staging_name))
-        got = os_remove_tree(s->parent_fd, s->staging_name);
-    if (got >= 0 && old && store_place_is(s, old, s->aside_name))
-        got = os_remove_tree(s->parent_fd, s->aside_name);
-    if (got < 0) {
-        error_sys(err, -got, s->span, "cannot remove the old '%s', now called '%s'", s->path, s->staging_name);
-        error_note(err, "the new one is complete and in its place; the same command tries again");
-        return false;
+    if (old && store_place_is(s, old, s->aside_name))
+        got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot rename the old '%s', now called '%s'", s->path, s->aside_name);
+    if (old && store_place_is(s, old, s->staging_name)) {
+        old_fd = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        if (old_fd >= 0)
+            os_lock(old_fd);        /* it is under a name that other runs look for */
+    } else {
+        old = NULL;
     }
-    die_at("after-old");
-    os_unlinkat(s->root_fd, STAGING_NOTE, 0);
+    got = mark_goes(s, STAGING_NOTE, old);
     die_at("after-note");
-    os_unlinkat(s->root_fd, STAGING_JOURNAL, 0);
-    return true;
+    if (got >= 0)
+        got = mark_goes(s, STAGING_JOURNAL, old);
+    if (got < 0)
+        error_sys(err, -got, s->span, "cannot tidy up in '%s', which is complete", s->path);
+    if (got >= 0 && old) {
+        die_at("after-journal");
+        got = remove_old(s, err) ? 0 : -EIO;
+    }
+    if (old_fd >= 0)
+        os_close(old_fd);
+    return got >= 0;
 }
 
 bool store_place_of(const struct store *s, struct store_place *target)
@@ -82,6 +143,21 @@ bool store_publish(struct store *s, struct error *err)
 void store_was_replacing(struct store *s, const struct store_place *old)
 {
     s->old = *old;
+}
+
+int store_put_back(const struct store *s, const struct store_place *old)
+{
+    struct store_place now;
+
+    if (old->inode == 0 || store_place_of(s, &now) || !store_place_is(s, old, s->aside_name))
+        return 0;
+    return os_rename_new(s->parent_fd, s->aside_name, s->name);
+}
+
+bool store_remove_replaced(struct store *s, struct error *err)
+{
+    s->published = true;
+    return remove_old(s, err);
 }
 
 bool store_publish_end(struct store *s, const struct store_place *old, struct error *err)

@@ -2,7 +2,7 @@
  *
  *     stage     <parent>/<name>.sluice-partial is made, opened and locked; a note in it says by whom
  *     objects   are made below it
- *     publish   is one rename to <parent>/<name>; then what was there before goes, the note, and the journal last
+ *     publish   is one rename to <parent>/<name> (publish.c)
  *
  * What a dead run left is taken up, or removed, only while we hold its lock, so a living run never loses its staging
  * directory. The lock is that of the root's file descriptor: the kernel gives it back when the process dies.
@@ -207,6 +207,14 @@ static bool busy(const struct store *s, int fd, struct error *err)
     return false;
 }
 
+static bool is_still_there(const struct store *s, const char *name, int fd)
+{
+    struct stat opened;
+
+    return os_fstat(fd, &opened) >= 0 &&
+           store_place_is(s, &(struct store_place){ opened.st_dev, opened.st_ino }, name);
+}
+
 /* A directory in our parent that holds a note or a journal: locked, and the note is ours (NULL: it stays). *fd -1: there
  * is none. */
 static bool take_directory(const struct store *s, const char *name, const char *note, int *fd, struct error *err)
@@ -225,6 +233,11 @@ static bool take_directory(const struct store *s, const char *name, const char *
         busy(s, *fd, err);
         os_close(*fd);
         return false;
+    }
+    if (*fd >= 0 && !is_still_there(s, name, *fd)) {    /* its run ended between our opening and our lock */
+        os_close(*fd);
+        *fd = -1;
+        return true;
     }
     got = *fd < 0 ? -ENOENT : read_note(*fd, &old);
     free(old);
@@ -258,6 +271,8 @@ static bool make_staging(struct store *s, const char *note, struct error *err)
         return space_explain(err, s->parent_fd, 0);
     }
     got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (got == -ENOENT)             /* empty, and taken for a leftover before we could lock it */
+        return busy(s, -1, err);
     if (got < 0) {
         os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
         return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);
@@ -623,12 +638,6 @@ bool store_put(struct store *s, const char *key, const char *data, uint64_t byte
 bool store_is_published(const struct store *s)
 {
     return s->published;
-}
-
-void store_abandon(struct store *s)
-{
-    if (s->parent_fd >= 0 && !s->published)
-        os_remove_tree(s->parent_fd, s->staging_name);
 }
 
 uint64_t store_objects_made(const struct store *s)

@@ -132,9 +132,14 @@ void store_was_replacing(struct store *s, const struct store_place *old);
 /* What is left of that for a store of store_stage_published. `old` (inode 0: none) is what stood there before: it is
  * removed where publishing put it, and nothing else is. */
 bool store_publish_end(struct store *s, const struct store_place *old, struct error *err);
+/* And for a store of store_stage_again, if it is what was replaced: it has the journal then. */
+bool store_remove_replaced(struct store *s, struct error *err);
+/* Without a rename that exchanges, a death may leave no target and the old one aside: it gets its name back. 0 or -errno. */
+int store_put_back(const struct store *s, const struct store_place *old);
 bool store_is_published(const struct store *s);
-/* Remove the staging directory. After store_publish it does nothing. */
-void store_abandon(struct store *s);
+/* Remove the staging directory: the journal first, for what it speaks of goes next, and the note last. 0 or -errno. After
+ * store_publish it does nothing. */
+int store_abandon(struct store *s);
 /* What was made so far: objects (files), for the report. */
 uint64_t store_objects_made(const struct store *s);
 

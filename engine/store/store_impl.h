@@ -33,6 +33,11 @@ void store_without_direct(struct store *s);
 
 /* In the root of what is staged: who is at work. */
 #define STAGING_NOTE ".sluice-note"
+/* What begins so in that root is ours and no object. */
+#define STAGING_MARK ".sluice-"
+
+/* What is at the staging name, so that it can be told at every instant whose it is. 0 or -errno. */
+int store_remove_staging(const struct store *s);
 
 /* May the target be made, or replaced? Sets *there. */
 bool store_check_target(const struct store *s, bool *there, struct error *err);

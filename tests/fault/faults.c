@@ -29,7 +29,7 @@ static const struct { const char *name; int how; } hows[] = {
     { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EINTR", EINTR }, { "EAGAIN", EAGAIN },
     { "ENOMEM", ENOMEM }, { "EMFILE", EMFILE }, { "EPERM", EPERM }, { "ENOSYS", ENOSYS }, { "EINVAL", EINVAL },
     { "EOPNOTSUPP", EOPNOTSUPP }, { "EBUSY", EBUSY }, { "EROFS", EROFS }, { "EFBIG", EFBIG },
-    { "short", OS_FAULT_SHORT }, { "zero", OS_FAULT_ZERO },
+    { "short", OS_FAULT_SHORT }, { "zero", OS_FAULT_ZERO }, { "kill", OS_FAULT_KILL },
 };
 
 unsigned faults_kinds(const char *words)

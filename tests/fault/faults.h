@@ -6,6 +6,7 @@
  *
  *     SLUICE_FAULT=write:17:ENOSPC        the 17th write (from 0) fails so
  *     SLUICE_FAULT=write:17+:ENOSPC       and all after it
+ *     SLUICE_FAULT=write,unlink:17:kill   the process dies there
  *     SLUICE_FAULT=openat2,lock:absent    the system has neither
  *
  * Only such a program has the switch: the sluice that people run is linked without this file, from the same objects,

@@ -18,6 +18,7 @@ from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alon
                      minimum_bytes, rechunk, sluice, tree)
 
 import inputs  # noqa: E402
+import numcodecs  # noqa: E402
 from test_stops import tiny_ext4  # noqa: E402
 
 KILLS = int(os.environ.get("SLUICE_KILLS", 20))
@@ -25,7 +26,7 @@ RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
 BACKENDS = ["threads"] if SANITIZER == "thread" else ["uring", "threads"]
 PLACES = ["after-stage", "before-header", "after-header", "before-stages", "before-index", "before-record", "torn-record",
           "after-record", "before-stage-end", "before-discard", "after-discard", "before-committing", "before-publish",
-          "after-exchange", "after-publish", "after-old", "after-note"]
+          "after-exchange", "after-publish", "after-note", "after-journal"]
 CHUNKS = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none"]
 
 
@@ -147,6 +148,7 @@ def test_resume__says_how_much_is_done_and_does_not_do_it_again(directory):
     report = case.again("--json").expect(0, "continuing: 100 % done").json()
     check(find_key(report, "continued_percent") == 100, report["run"])
     check(find_key(report, "source_read_bytes") == 0, "read the input again")
+    check(not any("is gone" in note for note in report["run"]["notes"]), report["run"]["notes"])
     case.check_done("when everything was done")
 
 
@@ -208,6 +210,22 @@ def test_resume__keeps_finished_chunks_when_the_scratch_is_gone(directory):
     kept = sum(after[name] == inode for name, inode in before.items())
     check(before and kept >= len(before) // 2, f"{kept} of {len(before)} finished chunks were kept")
     case.check_done("without the scratch")
+
+
+def test_resume__of_chunks_too_big_to_be_held_goes_on_in_the_second(directory):
+    source = inputs.small(directory / "in.zarr", shape=(2, 2048, 2100), chunks=(1, 2048, 2100),
+                          compressors=numcodecs.Zstd(3))
+    flags = ["--chunks", "2,128,128", "--plan", "split", "--progress", "none", "--threads", "2"]
+    rechunk(source, directory / "ref.zarr", *flags).expect(0)
+    flags += ["--memory", minimum_bytes(source, directory / "out.zarr", *flags) + (1 << 20)]
+    check(" slices" in rechunk(source, directory / "out.zarr", *flags, "--dry-run").expect(0).out, "no chunk is streamed")
+    for place in ("after-record:2", "before-stage-end"):
+        died = subprocess.run(command("rechunk", source, directory / "out.zarr", *flags), capture_output=True,
+                              env={**ENVIRONMENT, "SLUICE_DIE_AT": place}).returncode
+        check(died == -signal.SIGKILL, f"did not die but said {died}")
+        rechunk(source, directory / "out.zarr", *flags).expect(0, "continuing:")
+        check(tree(directory / "out.zarr") == tree(directory / "ref.zarr"), f"other bytes after {place}")
+        shutil.rmtree(directory / "out.zarr")
 
 
 def damage(path, offset, length):

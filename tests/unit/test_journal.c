@@ -1,7 +1,10 @@
 #include "engine/exec/journal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/pack.h"
 #include "engine/io/os.h"
@@ -55,6 +58,30 @@ static unsigned read_journal(int dir_fd)
 static int journal_fd(int dir_fd)
 {
     return os_openat(dir_fd, STAGING_JOURNAL, O_RDWR, 0);
+}
+
+static void test_journal__of_others_is_not_read(void)
+{
+    struct directory d = directory_new();
+    int dir_fd = open(d.path, O_RDONLY | O_DIRECTORY), sys_errno, fd;
+    uint64_t end_bytes[RECORDS];
+    struct journal j;
+
+    write_journal(dir_fd, end_bytes);
+    fd = journal_fd(dir_fd);
+    CHECK_EQUAL(fchmod(fd, 0620), 0);
+    CHECK_EQUAL(journal_open(&j, dir_fd, &sys_errno), JOURNAL_FOREIGN);
+    journal_close(&j);
+    CHECK_EQUAL(fchmod(fd, 0644), 0);
+    CHECK_EQUAL(journal_open(&j, dir_fd, &sys_errno), JOURNAL_WHOLE);
+    journal_close(&j);
+    if (fchown(fd, 12345, (gid_t)-1) == 0) {
+        CHECK_EQUAL(journal_open(&j, dir_fd, &sys_errno), JOURNAL_FOREIGN);
+        journal_close(&j);
+    }
+    os_close(fd);
+    close(dir_fd);
+    directory_remove(&d);
 }
 
 static void test_journal__a_tail_torn_at_any_byte_is_cut_and_written_on(void)
@@ -205,6 +232,7 @@ static void test_pack__gives_back_what_was_packed_and_nothing_else(void)
 
 int main(void)
 {
+    RUN(test_journal__of_others_is_not_read);
     RUN(test_journal__a_tail_torn_at_any_byte_is_cut_and_written_on);
     RUN(test_journal__a_flipped_bit_anywhere_ends_it_there);
     RUN(test_journal__is_not_read_when_it_is_another_version_or_no_file);

@@ -352,6 +352,74 @@ static void test_store__ends_a_publication_that_a_death_cut_short(void)
     directory_remove(&d);
 }
 
+/* What was replaced cannot be removed: the new target is as it is to be, and the old tree says what it is. */
+static void test_store__publishes_nothing_of_ours_when_the_old_tree_stays(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out");
+    directory_put(&d, "out/.zarray", "old");
+    CHECK(store_stage(&s, directory_path(&d, "out"), true, "who", SPAN_NONE, &err));
+    directory_put(&d, "out.sluice-partial/" STAGING_JOURNAL, "what");
+    os_faults_set(&(struct os_faults){ .kinds = OS_UNLINK, .forever = true, .how = EIO });
+    CHECK(!store_publish(s, &err) && err.code == ERR_IO && strstr(err.message, "cannot remove the old"));
+    os_faults_set(NULL);
+    CHECK(!directory_has(&d, "out/.zarray") && !directory_has(&d, "out/.sluice-note"));
+    CHECK(!directory_has(&d, "out/" STAGING_JOURNAL) && directory_has(&d, "out.sluice-partial/.zarray"));
+    CHECK(directory_has(&d, "out.sluice-partial/" STAGING_JOURNAL));
+    store_close(s);
+    err = (struct error){ 0 };
+    CHECK(store_stage_again(&s, directory_path(&d, "out"), true, "who", SPAN_NONE, &err) && s);
+    CHECK(store_remove_replaced(s, &err) && !directory_has(&d, "out.sluice-partial"));
+    store_close(s);
+    directory_remove(&d);
+}
+
+/* A death while what is given up is removed must not leave a journal that speaks of it. */
+static void test_store__gives_up_its_journal_first_and_its_note_last(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    CHECK(store_stage(&s, directory_path(&d, "out"), false, "who", SPAN_NONE, &err));
+    directory_put(&d, "out.sluice-partial/" STAGING_JOURNAL, "what");
+    directory_put(&d, "out.sluice-partial/0.0", "chunk");
+    os_faults_set(&(struct os_faults){ .kinds = OS_UNLINK, .first = 1, .forever = true, .how = EIO });
+    CHECK_EQUAL(store_abandon(s), -EIO);
+    os_faults_set(NULL);
+    CHECK(!directory_has(&d, "out.sluice-partial/" STAGING_JOURNAL) && directory_has(&d, "out.sluice-partial/0.0"));
+    CHECK(directory_has(&d, "out.sluice-partial/.sluice-note"));
+    CHECK_EQUAL(store_abandon(s), 0);
+    CHECK(!directory_has(&d, "out.sluice-partial"));
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__gives_an_old_target_that_was_moved_aside_its_name_back(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store_place old;
+    struct stat st;
+    struct store *s;
+
+    directory_make(&d, "out.sluice-aside");
+    directory_put(&d, "out.sluice-aside/.zarray", "old");
+    CHECK(stat(directory_path(&d, "out.sluice-aside"), &st) == 0);
+    CHECK(store_stage(&s, directory_path(&d, "out"), true, "who", SPAN_NONE, &err));
+    old = (struct store_place){ st.st_dev, st.st_ino + 1 };
+    CHECK(store_put_back(s, &old) == 0 && !directory_has(&d, "out"));       /* not what stood there */
+    old.inode--;
+    CHECK(store_put_back(s, &old) == 0 && directory_has(&d, "out/.zarray"));
+    CHECK(store_put_back(s, &old) == 0 && !directory_has(&d, "out.sluice-aside"));
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
 static void test_store__does_not_touch_a_directory_that_no_run_made(void)
 {
     struct directory d = directory_new();
@@ -485,6 +553,9 @@ int main(void)
     RUN(test_store__does_not_overwrite_what_is_no_store);
     RUN(test_store__takes_up_what_a_dead_run_left_but_not_a_living_one);
     RUN(test_store__ends_a_publication_that_a_death_cut_short);
+    RUN(test_store__publishes_nothing_of_ours_when_the_old_tree_stays);
+    RUN(test_store__gives_up_its_journal_first_and_its_note_last);
+    RUN(test_store__gives_an_old_target_that_was_moved_aside_its_name_back);
     RUN(test_store__does_not_touch_a_directory_that_no_run_made);
     RUN(test_store__refuses_outputs_without_a_name);
     RUN(test_store__takes_paths_relative_to_the_current_directory);

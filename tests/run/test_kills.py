@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""A small job whose process dies before its n-th call of the kernel: in the first run, in one that goes on, while what is
+left is removed, while it publishes over an old output. Then the same command: the same bytes, and nothing left.
+
+SLUICE_FAULTS_EVERY=1 takes every n, else some are taken."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, check, check_left_alone, command,  # noqa: E402
+                     minimum_bytes, rechunk, tree)
+
+import inputs  # noqa: E402
+
+EVERY = bool(os.environ.get("SLUICE_FAULTS_EVERY"))
+BACKENDS = ["threads"] if SANITIZER == "thread" else ["threads", "uring"]
+KINDS = ("open,openat2,read,write,truncate,fallocate,stat,mkdir,unlink,rename,renameat2,sync,ring,enter,punch,lock,close,"
+         "list,thread")
+CHUNKS = ["--chunks", "12,8,8", "--codec", "none", "--progress", "none", "--threads", "2"]
+killed = 0
+
+
+class Job:
+    def __init__(self, directory, *flags):
+        if not FAULTY:
+            raise Skip("no program that heeds SLUICE_FAULT: make test-run builds it")
+        self.directory, self.target = directory, directory / "out.zarr"
+        self.partial = directory / "out.zarr.sluice-partial"
+        self.source, self.old = directory / "in.zarr", directory / "old.zarr"
+        inputs.small(self.source, shape=(12, 96, 64), chunks=(1, 96, 64))
+        inputs.small(self.old)
+        rechunk(self.source, directory / "ref.zarr", *CHUNKS).expect(0)
+        self.wanted = tree(directory / "ref.zarr")
+        need = minimum_bytes(self.source, self.target, *CHUNKS, *flags)
+        self.argv = command("rechunk", self.source, self.target, *CHUNKS, *flags, "--memory", need + (64 << 10))
+
+    def run(self, call=None, argv=None):
+        """True: it died before that call."""
+        global killed
+        words = list(argv or self.argv)
+        environment = ENVIRONMENT
+        if call is not None:
+            words[0], environment = FAULTY, {**ENVIRONMENT, "SLUICE_FAULT": f"{KINDS}:{call}:kill"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+        died = done.returncode == -signal.SIGKILL
+        check(done.returncode == 0 or (died and call is not None), f"exit {done.returncode}, call {call}\n{done.stderr}")
+        killed += died
+        return died
+
+    def is_complete(self):
+        """Nothing is left for the same command, which would say that the output is there."""
+        return self.target.exists() and tree(self.target) == self.wanted and not self.partial.exists()
+
+    def check_done(self, when):
+        check(tree(self.target) == self.wanted, f"other bytes {when}")
+        check_left_alone(self.directory, "in.zarr", "old.zarr", "out.zarr", "ref.zarr")
+        shutil.rmtree(self.target)
+
+    def check_whole(self, when, *others):
+        if self.target.exists():
+            found = {name: data for name, data in tree(self.target).items() if not name.startswith(".sluice-")}
+            check(found == self.wanted or found in others, f"half a target {when}")
+
+
+def next_call(call):
+    return call + 1 if EVERY or call < 3 else call + 2 + call // 9
+
+
+def each_call(job, begin, argv=None, others=(), gone=()):
+    """`begin` makes what there is before; `argv` is what dies (None: the job), and the job ends it."""
+    call, died = 0, True
+    while died:
+        begin()
+        died = job.run(call, argv)
+        when = f"after a death at call {call}"
+        job.check_whole(when, *others)
+        if not job.is_complete():
+            job.run()
+        job.check_done(when)
+        call = next_call(call)
+
+
+def dies_in_the_first_run(backend, plan):
+    def test(directory):
+        each_call(Job(directory, "--io", backend, "--plan", plan), lambda: None)
+    test.__name__ = f"test_kills__{plan}_by_{backend}_is_right_after_any_call"
+    return test
+
+
+def test_kills__over_an_old_output_is_right_after_any_call(directory):
+    job = Job(directory, "--plan", "direct", "--overwrite")
+    each_call(job, lambda: shutil.copytree(job.old, job.target), others=[tree(job.old)])
+
+
+def half_done(job, directory, place="after-record:3"):
+    """A directory like the one that a death left; the journal goes by its inode, so it is made anew each time."""
+    def begin():
+        done = subprocess.run(job.argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, capture_output=True)
+        check(done.returncode == -signal.SIGKILL, f"did not die\n{done.stderr.decode()}")
+    return begin
+
+
+def dies_going_on(plan):
+    def test(directory):
+        job = Job(directory, "--plan", plan)
+        each_call(job, half_done(job, directory))
+    test.__name__ = f"test_kills__{plan}_that_goes_on_is_right_after_any_call"
+    return test
+
+
+def test_kills__cleaning_is_right_after_any_call(directory):
+    job = Job(directory, "--plan", "split")
+    each_call(job, half_done(job, directory, "before-committing"), command("clean", job.target))
+
+
+def test_kills__starting_over_is_right_after_any_call(directory):
+    job = Job(directory, "--plan", "split")
+    each_call(job, half_done(job, directory, "before-committing"), [*job.argv, "--restart"])
+
+
+def test_kills__removing_the_old_output_is_right_after_any_call(directory):
+    job = Job(directory, "--plan", "direct", "--overwrite")
+    begin = half_done(job, directory, "after-exchange")
+    each_call(job, lambda: (shutil.copytree(job.old, job.target), begin()))
+
+
+def main():
+    suite = Suite("kills")
+    suite.run(*(dies_in_the_first_run(backend, plan) for backend in BACKENDS for plan in ("direct", "split")),
+              test_kills__over_an_old_output_is_right_after_any_call, dies_going_on("direct"), dies_going_on("split"),
+              test_kills__cleaning_is_right_after_any_call, test_kills__starting_over_is_right_after_any_call,
+              test_kills__removing_the_old_output_is_right_after_any_call)
+    print(f"{killed} kills")
+    return suite.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
