@@ -126,18 +126,22 @@ install: $(ROOT)/sluice $(ROOT)/libsluice.so  ## into PREFIX=/usr/local (DESTDIR
 test:                  ## everything that is quick: unit, fault, tidy, golden, run, interop (about five minutes)
 	@$(MAKE) --no-print-directory all $(GENERATE) $(JUDGE_READY)
 	@$(TALLY) \
-	    'unit=$(MAKE) --no-print-directory -k unit' \
+	    'unit=$(MAKE) --no-print-directory -k -O unit' \
 	    'fault=$(MAKE) --no-print-directory fault' \
 	    'tidy=$(MAKE) --no-print-directory tidy' \
 	    'golden=$(MAKE) --no-print-directory golden-check' \
-	    'run=$(MAKE) --no-print-directory test-run' \
+	    'run=$(MAKE) --no-print-directory -k -O test-run' \
 	    'interop=$(MAKE) --no-print-directory interop'
 
 test-long:             ## the same with thousands of random cases, every call of every kind failing once, and more kills
 	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 $(MAKE) --no-print-directory test INTEROP_CASES=5000 BUDGET_CASES=5000
 
-unit: $(UNIT_TESTS) $(REPLAYS)
-	@status=0; for t in $(UNIT_TESTS) $(REPLAYS); do $(TSAN) $$t || status=1; done; exit $$status
+# Every test is a target: -j runs several at once, -k goes on after one that fails, -O keeps the words of each together.
+UNIT_RUNS = $(addsuffix .ran,$(UNIT_TESTS) $(REPLAYS))
+unit: $(UNIT_RUNS)
+$(UNIT_RUNS): %.ran: %
+	@$(TSAN) $*
+.PHONY: $(UNIT_RUNS)
 
 # The targets of tests/fuzz without a fuzzer play their seeds, in `unit`; with one they look for more.
 fuzz:                  ## libFuzzer on all that reads what others wrote, FUZZ_SECONDS=30 each (needs clang)
@@ -151,9 +155,11 @@ fault: $(FAULT_TESTS)
 	@$(FAULT_TESTS)
 
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
-test-run: $(BUILD)/sluice $(FAULT_SLUICE) $(GENERATE) $(JUDGE_READY)
-	@status=0; for t in $(wildcard tests/run/test_*.py); do \
-	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) SLUICE_FAULTY=$(FAULT_SLUICE) $(JUDGE) $$t || status=1; done; exit $$status
+RUN_RUNS = $(addsuffix .ran,$(wildcard tests/run/test_*.py))
+test-run: $(RUN_RUNS)
+$(RUN_RUNS): %.ran: $(BUILD)/sluice $(FAULT_SLUICE) $(GENERATE) $(JUDGE_READY)
+	@SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) SLUICE_FAULTY=$(FAULT_SLUICE) $(JUDGE) $*
+.PHONY: $(RUN_RUNS)
 
 # Other implementations as judges.
 interop: $(BUILD)/sluice $(JUDGE_READY)
@@ -166,12 +172,12 @@ test-san:              ## unit, run and some interop tests under the address, un
 	@$(MAKE) --no-print-directory SAN=address all
 	@$(MAKE) --no-print-directory SAN=thread all
 	@$(TALLY) \
-	    'unit-asan=$(MAKE) --no-print-directory -k SAN=address unit' \
+	    'unit-asan=$(MAKE) --no-print-directory -k -O SAN=address unit' \
 	    'fault-asan=$(MAKE) --no-print-directory SAN=address fault' \
-	    'run-asan=$(MAKE) --no-print-directory SAN=address test-run' \
+	    'run-asan=$(MAKE) --no-print-directory -k -O SAN=address test-run' \
 	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 BUDGET_CASES=30 interop' \
-	    'unit-tsan=$(MAKE) --no-print-directory -k SAN=thread unit' \
-	    'run-tsan=$(MAKE) --no-print-directory SAN=thread test-run' \
+	    'unit-tsan=$(MAKE) --no-print-directory -k -O SAN=thread unit' \
+	    'run-tsan=$(MAKE) --no-print-directory -k -O SAN=thread test-run' \
 	    'interop-tsan=$(MAKE) --no-print-directory SAN=thread INTEROP_CASES=40 BUDGET_CASES=20 interop'
 
 tidy:                  ## the rules of the tree: layers, sizes, banned functions, headers that stand alone
