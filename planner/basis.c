@@ -60,6 +60,19 @@ static void parts_init(struct basis *b)
         codec_appended_needs(&target->codecs, target->dtype, b->target_chunk_bytes, &b->append);
 }
 
+/* Of blosc+crc32c it is crc32c that keeps blosc from decoding ranges. */
+void note_decoded_whole(const struct basis *b, const char *what, struct error *err)
+{
+    const char *ranges = b->source_ranges_cannot, *stream = b->source_stream_cannot;
+
+    if (ranges && strcmp(ranges, stream) != 0)
+        error_note(err, "%s of %s is decoded whole: %s allows no range of one, and %s cannot go on from part to part",
+                   what, SIZE_TEXT(b->source_chunk_bytes), ranges, stream);
+    else
+        error_note(err, "%s of %s is decoded whole: %s cannot decode a part of one", what,
+                   SIZE_TEXT(b->source_chunk_bytes), stream);
+}
+
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
                 const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job)
 {

@@ -56,6 +56,8 @@ struct basis {
 };
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
                 const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job);
+/* A note to a refusal: which codecs keep `what` ("an input chunk") from being decoded in parts. */
+void note_decoded_whole(const struct basis *b, const char *what, struct error *err);
 
 /* ---- sides.c ---- */
 

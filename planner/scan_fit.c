@@ -113,8 +113,7 @@ static bool refuse(const struct scan *scan, const struct basis *b, uint64_t memo
     error_note(err, "decoder%s %s", m->reads_bytes ? "" : ", and what it reads at once",
                SIZE_TEXT(m->decode_scratch_bytes + m->stream_bytes + m->library_bytes));
     if (b->source_stream_cannot && b->source_ranges_cannot)
-        error_note(err, "a chunk of %s is decoded whole: %s cannot decode a part of one",
-                   SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
+        note_decoded_whole(b, "a chunk", err);
     help_budget_unit(memory_bytes, err);
     error_help(err, "raise memory to %s", SIZE_TEXT_UP(need_bytes));
     return false;

@@ -221,8 +221,7 @@ static void note_shape(const char *what, const struct array_meta *m, uint64_t me
 static void note_codecs(const struct plan *p, const struct basis *b, struct error *err)
 {
     if (b->source_stream_cannot && !b->range_bytes && b->source_chunk_bytes > p->minimum_bytes / WHOLE_CHUNK_SHARE)
-        error_note(err, "an input chunk of %s is decoded whole: %s cannot decode a part of one",
-                   SIZE_TEXT(b->source_chunk_bytes), b->source_stream_cannot);
+        note_decoded_whole(b, "an input chunk", err);
     if (!b->source_stream_cannot && !b->range_bytes)
         note_shape("input", b->source, p->memory_bytes, err);
     if (b->target_appends)
@@ -330,15 +329,18 @@ static bool refuse_scratch(const struct plan *p, const struct job *job, const st
 {
     struct span span = job->scratch_limit.set ? job->scratch_limit.span
                        : job->scratch_path ? job->scratch_span : job->output.span;
+    bool over_limit = job->scratch_limit.set && w->scratch_need_bytes > job->scratch_limit.bytes;
 
     error_at(err, ERR_FIT, span, "%s", c->why_not + strlen(scratch_prefix));
-    error_key(err, job->scratch_limit.set && w->scratch_need_bytes > job->scratch_limit.bytes ? "scratch.limit"
-                                                                                             : "scratch.path");
+    error_key(err, over_limit ? "scratch.limit" : "scratch.path");
     error_bytes(err, w->scratch_need_bytes, w->scratch_have_bytes);
     if (direct->need_bytes != UINT64_MAX && direct->need_bytes > p->memory_bytes)
         error_note(err, "without scratch (the direct plan) this takes at least %s of memory",
                    SIZE_TEXT_UP(direct->need_bytes));
-    error_help(err, "point scratch at a disk with %s free", SIZE_TEXT_UP(w->scratch_need_bytes));
+    if (over_limit)
+        error_help(err, "raise the limit to %s", SIZE_TEXT_UP(w->scratch_need_bytes));
+    else
+        error_help(err, "point scratch at a disk with %s free", SIZE_TEXT_UP(w->scratch_need_bytes));
     return false;
 }
 

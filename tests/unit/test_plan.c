@@ -345,6 +345,7 @@ static void test_plan__scratch_that_does_not_fit_is_refused(void)
     CHECK(!bench_plan(&b));
     CHECK_EQUAL(b.err.have_bytes, 500 * MIB);
     CHECK(strcmp(b.err.key, "scratch.limit") == 0);
+    CHECK(strstr(b.err.help, "raise the limit to"));
     bench_release(&b);
 }
 

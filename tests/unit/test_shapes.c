@@ -164,9 +164,10 @@ static void test_shapes__a_codec_that_cannot_go_on_is_named(void)
 {
     static const struct { const char *from, *to, *note; } cases[] = {
         { "lz4", "zstd:3", "decoded whole: lz4 cannot" }, { "zstd:3", "lz4", "encoded whole: lz4 cannot" },
+        { "blosc:lz4:5+crc32c", "zstd:3", "decoded whole: crc32c allows no range of one, and blosc cannot" },
     };
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bench b;
         struct error err = { 0 };
         bool named = false;
