@@ -671,6 +671,8 @@ bool resume_publish(struct resume *r, struct error *err)
     struct store_place now;
     struct text payload;
 
+    if (r->replaced || r->published)
+        journal_close(&r->journal);     /* nothing more to say, and some file systems cannot remove what is open */
     if (r->replaced)
         return store_remove_replaced(r->store, err);
     if (r->published)
@@ -688,5 +690,6 @@ bool resume_publish(struct resume *r, struct error *err)
         if (!sync_root(r, err) || !append(r, RECORD_COMMITTING, &payload, err))
             return false;
     }
+    journal_close(&r->journal);
     return store_publish(r->store, err);
 }
