@@ -82,7 +82,7 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     b->source = source;
     b->target = target;
     b->census = census;
-    b->threads = threads;
+    b->threads = b->cores = threads;
     b->backend = backend;
     b->array_bytes = size_mul_sat(elements, source->dtype.item_bytes);
     b->source_chunks = grid_cells(&source->chunks);

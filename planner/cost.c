@@ -142,7 +142,7 @@ static double run_bytes(const struct array_meta *m, const uint64_t *piece, const
 
 static double stage_seconds(const struct basis *b, const struct stage *s, const struct work *w)
 {
-    unsigned workers = s->workers < b->threads ? s->workers : b->threads;
+    unsigned workers = s->workers < b->cores ? s->workers : b->cores;
     double device = w->read_bytes / read_bytes_per_second + w->write_bytes / write_bytes_per_second +
                     w->requests * request_device_seconds;
     double cores = fmax(w->core_seconds / (workers ? workers : 1), w->serial_seconds);

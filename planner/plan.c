@@ -17,6 +17,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
     struct room room;
 
     host_look(&host, NULL);
+    p->cores = host.threads;
     if (!array_open(&p->source_store, &p->source, job->input.path, job->input.span, &p->warnings, err))
         return false;
     if (!resolve_output_place(job, p->source_store, err) ||

@@ -67,6 +67,7 @@ struct plan {
     uint64_t memory_bytes;          /* the budget */
     char memory_from[180];          /* "rechunk.yaml:3", "--memory", "half of MemAvailable (23.1GiB)" */
     char threads_from[180];
+    unsigned cores;                 /* there are; 0: as many as threads */
     char scratch_from[180];
     struct io_choice io;
     uint64_t kernel_bytes;          /* "kernel, outside RSS": what a cgroup must have beside the budget */

@@ -33,6 +33,7 @@ struct basis {
     const struct chunk_census *census;
     struct codec_sample sample;     /* what the census saw, and what an earlier try met */
     unsigned threads;
+    unsigned cores;                 /* that the threads run on, for predictions; at most threads */
     enum io_backend backend;
     enum spill_encoding spill;
 

@@ -413,6 +413,8 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     if (!check_missing(p, job, err))
         return false;
     basis_init(&b, &p->source, &p->target, &p->census, p->graph.threads, p->io.backend, job);
+    if (p->cores && p->cores < b.cores)
+        b.cores = p->cores;
     p->minimum_bytes = UINT64_MAX;
     weigh_all(p, job, room, &b, weighed);
     for (unsigned i = 0; i < KINDS; i++) {
