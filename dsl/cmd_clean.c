@@ -1,4 +1,5 @@
 /* clean: remove what an unfinished run keeps so that the same command can go on with it. */
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,10 +19,27 @@ static bool is_pipeline(const char *word)
            (length > 4 && strcmp(word + length - 4, ".yml") == 0);
 }
 
+/* Of OUT.sluice-partial, which is what `ls` shows, OUT. */
+static const char *output_of(const char *word, char output[PATH_MAX])
+{
+    static const char ending[] = ".sluice-partial";
+    size_t length = strlen(word), end = sizeof ending - 1;
+
+    while (length > 1 && word[length - 1] == '/')
+        length--;
+    if (length <= end || length - end >= PATH_MAX || memcmp(word + length - end, ending, end) != 0 ||
+        word[length - end - 1] == '/')
+        return word;
+    memcpy(output, word, length - end);
+    output[length - end] = 0;
+    return output;
+}
+
 int cmd_clean(struct invocation *v, struct error *err)
 {
     const struct word *word = &v->line->positionals[0];
-    const char *path = word->text;
+    char output[PATH_MAX];
+    const char *path = output_of(word->text, output);
     struct span span = word->span;
     struct text what, out;
 

@@ -244,12 +244,13 @@ static bool check_count(const struct chunk_request *request, const struct array_
     if (request->form != CHUNKS_LISTED || request->count == m->chunks.rank)
         return true;
     axis_names_init(&names, m);
-    error_at(err, ERR_USAGE, request->span, "%u chunk lengths, and '%s' has %u dimension%s", request->count, what,
-             m->chunks.rank, m->chunks.rank == 1 ? "" : "s");
+    error_at(err, ERR_USAGE, request->span, "%u chunk length%s, and '%s' has %u dimension%s", request->count,
+             request->count == 1 ? "" : "s", what, m->chunks.rank, m->chunks.rank == 1 ? "" : "s");
     error_key(err, "output.chunks");
     for (unsigned i = 0; i < m->chunks.rank && i < 8; i++)
         error_note(err, "%-16s %12" PRIu64 " elements in chunks of %" PRIu64, names.name[i], m->chunks.shape[i],
                    m->chunks.cell[i]);
+    error_help(err, "give one for each dimension, 'keep' where it stays as it is, or name those that change");
     return false;
 }
 

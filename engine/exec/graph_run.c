@@ -211,6 +211,8 @@ static void keep_or_abandon(const struct running *r, struct error *err)
                    SIZE_TEXT(scratch_bytes), g->scratch.path);
     else
         error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
+    if (r->resume->source_changed)
+        return;
     if (err->help[0])                   /* what to do about the cause comes first */
         error_note(err, "the same command continues; sluice clean, with the output's path, removes what it left");
     error_help(err, "the same command continues; sluice clean %s removes what it left", g->target_path);

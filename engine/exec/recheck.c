@@ -102,6 +102,7 @@ static bool refuse_source(const struct check *c, const struct newest *newest, st
 {
     const char *path = store_path(c->graph->source_store);
 
+    c->resume->source_changed = true;
     error_at(err, ERR_EXISTS, c->graph->source_span, "the input '%s' is not what it was when the unfinished run of '%s' "
              "read it", path, c->graph->target_path);
     if (newest->key[0])

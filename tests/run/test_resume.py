@@ -321,6 +321,9 @@ def test_clean__removes_what_a_dead_run_left_and_says_so(directory):
     check(process.returncode == -signal.SIGKILL, process.stderr)
     sluice("clean", pipeline).expect(0, "out.zarr.sluice-partial")
     check_left_alone(directory, "p.yaml")
+    check(case.run(place="after-record:9"), "did not die")
+    sluice("clean", f"{case.target}.sluice-partial/").expect(0, "out.zarr.sluice-partial", "out.zarr.sluice-scratch")
+    check_left_alone(directory, "p.yaml")
 
 
 def test_lock__names_who_holds_it_and_since_when(directory):

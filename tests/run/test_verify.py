@@ -99,7 +99,9 @@ def test_verify__holds_where_chunks_are_missing_and_the_fill_value_is_not_zero(d
     for place in rng.permutation([p for p in (directory / "in.zarr" / "c").rglob("*") if p.is_file()])[:25]:
         place.unlink()
     for flags in (["--plan", "direct"], ["--plan", "split"], ["--plan", "direct", "--format", "zarr2"], ["--codec", "none"]):
-        rechunk(directory / "in.zarr", directory / "out.zarr", "--chunks", "11,13,17", *flags, *QUIET).expect(0, "verified")
+        run = rechunk(directory / "in.zarr", directory / "out.zarr", "--chunks", "11,13,17", *flags, *QUIET, "--json")
+        report = run.expect(0, "verified").json()["run"]
+        check(report["verify"]["digest"] is None and "digest" not in run.err, "not that of `sluice digest`")
         check(np.array_equal(inputs.values(directory / "out.zarr"), array[:]), flags)
         shutil.rmtree(directory / "out.zarr")
 
