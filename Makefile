@@ -42,7 +42,8 @@ endif
 
 SOURCES = $(wildcard engine/*/*.c planner/*.c dsl/*.c)
 LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out dsl/main.c,$(SOURCES)))
-UNIT_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+UNITS = $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS = $(addprefix $(BUILD)/tests/unit/,$(UNITS))
 FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 30
 REPLAYS = $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
@@ -123,7 +124,7 @@ install: $(ROOT)/sluice $(ROOT)/libsluice.so  ## into PREFIX=/usr/local (DESTDIR
 
 # ---- tests ----
 
-test:                  ## everything that is quick: unit, fault, tidy, golden, run, interop (about five minutes)
+test:                  ## everything that is quick: unit, fault, tidy, golden, run, interop (about eight minutes)
 	@$(MAKE) --no-print-directory all $(GENERATE) $(JUDGE_READY)
 	@$(TALLY) \
 	    'unit=$(MAKE) --no-print-directory -k -O unit' \
@@ -155,7 +156,8 @@ fault: $(FAULT_TESTS)
 	@$(FAULT_TESTS)
 
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
-RUN_RUNS = $(addsuffix .ran,$(wildcard tests/run/test_*.py))
+RUNS = $(patsubst tests/run/%.py,%,$(wildcard tests/run/test_*.py))
+RUN_RUNS = $(patsubst %,tests/run/%.py.ran,$(RUNS))
 test-run: $(RUN_RUNS)
 $(RUN_RUNS): %.ran: $(BUILD)/sluice $(FAULT_SLUICE) $(GENERATE) $(JUDGE_READY)
 	@SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) SLUICE_FAULTY=$(FAULT_SLUICE) $(JUDGE) $*
@@ -167,6 +169,11 @@ interop: $(BUILD)/sluice $(JUDGE_READY)
 	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/budgets.py --cases $(BUDGET_CASES) || status=1; \
 	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/corpus.py || status=1; exit $$status
 
+# What the address sanitizer would only slow down (disks, memory limits, hundreds of deaths), and what runs threads.
+RUNS_ASAN = $(filter-out test_real_faults test_cgroup test_budget test_kills,$(RUNS))
+UNITS_TSAN = $(addprefix test_,carry exec io parts passes ranges report resume scan slices sparse store)
+RUNS_TSAN = $(addprefix test_,damage pipelines same_bytes stops)
+
 test-san:              ## unit, run and some interop tests under the address, undefined and thread sanitizers
 	@$(MAKE) --no-print-directory $(GENERATE) $(JUDGE_READY)
 	@$(MAKE) --no-print-directory SAN=address all
@@ -174,10 +181,10 @@ test-san:              ## unit, run and some interop tests under the address, un
 	@$(TALLY) \
 	    'unit-asan=$(MAKE) --no-print-directory -k -O SAN=address unit' \
 	    'fault-asan=$(MAKE) --no-print-directory SAN=address fault' \
-	    'run-asan=$(MAKE) --no-print-directory -k -O SAN=address test-run' \
+	    'run-asan=$(MAKE) --no-print-directory -k -O SAN=address "RUNS=$(RUNS_ASAN)" test-run' \
 	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 BUDGET_CASES=30 interop' \
-	    'unit-tsan=$(MAKE) --no-print-directory -k -O SAN=thread unit' \
-	    'run-tsan=$(MAKE) --no-print-directory -k -O SAN=thread test-run' \
+	    'unit-tsan=$(MAKE) --no-print-directory -k -O SAN=thread "UNITS=$(UNITS_TSAN)" REPLAYS= unit' \
+	    'run-tsan=$(MAKE) --no-print-directory -k -O SAN=thread "RUNS=$(RUNS_TSAN)" test-run' \
 	    'interop-tsan=$(MAKE) --no-print-directory SAN=thread INTEROP_CASES=40 BUDGET_CASES=20 interop'
 
 tidy:                  ## the rules of the tree: layers, sizes, banned functions, headers that stand alone
