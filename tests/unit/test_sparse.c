@@ -152,7 +152,7 @@ static bool run_sparse(const uint64_t *shape, const uint64_t *box, const uint64_
     g.pool_bytes = stage_pool_bytes(stage);
     began = os_now();
     ok = graph_run(&g, report, NULL, err);
-    CHECK(os_now() - began < 5);
+    CHECK(os_now() - began < 60);    /* visiting every chunk takes hours */
     if (ok) {
         uint64_t written = check_target(g.target_path, &from, &to, &list);
 
