@@ -156,17 +156,6 @@ static unsigned strangers(const struct directory *where, char *one, size_t one_b
     return count;
 }
 
-static unsigned files_open(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* ---- runs ---- */
 
 static bool flag(struct pipeline *p, const char *option, const char *words, struct error *err)
@@ -246,7 +235,7 @@ static bool run_faulted(const struct example *e, const struct fault *f, const ch
 {
     struct os_faults seam = { .kinds = faults_kinds(f->kinds), .first = n, .forever = forever, .how = faults_how(how) };
     bool names_place = strcmp(f->kinds, "memory") && strcmp(f->kinds, "ring") && strcmp(f->kinds, "thread");
-    unsigned files = files_open();
+    unsigned files = descriptors_open();
     uint64_t before, after;
     struct text said;
     char left[256] = "";
@@ -276,7 +265,7 @@ static bool run_faulted(const struct example *e, const struct fault *f, const ch
     CHECK_CASE(after == right_tree || (status != 0 && after == before), said.chars);
     CHECK_CASE(status == 0 || !names_place || names_its_place(said.chars), said.chars);
     CHECK_CASE(faults_memory_held() == held, said.chars);
-    CHECK_CASE(files_open() == files, said.chars);
+    CHECK_CASE(descriptors_open() == files, said.chars);
     if (status != 0) {
         status = run(e, &said);
         CHECK_CASE(status == 0 && tree("out.zarr") == right_tree, said.chars);

@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import SANITIZER, Skip, Suite, TREE, check, minimum_bytes, rechunk, sluice  # noqa: E402
+from harness import SANITIZER, Skip, Suite, TREE, check, minimum_bytes, mounted, rechunk, sluice  # noqa: E402
 import refuse  # noqa: E402
 
 import inputs  # noqa: E402
@@ -25,20 +25,6 @@ MEBIBYTES = {"ext4": 64, "xfs": 320}
 
 
 # ---- file systems ----
-
-@contextlib.contextmanager
-def mounted(place, *words):
-    if os.geteuid() != 0:
-        raise Skip("mounting needs root")
-    place.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", *words, str(place)], capture_output=True, text=True)
-    if done.returncode:
-        raise Skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
-
 
 def make_image(image, kind):
     maker = shutil.which(f"mkfs.{kind}") or shutil.which(f"mkfs.{kind}", path="/usr/sbin:/sbin")

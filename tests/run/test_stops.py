@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alone, command, minimum_bytes,  # noqa: E402
-                     rechunk, sluice)
+                     mounted, rechunk, sluice)
 
 import inputs  # noqa: E402
 
@@ -216,20 +216,6 @@ def test_output__descriptors_that_are_closed_are_given_to_no_file(directory):
     check(held == ["/", "/", "/"], f"they are {held}")
     check(process.returncode == 143, f"exit {process.returncode}")
     check_left_alone(directory, "in.zarr")
-
-
-@contextlib.contextmanager
-def mounted(place, *options):
-    if os.geteuid() != 0:
-        raise Skip("mounting needs root")
-    place.mkdir()
-    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True)
-    if done.returncode:
-        raise Skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ Environment: SLUICE the program (build/sluice), SLUICE_FAULTY the one that heeds
 SLUICE_SAN the sanitizer it was built with ("" none, which also means
 that memory is not judged).
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -122,6 +123,20 @@ def check_left_alone(directory, *names):
     """Nothing is in the directory but what is named."""
     found = sorted(p.name for p in pathlib.Path(directory).iterdir())
     check(found == sorted(names), f"left behind in {directory}: {found}, wanted {sorted(names)}")
+
+
+@contextlib.contextmanager
+def mounted(place, *options):
+    if os.geteuid() != 0:
+        raise Skip("mounting needs root")
+    place.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 class Suite:

@@ -2,6 +2,7 @@
 #ifndef SLUICE_TESTS_DIRECTORY_H
 #define SLUICE_TESTS_DIRECTORY_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,18 @@ static inline bool directory_has(const struct directory *d, const char *name)
     struct stat st;
 
     return lstat(directory_path(d, name), &st) == 0;
+}
+
+/* With the one that counts; to be compared with another count. */
+static inline unsigned descriptors_open(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
 }
 
 #endif

@@ -2,7 +2,6 @@
  * threads, and is skipped aloud where io_uring is refused. */
 #include "engine/io/io.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -21,6 +20,7 @@
 #include "engine/base/size.h"
 #include "engine/io/os.h"
 #include "engine/report/report.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/test.h"
 
 enum { DEPTH = 8, FILE_BLOCKS = 64, REQUESTS = 400 };
@@ -89,17 +89,6 @@ static int64_t run_one(enum io_op op, int fd, void *memory, uint64_t bytes, uint
     CHECK_EQUAL(io_in_flight(io), 0);
     io_close(io);
     return request.result;
-}
-
-static unsigned open_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
 }
 
 static bool known_bytes(const unsigned char *at, uint64_t offset, uint64_t bytes)
@@ -503,12 +492,12 @@ static void test_io__a_ring_that_takes_nothing_is_given_up(void)
 
 static void test_io__opening_and_closing_leaks_nothing(void)
 {
-    unsigned before = open_fds();
+    unsigned before = descriptors_open();
 
     NEEDS_BACKEND();
     for (unsigned i = 0; i < 1000; i++)
         io_close(open_io(DEPTH));
-    CHECK_EQUAL(open_fds(), before);
+    CHECK_EQUAL(descriptors_open(), before);
     io_close(NULL);
 }
 
