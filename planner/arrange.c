@@ -46,6 +46,20 @@ void stage_begin(struct stage *s, const char *name, const struct basis *b, const
     memcpy(s->parts.shape, b->source->chunks.shape, sizeof s->parts.shape);
 }
 
+bool one_stage(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
+               struct arrangement *a, uint64_t *pool_bytes)
+{
+    struct stage *s = &a->stages[0];
+
+    if (!pool_room(kind, b, set, memory_bytes, a, pool_bytes))
+        return false;
+    a->stage_count = 1;
+    stage_begin(s, "direct", b, set);
+    needs_from_source(s, b, set, *pool_bytes);
+    needs_to_target(s, b, set, *pool_bytes);
+    return true;
+}
+
 /* Boxes come in steps of whole chunks; what they leave is for reading ahead, up to a quarter of the pool. */
 static void spend_rest_on_reads(struct stage *s, const struct basis *b, uint64_t pool_bytes)
 {

@@ -6,6 +6,8 @@
  *   needs_to_...        and a sink, by the setting's comfort
  *   room_for_tile       what they leave for the tile; the family chooses boxes for it
  *   arrangement_end     adds everything up
+ *
+ * Arithmetic, as planner.h says: no files, no clocks. Threads: none of it is shared.
  */
 #ifndef SLUICE_PLANNER_ARRANGE_H
 #define SLUICE_PLANNER_ARRANGE_H
@@ -32,6 +34,9 @@ static inline bool kind_spills(enum plan_kind kind) { return kind == KIND_SPLIT 
 bool pool_room(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
                struct arrangement *a, uint64_t *pool_bytes);
 void stage_begin(struct stage *s, const char *name, const struct basis *b, const struct setting *set);
+/* Both, and source and sink, for a plan of one stage from the source to the target: a->stages[0]. */
+bool one_stage(enum plan_kind kind, const struct basis *b, const struct setting *set, uint64_t memory_bytes,
+               struct arrangement *a, uint64_t *pool_bytes);
 uint64_t room_for_tile(const struct stage *s, uint64_t pool_bytes);
 /* False: it does not fit after all. */
 bool arrangement_end(struct arrangement *a, const struct basis *b, uint64_t memory_bytes);

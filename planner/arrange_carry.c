@@ -72,13 +72,9 @@ bool arrange_carry(const struct basis *b, const struct setting *set, uint64_t me
     double least = INFINITY;
 
     /* Of uncompressed chunks the next box reads just its part. */
-    if (array_is_trivial(b) || b->source_raw || !pool_room(KIND_CARRY, b, set, memory_bytes, a, &pool_bytes))
+    if (array_is_trivial(b) || b->source_raw || !one_stage(KIND_CARRY, b, set, memory_bytes, a, &pool_bytes))
         return false;
-    a->stage_count = 1;
-    memset(&bare, 0, sizeof bare);
-    stage_begin(&bare, "direct", b, set);
-    needs_from_source(&bare, b, set, pool_bytes);
-    needs_to_target(&bare, b, set, pool_bytes);
+    bare = a->stages[0];
     for (unsigned axis = 0; axis < b->source->chunks.rank; axis++) {
         struct stage s = bare;
         double factor;

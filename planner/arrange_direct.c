@@ -103,12 +103,8 @@ bool arrange_direct(const struct basis *b, const struct setting *set, uint64_t m
     struct stage *s = &a->stages[0];
     uint64_t pool_bytes, room;
 
-    if (!pool_room(KIND_DIRECT, b, set, memory_bytes, a, &pool_bytes))
+    if (!one_stage(KIND_DIRECT, b, set, memory_bytes, a, &pool_bytes))
         return false;
-    a->stage_count = 1;
-    stage_begin(s, "direct", b, set);
-    needs_from_source(s, b, set, pool_bytes);
-    needs_to_target(s, b, set, pool_bytes);
     room = room_for_tile(s, pool_bytes);
     /* Chunks in a tile take a little more than their bytes: slices that do not fit at once fit a little shorter. */
     for (unsigned round = 0; ; round++) {

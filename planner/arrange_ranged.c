@@ -38,12 +38,8 @@ bool arrange_ranged(const struct basis *b, const struct setting *set, uint64_t m
     uint64_t pool_bytes, room;
     struct side side;
 
-    if (array_is_trivial(b) || !pool_room(KIND_RANGED_WRITE, b, set, memory_bytes, a, &pool_bytes))
+    if (array_is_trivial(b) || !one_stage(KIND_RANGED_WRITE, b, set, memory_bytes, a, &pool_bytes))
         return false;
-    a->stage_count = 1;
-    stage_begin(s, "direct", b, set);
-    needs_from_source(s, b, set, pool_bytes);
-    needs_to_target(s, b, set, pool_bytes);
     room = room_for_tile(s, pool_bytes);
     if (!source_side(b, set->forms.source, room, &side) || !ranged_box(b, &side, room, s))
         return false;

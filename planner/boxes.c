@@ -19,16 +19,6 @@
 
 enum { OPTIONS_MAX = 80, STEPS = 256, ROUNDS_MAX = 4 };
 
-uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b)
-{
-    uint64_t common;
-
-    if (shape == 0)
-        return 0;
-    common = size_mul_sat(a / size_greatest_divisor(a, b), b);
-    return size_div_up(shape, a) + size_div_up(shape, b) - 1 - (shape - 1) / common;
-}
-
 double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, const uint64_t *b)
 {
     double product = 1;

@@ -114,10 +114,7 @@ struct decodes source_decodes(const struct basis *b, const struct stage *s);
 
 /* ---- boxes.c ---- */
 
-/* How many non-empty intersections the cells of two grids over one axis have: the cells of both, minus one, minus
- * the inner borders they share. 0 on an empty axis. */
-uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b);
-/* The product over all axes. */
+/* axis_overlaps (engine/array/grid.h), the product over all axes. */
 double grid_overlaps(unsigned rank, const uint64_t *shape, const uint64_t *a, const uint64_t *b);
 
 /* The box of whole cells of `unit` with the fewest overlaps with the grid of `other`, whose tile is at most

@@ -63,6 +63,16 @@ void grid_cells_touched(const struct grid *g, const struct box *box, struct cell
     }
 }
 
+uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b)
+{
+    uint64_t common;
+
+    if (shape == 0)
+        return 0;
+    common = size_mul_sat(a / size_greatest_divisor(a, b), b);
+    return size_div_up(shape, a) + size_div_up(shape, b) - 1 - (shape - 1) / common;
+}
+
 uint64_t cell_range_cells(unsigned rank, const struct cell_range *r)
 {
     return shape_elements(rank, r->count);

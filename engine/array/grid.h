@@ -45,6 +45,10 @@ void grid_cell_box(const struct grid *g, const uint64_t *coords, struct box *out
 /* The cells that a non-empty box touches. */
 void grid_cells_touched(const struct grid *g, const struct box *box, struct cell_range *out);
 
+/* How many non-empty intersections the cells of two grids over one axis have: the cells of both, minus one, minus
+ * the inner borders they share. 0 on an empty axis. */
+uint64_t axis_overlaps(uint64_t shape, uint64_t a, uint64_t b);
+
 uint64_t cell_range_cells(unsigned rank, const struct cell_range *r);
 /* The i-th cell of the range in C order; and which one a cell is. */
 void cell_range_coords(unsigned rank, const struct cell_range *r, uint64_t i, uint64_t *coords);

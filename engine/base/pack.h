@@ -3,6 +3,8 @@
  * Every number is 8 bytes, little-endian; a text is its length and its bytes. Packing appends to a struct text (its
  * `cut` says that it did not fit). Unpacking trusts nothing: what is too short, too long or out of range makes
  * `bad` true, and everything after that is 0 or "".
+ *
+ * Threads: none of it is shared.
  */
 #ifndef SLUICE_BASE_PACK_H
 #define SLUICE_BASE_PACK_H

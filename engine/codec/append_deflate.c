@@ -21,11 +21,6 @@ struct deflate_append {
     uint64_t work_taken_bytes;
 };
 
-static int level_of(const struct codec *c)
-{
-    return c->level < 0 ? 6 : c->level > 9 ? 9 : c->level;
-}
-
 static voidpf take(voidpf state, uInt count, uInt bytes)
 {
     struct deflate_append *d = state;
@@ -76,10 +71,11 @@ static bool open_stream(void **state, const struct codec *c, uint64_t raw_bytes,
     d->zlib.zalloc = take;
     d->zlib.zfree = give_back;
     d->zlib.opaque = d;
-    d->is_open = deflateInit2(&d->zlib, level_of(c), Z_DEFLATED, c->kind == CODEC_GZIP ? GZIP_WINDOW_BITS : MAX_WBITS,
-                              MEMORY_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK;
+    d->is_open = deflateInit2(&d->zlib, deflate_codec_level(c), Z_DEFLATED,
+                              c->kind == CODEC_GZIP ? GZIP_WINDOW_BITS : MAX_WBITS, MEMORY_LEVEL,
+                              Z_DEFAULT_STRATEGY) == Z_OK;
     return d->is_open || error_at(err, ERR_FIT, SPAN_NONE, "deflate: no memory for an encoder of level %d",
-                                  level_of(c));
+                                  deflate_codec_level(c));
 }
 
 static void close_stream(void *state)

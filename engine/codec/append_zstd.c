@@ -14,11 +14,6 @@ struct zstd_append {
     uint64_t room_bytes;
 };
 
-static int level_of(const struct codec *c)
-{
-    return c->level > ZSTD_maxCLevel() ? ZSTD_maxCLevel() : c->level < ZSTD_minCLevel() ? ZSTD_minCLevel() : c->level;
-}
-
 static uint64_t step_bytes(const struct codec *c, uint64_t raw_bytes)
 {
     (void)c;
@@ -35,7 +30,7 @@ static uint64_t room_bytes(const struct codec *c, uint64_t raw_bytes)
 
 static uint64_t work_bytes(const struct codec *c, uint64_t raw_bytes)
 {
-    return ZSTD_estimateCStreamSize_usingCParams(ZSTD_getCParams(level_of(c), raw_bytes, 0));
+    return ZSTD_estimateCStreamSize_usingCParams(ZSTD_getCParams(zstd_codec_level(c), raw_bytes, 0));
 }
 
 static bool open_stream(void **state, const struct codec *c, uint64_t raw_bytes, char *work, struct error *err)
@@ -49,9 +44,9 @@ static bool open_stream(void **state, const struct codec *c, uint64_t raw_bytes,
     z->room_bytes = room_bytes(c, raw_bytes);
     z->stream = ZSTD_initStaticCStream(work, work_bytes(c, raw_bytes));
     if (!z->stream)
-        return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder of level %d", level_of(c));
+        return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder of level %d", zstd_codec_level(c));
     ZSTD_CCtx_reset(z->stream, ZSTD_reset_session_and_parameters);  /* else some are zero that should not be */
-    ZSTD_CCtx_setParameter(z->stream, ZSTD_c_compressionLevel, level_of(c));
+    ZSTD_CCtx_setParameter(z->stream, ZSTD_c_compressionLevel, zstd_codec_level(c));
     ZSTD_CCtx_setParameter(z->stream, ZSTD_c_checksumFlag, c->checksum);
     return true;
 }

@@ -120,6 +120,10 @@ struct codec_class {
 
 extern const struct codec_class blosc_class, zstd_class, gzip_class, zlib_class, lz4_class, crc32c_class;
 
+/* The level that a codec asks for, as its library takes it: gzip and zlib, and zstd. */
+int deflate_codec_level(const struct codec *c);
+int zstd_codec_level(const struct codec *c);
+
 /* Never NULL. */
 const struct codec_class *codec_class_of(const struct codec *c);
 

@@ -9,7 +9,7 @@
 #include "engine/codec/inflate.h"
 
 /* Levels are zlib's, where -1 is the default. */
-static int level_of(const struct codec *c)
+int deflate_codec_level(const struct codec *c)
 {
     return c->level < 0 ? 6 : c->level > 9 ? 9 : c->level;
 }
@@ -35,7 +35,7 @@ static uint64_t deflate_decode_library_bytes(const struct codec *c)
 static uint64_t deflate_encode_library_bytes(const struct codec *c, uint64_t raw_bytes)
 {
     (void)raw_bytes;
-    return level_of(c) == 1 ? 256 * KIB : 704 * KIB;    /* 200 and 656 KiB in libdeflate 1.14 */
+    return deflate_codec_level(c) == 1 ? 256 * KIB : 704 * KIB;    /* 200 and 656 KiB in libdeflate 1.14 */
 }
 
 static bool deflate_decoder_open(void **state, struct error *err)
@@ -54,8 +54,9 @@ static bool deflate_encoder_open(void **state, const struct codec *c, uint64_t r
 {
     (void)raw_bytes;
     (void)work;
-    *state = libdeflate_alloc_compressor(level_of(c));
-    return *state || error_at(err, ERR_FIT, SPAN_NONE, "deflate: no memory for an encoder of level %d", level_of(c));
+    *state = libdeflate_alloc_compressor(deflate_codec_level(c));
+    return *state || error_at(err, ERR_FIT, SPAN_NONE, "deflate: no memory for an encoder of level %d",
+                              deflate_codec_level(c));
 }
 
 static void deflate_encoder_close(void *state)

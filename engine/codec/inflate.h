@@ -1,4 +1,5 @@
-/* inflate.h - private to engine/codec: gzip and zlib by steps (inflate.c), as struct codec_class in codec_impl.h says. */
+/* inflate.h - private to engine/codec: gzip and zlib by steps (inflate.c), as struct codec_class in codec_impl.h says.
+ * Threads: a state belongs to one worker. */
 #ifndef SLUICE_CODEC_INFLATE_H
 #define SLUICE_CODEC_INFLATE_H
 

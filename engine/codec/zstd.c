@@ -14,7 +14,7 @@
 #define MALLOC_SLACK_BYTES (16 * KIB)
 #define ENCODE_STEP_BYTES MIB
 
-static int level_of(const struct codec *c)
+int zstd_codec_level(const struct codec *c)
 {
     return c->level > ZSTD_maxCLevel() ? ZSTD_maxCLevel() : c->level < ZSTD_minCLevel() ? ZSTD_minCLevel() : c->level;
 }
@@ -35,7 +35,7 @@ static uint64_t zstd_decode_library_bytes(const struct codec *c)
 
 static uint64_t zstd_encode_library_bytes(const struct codec *c, uint64_t raw_bytes)
 {
-    return ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level_of(c), raw_bytes, 0)) + MALLOC_SLACK_BYTES;
+    return ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(zstd_codec_level(c), raw_bytes, 0)) + MALLOC_SLACK_BYTES;
 }
 
 static bool zstd_decoder_open(void **state, struct error *err)
@@ -96,7 +96,7 @@ static uint64_t stream_memory_bytes(uint64_t window_bytes)
 
 static uint64_t zstd_stream_bytes(const struct codec *c, uint64_t raw_bytes, const struct codec_sample *sample)
 {
-    uint64_t window_bytes = (uint64_t)1 << ZSTD_getCParams(level_of(c), raw_bytes, 0).windowLog;
+    uint64_t window_bytes = (uint64_t)1 << ZSTD_getCParams(zstd_codec_level(c), raw_bytes, 0).windowLog;
 
     if (sample && sample->zstd_window_bytes_max > 0)
         window_bytes = sample->zstd_window_bytes_max;
@@ -188,7 +188,7 @@ static bool zstd_encoder_open(void **state, const struct codec *c, uint64_t raw_
     (void)work;
     if (!context)
         return error_at(err, ERR_FIT, SPAN_NONE, "zstd: no memory for an encoder");
-    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level_of(c));
+    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, zstd_codec_level(c));
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, c->checksum);
     ZSTD_CCtx_setParameter(context, ZSTD_c_stableInBuffer, 1);
     ZSTD_CCtx_setParameter(context, ZSTD_c_stableOutBuffer, 1);
@@ -220,7 +220,7 @@ static bool zstd_encode(void *state, const struct codec *c, const char *from, ui
     } while (!ZSTD_isError(got) && in.size < from_bytes);
     if (ZSTD_isError(got) || got != 0)
         return error_at(err, ERR_FIT, SPAN_NONE, "zstd: could not encode %llu bytes at level %d: %s",
-                        (unsigned long long)from_bytes, level_of(c), ZSTD_getErrorName(got));
+                        (unsigned long long)from_bytes, zstd_codec_level(c), ZSTD_getErrorName(got));
     *to_bytes = out.pos;
     return true;
 }

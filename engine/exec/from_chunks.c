@@ -168,23 +168,19 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
 {
     struct stage_run *run = w->run;
     struct piece *piece = &read->piece;
-    struct chunk_place place;
-    bool listed;
+    struct stored_chunk chunk;
+    bool ok;
 
-    read->object.fd = -1;
-    read->payload_bytes = 0;
     shape_piece(run, piece);
-    array_chunk_place(run->array, piece->coords, &place);
-    listed = !run->present || chunk_list_has(run->present, grid_index(&run->cells, piece->coords));
-    if (listed && !store_object_open(run->store, place.key, &read->object, err))
+    ok = stage_open_chunk(run, piece->coords, stands_for_chunk(run, piece), &chunk, err);
+    read->object = chunk.object;
+    read->payload_offset = chunk.place.offset;
+    read->payload_bytes = chunk.bytes;
+    if (!ok)
         return false;
     if (run->resume && piece->sub == 0)
         read->stamp = stage_source_stamp(run, piece->task, piece->coords, read->object.stamp);
-    if (read->object.fd < 0)
-        return stage_missing_is_fine(run, stands_for_chunk(run, piece), listed, place.key, err);
-    read->payload_offset = place.offset;
-    read->payload_bytes = size_min(place.bytes, read->object.bytes - size_min(place.offset, read->object.bytes));
-    return locate_chunk(w, read, place.key, err);
+    return read->object.fd < 0 || locate_chunk(w, read, chunk.place.key, err);
 }
 
 /* Until now the places of its blocks were in the worker's window. */

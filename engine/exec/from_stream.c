@@ -113,30 +113,31 @@ static void shape_slice(const struct stage_run *run, const struct box *box, stru
 static bool open_chunk(struct stage_run *run, const struct slice *slice, bool *missing, struct error *err)
 {
     struct chunk_stream *s = run->stream;
-    bool listed = !run->present || chunk_list_has(run->present, grid_index(&run->array->chunks, slice->coords));
-    struct chunk_place place;
+    struct stored_chunk chunk;
+    bool ok;
 
     close_chunk(s);
-    array_chunk_place(run->array, slice->coords, &place);
-    if (listed && !store_object_open(run->store, place.key, &s->object, err))
+    ok = stage_open_chunk(run, slice->coords, slice->is_first, &chunk, err);
+    s->object = chunk.object;
+    if (!ok)
         return false;
     if (slice->is_first)
         stage_source_read(run, slice->coords, s->object.stamp);
     *missing = s->object.fd < 0;
     if (*missing)
-        return stage_missing_is_fine(run, slice->is_first, listed, place.key, err);
-    s->offset = place.offset;
-    s->bytes = size_min(place.bytes, s->object.bytes - size_min(place.offset, s->object.bytes));
+        return true;
+    s->offset = chunk.place.offset;
+    s->bytes = chunk.bytes;
     s->read_bytes = 0;
     s->part = (struct run){ .piece = slice->chunk, .order = run->array->codecs.order };
     memcpy(s->coords, slice->coords, sizeof s->coords);
     if (s->bytes == 0)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is empty (0 bytes)", place.key,
+        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is empty (0 bytes)", chunk.place.key,
                         store_path(run->store));
     s->open = true;
     if (stream_decoder_start(s->decoder, s->bytes, err))
         return true;
-    error_prefix(err, "chunk '%s' of '%s'", place.key, store_path(run->store));
+    error_prefix(err, "chunk '%s' of '%s'", chunk.place.key, store_path(run->store));
     return false;
 }
 

@@ -60,18 +60,13 @@ static uint64_t find_tasks(const struct stage_run *run, uint64_t *tasks)
     return sort_tasks(tasks, count);
 }
 
-/* How many cells all tasks touch, each counted once for each task: on an axis every border begins a new pair of task and
- * cell, one for both grids where they have it in common. */
+/* How many cells all tasks touch, each counted once for each task. */
 static uint64_t cells_touched_by_all(const struct grid *tasks, const struct grid *cells)
 {
     uint64_t pairs = 1;
 
-    for (unsigned i = 0; i < tasks->rank; i++) {
-        uint64_t step = tasks->cell[i] / size_greatest_divisor(tasks->cell[i], cells->cell[i]);
-        uint64_t common = (tasks->shape[i] - 1) / size_mul_sat(step, cells->cell[i]);
-
-        pairs = size_mul_sat(pairs, grid_axis_cells(tasks, i) + grid_axis_cells(cells, i) - 1 - common);
-    }
+    for (unsigned i = 0; i < tasks->rank; i++)
+        pairs = size_mul_sat(pairs, axis_overlaps(tasks->shape[i], tasks->cell[i], cells->cell[i]));
     return pairs;
 }
 

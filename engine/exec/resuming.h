@@ -1,4 +1,7 @@
-/* resuming.h - inside the engine: the state behind resume.h, for graph_run.c and the stages. */
+/* resuming.h - inside the engine: the state behind resume.h, for graph_run.c and the stages.
+ *
+ * Threads: graph_run.c's, while no stage is at work; then whoever holds the stage's lock, or with durable the thread that
+ * waits for the workers. */
 #ifndef SLUICE_EXEC_RESUMING_H
 #define SLUICE_EXEC_RESUMING_H
 

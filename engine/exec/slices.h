@@ -2,6 +2,8 @@
  *
  * All of it is one area, stage_memory.append_bytes: the appender's scratch (codec/append.h), the last bytes of what
  * was encoded, which do not fill a block for direct I/O yet, and a run of fill values.
+ *
+ * Threads: prepared and released by one; between, it belongs to the worker that has the task's one unit.
  */
 #ifndef SLUICE_EXEC_SLICES_H
 #define SLUICE_EXEC_SLICES_H

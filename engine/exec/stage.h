@@ -313,9 +313,16 @@ void stage_reach(const struct stage_run *run, const struct box *box, struct box 
 /* Elements on their way: into the tile, or into the worker's digest. */
 void stage_deliver(struct worker *w, const struct run *run);
 void stage_deliver_missing(struct worker *w, const struct box *piece, const void *item);
-/* A chunk that is not there reads as the fill value, unless it should be there, as a listed one should; `first`: of all
- * pieces of the chunk that are read, the one that counts. */
-bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err);
+/* A chunk of the source as it lies in its object. */
+struct stored_chunk {
+    struct chunk_place place;
+    struct object object;           /* fd -1: there is none; the caller's to close */
+    uint64_t bytes;                 /* from place.offset on, as far as the object goes */
+};
+/* No lock. Open a chunk's object. One that is not there reads as the fill value, unless it should be there, as a listed
+ * one should: then it fails. `first`: of all pieces of the chunk that are read, the one that counts. */
+bool stage_open_chunk(struct stage_run *run, const uint64_t *coords, bool first, struct stored_chunk *out,
+                      struct error *err);
 /* `count` units need the tile no more. */
 void stage_units_done(struct stage_run *run, uint64_t count);
 /* A write buffer that is not in flight; NULL: none now. */

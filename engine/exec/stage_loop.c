@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "engine/base/size.h"
 #include "engine/io/os.h"
 
 enum { REAP_MAX = 32, LOOK_NS = 50 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
@@ -84,7 +85,7 @@ void stage_deliver_missing(struct worker *w, const struct box *piece, const void
         tile_scatter_fill(&run->carry, piece, item);
 }
 
-bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err)
+static bool missing_is_fine(struct stage_run *run, bool first, bool listed, const char *key, struct error *err)
 {
     if (run->refuse_missing) {
         error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is missing", key, store_path(run->store));
@@ -97,6 +98,21 @@ bool stage_missing_is_fine(struct stage_run *run, bool first, bool listed, const
         (first && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
         return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was"
                         " planned", key, store_path(run->store));
+    return true;
+}
+
+bool stage_open_chunk(struct stage_run *run, const uint64_t *coords, bool first, struct stored_chunk *out,
+                      struct error *err)
+{
+    bool listed = !run->present || chunk_list_has(run->present, grid_index(&run->array->chunks, coords));
+
+    *out = (struct stored_chunk){ .object.fd = -1 };
+    array_chunk_place(run->array, coords, &out->place);
+    if (listed && !store_object_open(run->store, out->place.key, &out->object, err))
+        return false;
+    if (out->object.fd < 0)
+        return missing_is_fine(run, first, listed, out->place.key, err);
+    out->bytes = size_min(out->place.bytes, out->object.bytes - size_min(out->place.offset, out->object.bytes));
     return true;
 }
 

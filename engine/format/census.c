@@ -200,7 +200,7 @@ out:
 }
 
 /* Where a walk of the directories is. */
-struct walk {
+struct listing {
     const struct array_meta *m;
     double until;
     uint64_t entries, present;
@@ -210,7 +210,7 @@ struct walk {
 };
 
 /* One coordinate at *at, of axis `axis`, which goes to w->coords; false if it is none of the grid. "00" is no coordinate. */
-static bool parse_coordinate(struct walk *w, unsigned axis, const char **at)
+static bool parse_coordinate(struct listing *w, unsigned axis, const char **at)
 {
     const char *start = *at;
     uint64_t value = 0;
@@ -223,7 +223,7 @@ static bool parse_coordinate(struct walk *w, unsigned axis, const char **at)
 }
 
 /* Is the name a whole key of a chunk in one directory ("1.2", "c.1.2")? */
-static bool is_flat_key(struct walk *w, const char *name)
+static bool is_flat_key(struct listing *w, const char *name)
 {
     if (w->m->keys.with_c && *name++ != 'c')
         return false;
@@ -236,19 +236,19 @@ static bool is_flat_key(struct walk *w, const char *name)
     return *name == '\0';
 }
 
-static bool is_coordinate(struct walk *w, unsigned axis, const char *name)
+static bool is_coordinate(struct listing *w, unsigned axis, const char *name)
 {
     return parse_coordinate(w, axis, &name) && *name == '\0';
 }
 
-static void count_chunk(struct walk *w)
+static void count_chunk(struct listing *w)
 {
     w->present++;
     list_add(w->list, grid_index(&w->m->chunks, w->coords));
 }
 
 /* Count the names below `name`. With '/' a directory holds the coordinates of one axis, `axis`. */
-static void walk_directory(struct walk *w, int parent_fd, const char *name, unsigned axis)
+static void walk_directory(struct listing *w, int parent_fd, const char *name, unsigned axis)
 {
     bool nested = w->m->keys.separator == '/' && w->m->chunks.rank > 0;
     int fd = os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -281,7 +281,7 @@ static void walk_directory(struct walk *w, int parent_fd, const char *name, unsi
 static void count_by_listing(const struct array_meta *m, const struct store *s, double until, struct chunk_list *list,
                              struct chunk_census *out)
 {
-    struct walk w = { .m = m, .until = until, .list = list };
+    struct listing w = { .m = m, .until = until, .list = list };
     bool below_c = m->keys.with_c && m->keys.separator == '/';
 
     w.stopped = os_now() >= until;
