@@ -131,11 +131,12 @@ def test_stop__one_signal_ends_what_only_reads(directory):
 
 def test_stop__after_kill_the_same_command_works(directory):
     source = inputs.big(directory / "in.zarr")
-    flags = ["--chunks", "60,64,64", "--plan", "split", "--codec", "zstd:3", "--memory", "96MiB"]
+    flags = ["--chunks", "60,64,64", "--plan", "split", "--codec", "zstd:9", "--memory", "96MiB"]
     process = start(source, directory / "out.zarr", *flags)
     wait_until_working(process, directory)
     process.kill()
     process.communicate(timeout=60)
+    check(process.returncode == -signal.SIGKILL, f"exit {process.returncode}: done before it was killed")
     check(not (directory / "out.zarr").exists(), "half an output")
     rechunk(source, directory / "out.zarr", *flags).expect(0)
     sluice("verify", source, directory / "out.zarr").expect(0)

@@ -29,7 +29,7 @@ FAULTY = os.path.abspath(os.environ["SLUICE_FAULTY"]) if os.environ.get("SLUICE_
 TIMEOUT_SECONDS = 120 if SANITIZER else 30
 # A sanitizer that finds something ends the program with a status of its own.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
-               "TSAN_OPTIONS": "exitcode=99", "NO_COLOR": "1"}
+               "TSAN_OPTIONS": f"exitcode=99:suppressions={TREE}/tests/tools/tsan.supp", "NO_COLOR": "1"}
 
 
 class Skip(Exception):
