@@ -17,6 +17,8 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
         answer_json_text(out, "plan", plan->candidates[plan->chosen].name);
         text_add(out, "\"warnings\": ");
         text_add_json_lines(out, plan->warnings.chars);
+        text_add(out, ", \"notes\": ");
+        text_add_json_lines(out, plan->notes.chars);
         text_addf(out, ", \"minimum_bytes\": %llu, \"memory_bytes\": %llu, \"pipeline\": ",
                   (unsigned long long)plan->minimum_bytes, (unsigned long long)plan->memory_bytes);
         text_add_json_string(out, file.chars);
@@ -38,6 +40,7 @@ static bool check_pipeline(const struct invocation *v, struct error *err)
     ok = session_from_line(&session, v, true, err);
     if (ok) {
         text_add_lines(&out, "warning: ", session.plan.warnings.chars);
+        text_add_lines(&out, "note: ", session.plan.notes.chars);
         fputs(out.chars, stderr);
         text_clear(&out);
         add_verdict(&session, json, &out);

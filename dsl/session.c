@@ -122,6 +122,7 @@ void session_plan_lines(const struct session *s, struct text *out)
     const struct plan_cost *cost = chosen_cost(p);
 
     text_add_lines(out, "warning: ", p->warnings.chars);
+    text_add_lines(out, "note: ", p->notes.chars);
     if (p->resume)
         text_addf(out, "continuing: %u %% done\n", resumed_percent(p));
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,

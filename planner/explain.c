@@ -223,8 +223,9 @@ void plan_explain(const struct plan *p, struct text *out)
     add_cost(p, out);
     add_candidates(p, out);
     add_limits(p, out);
-    text_add(out, p->warnings.length ? "\n" : "");
+    text_add(out, p->warnings.length || p->notes.length ? "\n" : "");
     text_add_lines(out, "warning: ", p->warnings.chars);
+    text_add_lines(out, "note: ", p->notes.chars);
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         add_memory(&p->memory[i], i, p->graph.stages[i].name, out);
     if (p->graph.read_back)

@@ -195,6 +195,24 @@ static void add_candidates(struct text *out, bool *first, const struct plan *p)
     text_add(out, "]");
 }
 
+/* null: it would buy nothing much. */
+static void add_more_memory(struct text *out, bool *first, const struct more_memory *more)
+{
+    bool inner = true;
+
+    add_key(out, first, "more_memory");
+    if (!more->memory_bytes) {
+        text_add(out, "null");
+        return;
+    }
+    text_add(out, "{");
+    add_number(out, &inner, "memory_bytes", more->memory_bytes);
+    add_key(out, &inner, "seconds");
+    text_addf(out, "%.3f", more->seconds);
+    add_string(out, &inner, "plan", more->plan);
+    text_add(out, "}");
+}
+
 void plan_explain_json(const struct plan *p, struct text *out)
 {
     const struct graph *g = &p->graph;
@@ -221,7 +239,10 @@ void plan_explain_json(const struct plan *p, struct text *out)
     add_number(out, &first, "segment_memory_bytes", g->scratch.memory_bytes);
     add_cost(out, &first, &p->candidates[p->chosen].cost);
     add_candidates(out, &first, p);
+    add_more_memory(out, &first, &p->more_memory);
     add_key(out, &first, "warnings");
     text_add_json_lines(out, p->warnings.chars);
+    add_key(out, &first, "notes");
+    text_add_json_lines(out, p->notes.chars);
     text_add(out, "}\n");
 }

@@ -22,8 +22,8 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         return false;
     if (!resolve_output_place(job, p->source_store, err) ||
         !resolve_target(&p->target, &p->source, job, &p->warnings, err) || !plan_resume(p, job, err) ||
-        (!(p->resume && resume_is_finished(p->resume)) && !resolve_output_free(job, err)) ||
-        !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &room, err) ||
+        (!(p->resume && resume_is_finished(p->resume)) && !resolve_output_free(job, &p->notes, err)) ||
+        !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &host, &room, err) ||
         !io_choose(&p->io, job->backend, err))
         return false;
     warn_of_long_chunks(&job->output.chunks, &p->target, &p->warnings);
@@ -38,6 +38,7 @@ bool plan_make(struct plan *p, const struct job *job, struct error *err)
 {
     memset(p, 0, sizeof *p);
     text_init(&p->warnings, WARNINGS_BYTES_MAX);
+    text_init(&p->notes, WARNINGS_BYTES_MAX);
     if (make(p, job, err))
         return true;
     plan_release(p);
@@ -52,6 +53,7 @@ void plan_release(struct plan *p)
     chunk_list_release(&p->present);
     store_close(p->source_store);
     text_release(&p->warnings);
+    text_release(&p->notes);
     free(p->scratch_path);
     memset(p, 0, sizeof *p);
 }

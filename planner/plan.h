@@ -57,6 +57,13 @@ struct plan_candidate {
 };
 enum { CANDIDATES_MAX = 8 };
 
+/* What a larger budget, of at most a few times the bytes, would buy. */
+struct more_memory {
+    uint64_t memory_bytes;          /* 0: nothing worth it */
+    double seconds;
+    const char *plan;
+};
+
 struct plan {
     struct array_meta source, target;
     struct store *source_store;
@@ -78,7 +85,8 @@ struct plan {
     struct memory_table verify_memory;          /* of the hungrier of them */
     struct plan_candidate candidates[CANDIDATES_MAX];
     unsigned candidate_count, chosen;
-    struct text warnings;           /* one per line */
+    struct more_memory more_memory;
+    struct text warnings, notes;    /* one per line; notes: what is worth knowing, and no danger */
     char *scratch_path;             /* owned; NULL: no scratch */
     struct resume *resume;          /* owned; an unfinished run that is gone on with by its own plan; NULL: none */
     uint64_t resumed_bytes;         /* what it has done, of graph_work_bytes */

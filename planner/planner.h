@@ -220,6 +220,7 @@ struct room {
     uint64_t scratch_free_bytes;
     bool scratch_is_memory;         /* tmpfs */
     uint64_t target_free_files;
+    uint64_t memory_available_bytes;    /* 0: not known */
 };
 
 /* ---- files.c ---- */
@@ -286,14 +287,15 @@ bool resolve_format(const struct job *job, enum format_kind source_format, enum 
 /* Everything about the target, from the source's metadata and the job. `target` is zero before. */
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
                     struct text *warnings, struct error *err);
-/* Refuses a target that overlaps the input; and one that is there. */
+/* Refuses a target that overlaps the input; and one that is there, of which a job that only plans is told. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
-bool resolve_output_free(const struct job *job, struct error *err);
+bool resolve_output_free(const struct job *job, struct text *notes, struct error *err);
 /* The help for a budget that is too small because its unit was left out, if that is what it looks like. */
 void help_budget_unit(uint64_t asked_bytes, struct error *err);
 /* Budget, threads and scratch path with where each came from. */
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err);
-bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err);
+bool resolve_room(const struct plan *p, const struct job *job, const struct host *host, struct room *room,
+                  struct error *err);
 /* How a person recognises where a value came from: "--memory", "--set memory", "rechunk.yaml:3". */
 bool span_is_in_file(const struct span *span);
 void span_origin(const struct span *span, const char *flag, char *buffer, size_t buffer_bytes);

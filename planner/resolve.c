@@ -180,17 +180,21 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
     return true;
 }
 
-bool resolve_output_free(const struct job *job, struct error *err)
+bool resolve_output_free(const struct job *job, struct text *notes, struct error *err)
 {
     struct stat st;
 
-    if (!job->output.overwrite && os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (job->output.overwrite || os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return true;
+    if (job->start == START_NOT) {
+        text_addf(notes, "'%s' is already there: a run will refuse to write it without overwrite: true (--overwrite)\n",
+                  job->output.path);
+    } else {
         error_at(err, ERR_EXISTS, job->output.span, "'%s' is already there", job->output.path);
         error_key(err, "output.path");
         error_help(err, "remove it, or say overwrite: true (--overwrite)");
-        return false;
     }
-    return true;
+    return job->start == START_NOT;
 }
 
 /* The directory part of `path`, and its last name. */
@@ -301,12 +305,14 @@ static bool check_writable(int fd, const struct job *job, struct error *err)
     return false;
 }
 
-bool resolve_room(const struct plan *p, const struct job *job, struct room *room, struct error *err)
+bool resolve_room(const struct plan *p, const struct job *job, const struct host *host, struct room *room,
+                  struct error *err)
 {
     uint64_t free_bytes, free_files;
     int fd = open_nearest_directory(job->output.path), status;
 
-    *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX };
+    *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX,
+                           .memory_available_bytes = size_min(host->available_bytes, host->cgroup_limit_bytes) };
     if (fd < 0)
         return error_sys(err, -fd, job->output.span, "the directory of '%s'", job->output.path);
     if (!check_writable(fd, job, err)) {

@@ -28,7 +28,7 @@ bool plan_resume(struct plan *p, const struct job *job, struct error *err)
     if (job->start == START_NOT)
         return true;
     graph_request(p, job);
-    return resume_find(&p->resume, &p->graph, job->start == START_OVER, &p->warnings, err);
+    return resume_find(&p->resume, &p->graph, job->start == START_OVER, &p->notes, err);
 }
 
 /* What the process holds with that plan, as needs.c adds it up. */

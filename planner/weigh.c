@@ -4,6 +4,7 @@
  */
 #include "planner/planner.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static const char scratch_prefix[] = "scratch: ";
 struct weighed {
     struct plan_candidate candidate;
     struct arrangement best, least;
+    uint64_t least_bytes;           /* of any budget, found once; 0: not looked for */
     bool asked;                     /* it may be chosen at all */
     bool lacks_scratch;             /* fits memory, but not the file system */
     uint64_t scratch_need_bytes, scratch_have_bytes;
@@ -68,8 +70,8 @@ static uint64_t scratch_limit_bytes(const struct job *job)
     return job->scratch_limit.set && job->scratch_limit.bytes ? job->scratch_limit.bytes : UINT64_MAX;
 }
 
-static void scratch_check(const struct plan *p, const struct job *job, const struct room *room, struct weighed *w,
-                          struct plan_candidate *c)
+static void scratch_check(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
+                          struct weighed *w, struct plan_candidate *c)
 {
     uint64_t need = w->best.cost.scratch_bytes, limit = scratch_limit_bytes(job);
 
@@ -82,31 +84,33 @@ static void scratch_check(const struct plan *p, const struct job *job, const str
     else if (need > room->scratch_free_bytes)
         why_not(c, "%sabout %s, and '%.320s' has %s free", scratch_prefix, SIZE_TEXT(need),
                 p->scratch_path ? p->scratch_path : "", SIZE_TEXT(room->scratch_free_bytes));
-    else if (room->scratch_is_memory && need > p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes)) {
+    else if (room->scratch_is_memory && need > memory_bytes - size_min(memory_bytes, w->best.total_bytes)) {
         why_not(c, "%s'%.320s' is memory (tmpfs), and %s more do not fit in the budget", scratch_prefix,
                 p->scratch_path ? p->scratch_path : "", SIZE_TEXT(need));
-        w->scratch_have_bytes = p->memory_bytes - size_min(p->memory_bytes, w->best.total_bytes);
+        w->scratch_have_bytes = memory_bytes - size_min(memory_bytes, w->best.total_bytes);
     }
     w->lacks_scratch = !c->fits;
 }
 
-static void weigh_one(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
-                      unsigned i, struct weighed *w)
+static void weigh_one(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
+                      const struct basis *b, unsigned i, struct weighed *w)
 {
     struct plan_candidate *c = &w->candidate;
     struct limits limits;
 
     w->asked = job->plan == PLAN_AUTO || job->plan == kinds[i].wanted;
+    if (!w->least_bytes)
+        w->least_bytes = fit_minimum(kinds[i].kind, b, &w->least);
     c->name = kinds[i].name;
-    c->need_bytes = fit_minimum(kinds[i].kind, b, &w->least);
+    c->need_bytes = w->least_bytes;
     limits = (struct limits){
-        .memory_bytes = p->memory_bytes, .least_bytes = c->need_bytes,
+        .memory_bytes = memory_bytes, .least_bytes = c->need_bytes,
         /* A file in a tmpfs is memory too: nothing is gained by making one. */
         .scratch_bytes = room->scratch_is_memory
                              ? 0 : size_min(scratch_limit_bytes(job), room->scratch_free_bytes),
     };
-    c->fits = c->need_bytes <= p->memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
-    if (!c->fits && c->need_bytes <= p->memory_bytes) {     /* scratch_check says by how much */
+    c->fits = c->need_bytes <= memory_bytes && fit_best(kinds[i].kind, b, &limits, &w->best);
+    if (!c->fits && c->need_bytes <= memory_bytes) {     /* scratch_check says by how much */
         limits.scratch_bytes = UINT64_MAX;
         c->fits = true;
         if (!fit_best(kinds[i].kind, b, &limits, &w->best))
@@ -120,7 +124,7 @@ static void weigh_one(struct plan *p, const struct job *job, const struct room *
         why_not(c, "no budget is enough");
     else
         why_not(c, "needs %s of memory", SIZE_TEXT(c->need_bytes));
-    scratch_check(p, job, room, w, c);
+    scratch_check(p, memory_bytes, job, room, w, c);
     if (!w->asked)
         why_not(c, "not asked for");
 }
@@ -137,13 +141,15 @@ static bool is_worth_weighing(enum plan_kind kind, const struct basis *b, const 
     return true;
 }
 
-static void weigh_all(struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
-                      struct weighed *w)
+/* In that memory; `w` may have been weighed in another. */
+static void weigh_all(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
+                      const struct basis *b, struct weighed *w)
 {
-    memset(w, 0, KINDS * sizeof *w);
     for (unsigned i = 0; i < KINDS; i++) {
+        w[i].candidate = (struct plan_candidate){ 0 };
+        w[i].asked = w[i].lacks_scratch = false;
         if (job->plan == kinds[i].wanted || is_worth_weighing(kinds[i].kind, b, w))
-            weigh_one(p, job, room, b, i, &w[i]);
+            weigh_one(p, memory_bytes, job, room, b, i, &w[i]);
         else
             w[i].candidate.need_bytes = UINT64_MAX;
     }
@@ -175,6 +181,87 @@ static void candidates_set(struct plan *p, const struct job *job, const struct w
             p->chosen = p->candidate_count;
         p->candidates[p->candidate_count++] = w[i].candidate;
     }
+}
+
+/* ---- what more memory would buy ---- */
+
+/* So many times the memory is tried, and whether it takes at most half the time and so many seconds less. */
+enum { MORE_MEMORY_MOST = 4 };
+static const double more_memory_times[] = { 1.25, 1.5, 2, 3 };
+enum { MORE_MEMORY_TIMES = sizeof more_memory_times / sizeof more_memory_times[0] };
+static const double worth_saying_seconds = 10;
+
+/* The quickest plan in that memory. False: there is none. */
+static bool quickest_in(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
+                        const struct basis *b, struct weighed *w, struct more_memory *out)
+{
+    unsigned chosen;
+
+    weigh_all(p, memory_bytes, job, room, b, w);
+    chosen = choose(w);
+    if (chosen == KINDS)
+        return false;
+    *out = (struct more_memory){ memory_bytes, w[chosen].candidate.cost.seconds, w[chosen].candidate.name };
+    return true;
+}
+
+/* The least of the budgets to try that is above `bytes`: what some plan needs, and multiples of what there is. */
+static uint64_t budget_above(uint64_t bytes, uint64_t now_bytes, const uint64_t *need_bytes)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (unsigned i = 0; i < KINDS; i++)
+        if (need_bytes[i] < UINT64_MAX - MIB && size_align_up(need_bytes[i], MIB) > bytes)
+            least = size_min(least, size_align_up(need_bytes[i], MIB));
+    for (unsigned i = 0; i < MORE_MEMORY_TIMES; i++) {
+        uint64_t tried = size_align_up((uint64_t)(more_memory_times[i] * (double)now_bytes), MIB);
+
+        if (tried > bytes)
+            least = size_min(least, tried);
+    }
+    return least;
+}
+
+/* Those of them that are above what there is and below `largest`, ascending. */
+static unsigned budgets_offered(uint64_t now_bytes, uint64_t largest, const struct weighed *w, uint64_t *budgets)
+{
+    uint64_t need_bytes[KINDS];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < KINDS; i++)
+        need_bytes[i] = w[i].asked ? w[i].candidate.need_bytes : UINT64_MAX;
+    for (uint64_t bytes = now_bytes; (bytes = budget_above(bytes, now_bytes, need_bytes)) < largest; )
+        budgets[count++] = bytes;
+    return count;
+}
+
+/* Of the budgets up to a few times that of `now`, the least in which a plan is nearly as quick as in the largest. All
+ * zero: it would not be worth it. `w`: as weighed, and weighed anew. */
+static struct more_memory more_memory(const struct plan *p, const struct more_memory *now, const struct job *job,
+                                      const struct room *room, const struct basis *b, struct weighed *w)
+{
+    uint64_t largest = size_align_up(size_mul_sat(now->memory_bytes, MORE_MEMORY_MOST), MIB);
+    uint64_t budgets[KINDS + MORE_MEMORY_TIMES];
+    double wanted_seconds = fmin(now->seconds / 2, now->seconds - worth_saying_seconds);
+    struct more_memory found, tried;
+    unsigned low = 0, high;
+
+    if (room->memory_available_bytes)
+        largest = size_min(largest, size_align_down(room->memory_available_bytes, MIB));
+    high = budgets_offered(now->memory_bytes, largest, w, budgets);
+    if (now->seconds < worth_saying_seconds || largest <= now->memory_bytes ||
+        !quickest_in(p, largest, job, room, b, w, &found) || found.seconds > wanted_seconds)
+        return (struct more_memory){ 0 };
+    wanted_seconds = fmin(wanted_seconds, 2 * found.seconds);
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        bool does = quickest_in(p, budgets[middle], job, room, b, w, &tried) && tried.seconds <= wanted_seconds;
+
+        found = does ? tried : found;
+        low = does ? low : middle + 1;
+        high = does ? middle : high;
+    }
+    return found;
 }
 
 /* ---- refusals ---- */
@@ -291,10 +378,27 @@ static const char *name_of(enum plan_wanted wanted)
     return "auto";
 }
 
-static bool refuse_memory(const struct plan *p, const struct job *job, const struct basis *b,
-                          const struct arrangement *least, struct error *err)
+/* How long it would take in the least memory; a note says how long in a little more. `w`: weighed anew. */
+static double note_more_memory(const struct plan *p, const struct job *job, const struct room *room,
+                               const struct basis *b, struct weighed *w, struct error *err)
+{
+    struct more_memory least, more;
+
+    if (!quickest_in(p, size_align_up(p->minimum_bytes, MIB), job, room, b, w, &least))
+        return 0;
+    more = more_memory(p, &least, job, room, b, w);
+    if (more.memory_bytes)
+        error_note(err, "in %s it would take about %s, in %s about %s (%s)", SIZE_TEXT(least.memory_bytes),
+                   SECONDS_TEXT(least.seconds), SIZE_TEXT(more.memory_bytes), SECONDS_TEXT(more.seconds), more.plan);
+    return least.seconds;
+}
+
+static bool refuse_memory(const struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                          struct weighed *w, const struct arrangement *least, struct error *err)
 {
     struct memory_table table;
+    char then[64] = "";
+    double seconds;
 
     if (p->minimum_bytes == UINT64_MAX && job->plan != PLAN_AUTO)
         return error_at(err, ERR_FIT, job->output.chunks.span, "this job has no plan '%s'", name_of(job->plan));
@@ -315,12 +419,16 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     note_kept_axes(p, job, err);
     note_table(&table, p, job, err);
     note_codecs(p, b, err);
+    seconds = note_more_memory(p, job, room, b, w, err);
+    if (seconds >= worth_saying_seconds)
+        snprintf(then, sizeof then, " (then about %s)", SECONDS_TEXT(seconds));
     if (span_is_in_file(&job->output.chunks.span))
-        error_help(err, "raise memory to %s, or make the chunks of '%s' smaller on line %u",
-                   SIZE_TEXT_UP(p->minimum_bytes), job->output.name ? job->output.name : "output",
+        error_help(err, "raise memory to %s%s, or make the chunks of '%s' smaller on line %u",
+                   SIZE_TEXT_UP(p->minimum_bytes), then, job->output.name ? job->output.name : "output",
                    job->output.chunks.span.line);
     else
-        error_help(err, "raise memory to %s, or make the output's chunks smaller", SIZE_TEXT_UP(p->minimum_bytes));
+        error_help(err, "raise memory to %s%s, or make the output's chunks smaller", SIZE_TEXT_UP(p->minimum_bytes),
+                   then);
     return false;
 }
 
@@ -344,8 +452,8 @@ static bool refuse_scratch(const struct plan *p, const struct job *job, const st
     return false;
 }
 
-static bool refuse(struct plan *p, const struct job *job, const struct basis *b, const struct weighed *w,
-                   struct error *err)
+static bool refuse(const struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                   struct weighed *w, struct error *err)
 {
     unsigned least = KINDS;
 
@@ -355,7 +463,7 @@ static bool refuse(struct plan *p, const struct job *job, const struct basis *b,
     for (unsigned i = 0; i < KINDS; i++)
         if (w[i].asked && (least == KINDS || w[i].candidate.need_bytes < w[least].candidate.need_bytes))
             least = i;
-    return refuse_memory(p, job, b, &w[least].least, err);
+    return refuse_memory(p, job, room, b, w, &w[least].least, err);
 }
 
 /* ---- the plan ---- */
@@ -405,7 +513,7 @@ static bool check_missing(const struct plan *p, const struct job *job, struct er
 
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
-    struct weighed weighed[KINDS];
+    struct weighed weighed[KINDS] = { 0 };
     const struct arrangement *best;
     struct basis b;
     unsigned chosen;
@@ -416,7 +524,7 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     if (p->cores && p->cores < b.cores)
         b.cores = p->cores;
     p->minimum_bytes = UINT64_MAX;
-    weigh_all(p, job, room, &b, weighed);
+    weigh_all(p, p->memory_bytes, job, room, &b, weighed);
     for (unsigned i = 0; i < KINDS; i++) {
         if (weighed[i].asked && !weighed[i].lacks_scratch)
             p->minimum_bytes = size_min(p->minimum_bytes, weighed[i].candidate.need_bytes);
@@ -424,7 +532,7 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     chosen = choose(weighed);
     candidates_set(p, job, weighed, chosen);
     if (chosen == KINDS)
-        return refuse(p, job, &b, weighed, err);
+        return refuse(p, job, room, &b, weighed, err);
     best = &weighed[chosen].best;
     graph_request(p, job);
     graph_fill(p, job, room, &b, best);
@@ -434,5 +542,10 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
         table_fill(&p->memory[i], &b, best, i, &weighed[chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
     warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
+    p->more_memory = more_memory(p, &(struct more_memory){ p->memory_bytes, p->graph.predicted_seconds, NULL }, job, room,
+                                 &b, weighed);
+    if (p->more_memory.memory_bytes)
+        text_addf(&p->notes, "a budget of %s would take about %s (%s)\n", SIZE_TEXT(p->more_memory.memory_bytes),
+                  SECONDS_TEXT(p->more_memory.seconds), p->more_memory.plan);
     return check_files(&p->target, job, room, &p->candidates[p->chosen].cost, err);
 }

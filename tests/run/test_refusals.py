@@ -38,6 +38,19 @@ def test_rechunk__refuses_an_output_that_exists(directory):
     check_left_alone(directory, "in.zarr", "out.zarr")
 
 
+def test_plan__says_that_the_output_exists(directory):
+    source, old = inputs.small(directory / "in.zarr"), inputs.small(directory / "out.zarr")
+    (directory / "p.yaml").write_text("input: in.zarr\noutput: {path: out.zarr, chunks: [12, 5, 7]}\n")
+    before = tree(directory)
+    sluice("plan", directory / "p.yaml").expect(0, "note: '", "out.zarr' is already there", "--overwrite")
+    sluice("check", directory / "p.yaml").expect(0, "note: '", "out.zarr' is already there", "right: ")
+    notes = rechunk(source, old, "--chunks", "12,5,7", "--dry-run", "--json").expect(0).json()["notes"]
+    check(len(notes) == 1 and "already there" in notes[0], notes)
+    check("already there" not in str(sluice("plan", directory / "p.yaml", "--overwrite").expect(0)))
+    sluice("run", directory / "p.yaml").expect(6, "out.zarr' is already there")
+    check(tree(directory) == before, "something was changed")
+
+
 def test_rechunk__refuses_a_file_in_place_of_the_output(directory):
     source = inputs.small(directory / "in.zarr")
     (directory / "out.zarr").write_text("precious")

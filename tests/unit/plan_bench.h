@@ -62,6 +62,7 @@ static inline void bench_init(struct bench *b, unsigned rank, const uint64_t *sh
     p->io.backend = IO_URING;
     p->scratch_path = strdup("/there/out.zarr.sluice-scratch");
     text_init(&p->warnings, 1024);
+    text_init(&p->notes, 1024);
     b->job.input.path = "in.zarr";
     b->job.output.path = "/there/out.zarr";
     b->room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX };
