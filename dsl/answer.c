@@ -1,6 +1,7 @@
 #include "dsl/answer.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const char *kind_name(enum error_code code)
 {
@@ -69,6 +70,30 @@ bool answer_print(const struct text *t, struct error *err)
         return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the answer");
     fwrite(t->chars, 1, t->length, stdout);
     return answer_flush(err);
+}
+
+void answer_wrapped(FILE *to, unsigned indent, const char *words, size_t length)
+{
+    enum { COLUMNS = 80 };
+    const char *end = words + length;
+    unsigned column = indent;
+
+    while (words < end) {
+        const char *space = memchr(words, ' ', (size_t)(end - words));
+        unsigned width = (unsigned)((space ? space : end) - words);
+
+        if (column > indent && column + 1 + width > COLUMNS) {
+            fprintf(to, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', to);
+            column++;
+        }
+        fprintf(to, "%.*s", (int)width, words);
+        column += width;
+        words += width + 1;
+    }
+    fputc('\n', to);
 }
 
 void answer_shape(struct text *out, unsigned rank, const uint64_t *shape)

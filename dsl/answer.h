@@ -28,5 +28,8 @@ void answer_shape(struct text *out, unsigned rank, const uint64_t *shape);
 void answer_shape_json(struct text *out, unsigned rank, const uint64_t *shape);
 /* "name": "value" with the comma that follows. */
 void answer_json_text(struct text *out, const char *name, const char *value);
+/* The words, and a line feed, in lines of at most 80 columns, where that can be. The first begins where the line stands,
+ * in column `indent`, and so do the others. */
+void answer_wrapped(FILE *to, unsigned indent, const char *words, size_t length);
 
 #endif

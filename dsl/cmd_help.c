@@ -1,6 +1,7 @@
 /* help: of a command, of a key, or the list of either. */
 #include <string.h>
 
+#include "dsl/answer.h"
 #include "dsl/commands.h"
 
 static bool help_command(const char *name)
@@ -10,9 +11,10 @@ static bool help_command(const char *name)
 
         if (strcmp(c->name, name) != 0)
             continue;
-        printf("sluice %s%s%s\n  %s\n", c->name, c->arguments[0] ? " " : "", c->arguments, c->help);
+        printf("sluice %s%s%s\n  ", c->name, c->arguments[0] ? " " : "", c->arguments);
+        answer_wrapped(stdout, 2, c->help, strlen(c->help));
         if (c->example)
-            printf("  for example: %s\n", c->example);
+            printf("\n  %s\n", c->example);
         if (c->bit != FOR_HELP) {
             printf("\n");
             options_help(c->bit, stdout);

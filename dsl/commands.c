@@ -31,6 +31,8 @@ const unsigned command_count = sizeof command_table / sizeof command_table[0];
 
 void usage(FILE *to)
 {
+    enum { USAGE_INDENT = 33 };
+
     fprintf(to, "sluice %s: rechunk arrays bigger than memory, inside a hard memory budget\n\n", SLUICE_VERSION);
     for (unsigned i = 0; i < command_count; i++) {
         char left[64];
@@ -38,14 +40,16 @@ void usage(FILE *to)
         if (command_table[i].run == cmd_doctor)     /* not built yet */
             continue;
         snprintf(left, sizeof left, "sluice %s %s", command_table[i].name, command_table[i].arguments);
-        fprintf(to, "  %-30s %s\n", left, command_table[i].help);
+        fprintf(to, "  %-30s ", left);
+        answer_wrapped(to, USAGE_INDENT, command_table[i].help, strlen(command_table[i].help));
     }
     fprintf(to, "\nTo begin with:\n"
             "  sluice info IN.zarr\n"
             "  sluice rechunk IN.zarr OUT.zarr --chunks time=all,lat=32,lon=32 --memory 1GiB\n"
             "\nThen:\n"
             "  sluice help COMMAND            its options and an example\n"
-            "  sluice help keys               a pipeline file and its keys; 'sluice help KEY' says more\n");
+            "  sluice help keys               a pipeline file and its keys\n"
+            "  sluice help KEY                what one of them means\n");
 }
 
 const volatile int *heed_stop(const struct invocation *v)

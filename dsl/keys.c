@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dsl/answer.h"
 #include "engine/base/text.h"
 #include "planner/job.h"
 
@@ -268,22 +269,27 @@ bool key_not_built(const struct key *k, struct span span, struct error *err)
     return false;
 }
 
+static void print_fact(const char *what, const char *words, FILE *to)
+{
+    if (!words)
+        return;
+    fprintf(to, "  %-14s ", what);
+    answer_wrapped(to, 17, words, strlen(words));
+}
+
 static void print_key(const struct key *k, FILE *to)
 {
     char path[64];
 
     fprintf(to, "%s%s\n", key_path(k, path), key_is_built(k) ? "" : "  (not built yet)");
-    fprintf(to, "  %s\n", k->help);
-    if (k->choices)
-        fprintf(to, "  one of:        %s\n", k->choices);
+    fprintf(to, "  ");
+    answer_wrapped(to, 2, k->help, strlen(k->help));
+    print_fact("one of:", k->choices, to);
     if (k->max)
         fprintf(to, "  range:         %llu to %llu\n", (unsigned long long)k->min, (unsigned long long)k->max);
-    if (k->unset)
-        fprintf(to, "  when not said: %s\n", k->unset);
-    if (k->option)
-        fprintf(to, "  as flag:       %s\n", k->option);
-    if (k->synonyms[0])
-        fprintf(to, "  elsewhere:     %s\n", k->synonyms);
+    print_fact("when not said:", k->unset, to);
+    print_fact("as flag:", k->option, to);
+    print_fact("elsewhere:", k->synonyms[0] ? k->synonyms : NULL, to);
 }
 
 bool key_help(const char *word, FILE *to)
@@ -311,7 +317,8 @@ void key_help_all(FILE *to)
     char path[64];
 
     for (unsigned i = 0; i < key_count; i++)
-        if (key_is_built(&key_table[i]))
-            fprintf(to, "  %-20s %.*s\n", key_path(&key_table[i], path),
-                    (int)strcspn(key_table[i].help, ":;."), key_table[i].help);
+        if (key_is_built(&key_table[i])) {
+            fprintf(to, "  %-20s ", key_path(&key_table[i], path));
+            answer_wrapped(to, 23, key_table[i].help, strcspn(key_table[i].help, ":;."));
+        }
 }

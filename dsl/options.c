@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "dsl/answer.h"
+
 enum { PLANNING = FOR_RUN | FOR_PLAN | FOR_CHECK | FOR_RECHUNK, SCANNING = FOR_VERIFY | FOR_DIGEST,
        LINE_BYTES_MAX = 256 * 1024 };
 
@@ -304,6 +306,8 @@ bool command_line_excludes(const struct command_line *line, const char *with, co
     return true;
 }
 
+enum { OPTION_INDENT = 33 };
+
 static void print_option(const struct option *o, FILE *to)
 {
     const struct key *key = o->help ? NULL : key_of_option(o->name);
@@ -312,7 +316,8 @@ static void print_option(const struct option *o, FILE *to)
 
     snprintf(left, sizeof left, "%s%s%s%c", o->name, o->argument ? " " : o->letter ? ", -" : "",
              o->argument ? o->argument : "", o->argument || !o->letter ? ' ' : o->letter);
-    fprintf(to, "  %-30s %.*s\n", left, key ? (int)strcspn(help, ":;.") : (int)strlen(help), help);
+    fprintf(to, "  %-30s ", left);
+    answer_wrapped(to, OPTION_INDENT, help, key ? strcspn(help, ":;.") : strlen(help));
 }
 
 bool option_help(const char *name, FILE *to)

@@ -49,7 +49,7 @@ static void line_add(struct memory_table *t, const char *what, struct held chose
 {
     struct memory_line *line;
 
-    if (t->count == MEMORY_LINES_MAX || (chosen.bytes == 0 && least.bytes == 0))
+    if (t->count == MEMORY_LINES_MAX || (chosen.bytes == 0 && (least.bytes == 0 || useful_bytes == 0)))
         return;
     line = &t->lines[t->count++];
     line->what = what;

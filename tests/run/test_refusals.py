@@ -15,6 +15,15 @@ import numpy as np  # noqa: E402
 MEMORY = ["--memory", "64MiB"]
 
 
+def test_help__fits_a_terminal_of_80_columns(directory):
+    words = [line.split()[0].rstrip(":") for line in sluice("help", "keys").expect(0).out.splitlines()
+             if line.startswith("  ") and line[2].islower()]
+    words += ["run", "plan", "check", "rechunk", "info", "verify", "digest", "clean", "help", "--memory", "output.shards"]
+    for command in (["help"], ["help", "keys"], *[["help", word] for word in words]):
+        for line in sluice(*command).expect(0).out.splitlines():
+            check(len(line) <= 80, f"{command}: {len(line)} columns: {line}")
+
+
 def test_rechunk__gives_the_values_again(directory):
     source = inputs.small(directory / "in.zarr")
     rechunk(source, directory / "out.zarr", "--chunks", "12,5,7", *MEMORY).expect(0)

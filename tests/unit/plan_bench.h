@@ -107,6 +107,7 @@ static void check_sound(const struct plan *p)
         for (unsigned line = 0; line < p->memory[i].count; line++) {
             const struct memory_line *l = &p->memory[i].lines[line];
             CHECK(l->least_bytes <= l->chosen_bytes && l->chosen_bytes <= l->useful_bytes);
+            CHECK(l->useful_bytes > 0);
         }
     }
 }
