@@ -18,6 +18,21 @@ static void print(const struct session_options *o, struct text *t)
     }
 }
 
+/* Every stage takes and makes the whole array; what verifies only takes it. */
+static void add_legs(const struct plan *p, struct report_options *o)
+{
+    const struct plan_cost *cost = chosen_cost(p);
+    unsigned stages = p->graph.stage_count, passes = !p->graph.read_back ? 0 : p->graph.resume ? 2 : 1;
+    uint64_t array_bytes = graph_work_bytes(&p->graph) / size_max(1, 2 * stages + passes);
+
+    _Static_assert((int)REPORT_LEGS_MAX >= (int)STAGES_MAX + 2, "a leg for each stage and pass");
+    for (unsigned i = 0; i < stages; i++)
+        o->legs[o->leg_count++] = (struct report_leg){ array_bytes, array_bytes, cost->stages[i].taking,
+                                                       cost->stages[i].making };
+    for (unsigned i = 0; i < passes; i++)
+        o->legs[o->leg_count++] = (struct report_leg){ array_bytes, 0, cost->verify_seconds, 0 };
+}
+
 static bool run_graph(struct session *s, const struct session_options *o, struct error *err)
 {
     struct report_options report = { .progress = o->progress, .to = o->to,
@@ -25,10 +40,12 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
                                      .memory_limit_bytes = s->plan.memory_bytes };
     bool ok;
 
+    add_legs(&s->plan, &report);
     s->report = report_new(&report);
     if (!s->report)
         return error_at(err, ERR_FIT, SPAN_NONE, "no memory for the report");
-    report_add(s->report, COUNT_WORK_BYTES, s->plan.resumed_bytes);
+    report_add(s->report, COUNT_WORK_BYTES, s->plan.resumed_bytes - s->plan.resumed_bytes / 2);
+    report_made(s->report, s->plan.resumed_bytes / 2);
     report_start(s->report);
     ok = graph_run(&s->plan.graph, s->report, o->stop, err);
     report_stop(s->report);

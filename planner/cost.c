@@ -140,12 +140,22 @@ static double run_bytes(const struct array_meta *m, const uint64_t *piece, const
     return run;
 }
 
-static double stage_seconds(const struct basis *b, const struct stage *s, const struct work *w)
+static double device_seconds(const struct work *w)
+{
+    return w->read_bytes / read_bytes_per_second + w->write_bytes / write_bytes_per_second +
+           w->requests * request_device_seconds;
+}
+
+static double cores_seconds(const struct basis *b, const struct stage *s, const struct work *w)
 {
     unsigned workers = s->workers < b->cores ? s->workers : b->cores;
-    double device = w->read_bytes / read_bytes_per_second + w->write_bytes / write_bytes_per_second +
-                    w->requests * request_device_seconds;
-    double cores = fmax(w->core_seconds / (workers ? workers : 1), w->serial_seconds);
+
+    return fmax(w->core_seconds / (workers ? workers : 1), w->serial_seconds);
+}
+
+static double stage_seconds(const struct basis *b, const struct stage *s, const struct work *w)
+{
+    double device = device_seconds(w), cores = cores_seconds(b, s, w);
     double ahead = w->ahead_bytes > 0 ? fmin(1, (double)s->memory.reads_bytes / w->ahead_bytes) : 1;
 
     return fmax(device, cores) + fmin(device, cores) * fmin(1, unoverlapped_share + (1 - ahead) * 0.5);
@@ -155,6 +165,18 @@ static double stage_seconds(const struct basis *b, const struct stage *s, const 
 static double requests_each(const struct basis *b, const struct stage *s)
 {
     return s->piece_raw_bytes && !b->source_raw ? 2 : 1;
+}
+
+/* `taking`: what of the work its source makes. */
+static void add_stage(const struct basis *b, struct arrangement *a, unsigned stage, const struct work *taking,
+                      const struct work *w)
+{
+    const struct stage *s = &a->stages[stage];
+    double seconds = stage_seconds(b, s, w), all = device_seconds(w) + cores_seconds(b, s, w);
+    double share = all > 0 ? fmin(1, (device_seconds(taking) + cores_seconds(b, s, taking)) / all) : 1;
+
+    a->cost.stages[stage] = (struct stage_seconds){ .taking = seconds * share, .making = seconds * (1 - share) };
+    a->cost.seconds += seconds;
 }
 
 /* The share of boxes that hold a chunk, where the others are passed over. */
@@ -242,13 +264,15 @@ static uint64_t whole(double bytes) { return bytes < 1.8e19 ? (uint64_t)(bytes +
 
 static void cost_direct(const struct basis *b, struct arrangement *a)
 {
-    struct work w = { 0 };
+    struct work w = { 0 }, taking;
 
     from_source(b, a, &a->stages[0], &w);
+    taking = w;
     to_target(b, &a->stages[0], &w);
     a->cost.read_bytes = whole(w.read_bytes);
     a->cost.write_bytes = whole(w.write_bytes);
-    a->cost.seconds = startup_seconds + stage_seconds(b, &a->stages[0], &w);
+    a->cost.seconds = startup_seconds;
+    add_stage(b, a, 0, &taking, &w);
 }
 
 /* Chunks that are not there cost nearly no scratch when it is compressed. */
@@ -362,7 +386,7 @@ static void cost_split(const struct basis *b, struct arrangement *a)
     a->cost.seconds = startup_seconds;
     for (unsigned i = 0; i < a->stage_count; i++) {
         struct stage *s = &a->stages[i];
-        struct work w = { 0 };
+        struct work w = { 0 }, taking;
 
         if (i == 0) {
             from_source(b, a, s, &w);
@@ -370,13 +394,14 @@ static void cost_split(const struct basis *b, struct arrangement *a)
         } else {
             from_segments(b, a, i, &w);
         }
+        taking = w;
         if (i + 1 < a->stage_count) {
             to_segments(b, a, i, &w);
         } else {
             to_target(b, s, &w);
             a->cost.write_bytes = whole(w.write_bytes);
         }
-        a->cost.seconds += stage_seconds(b, s, &w);
+        add_stage(b, a, i, &taking, &w);
     }
     a->cost.kept_bytes = a->cost.segment_bytes - a->cost.spill_write_bytes;
     a->cost.scratch_bytes = segments_room_bytes(b, a);

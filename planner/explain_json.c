@@ -119,6 +119,8 @@ static const char *sink_name(const struct stage *s)
 
 static void add_stages(struct text *out, bool *first, const struct plan *p)
 {
+    const struct plan_cost *cost = &p->candidates[p->chosen].cost;
+
     add_key(out, first, "stages");
     text_add(out, "[");
     for (unsigned i = 0; i < p->graph.stage_count; i++) {
@@ -136,6 +138,8 @@ static void add_stages(struct text *out, bool *first, const struct plan *p)
         add_lengths(out, &inner, "part", s->parts.rank, s->parts.cell);
         add_number(out, &inner, "workers", s->workers);
         add_number(out, &inner, "pool_bytes", stage_pool_bytes(s));
+        add_key(out, &inner, "seconds");
+        text_addf(out, "%.3f", cost->stages[i].taking + cost->stages[i].making);
         add_table(out, &inner, &p->memory[i]);
         text_add(out, "}");
     }

@@ -29,6 +29,11 @@ struct memory_table {
     unsigned count;
 };
 
+/* Of one stage: what its source, and what its sink takes. */
+struct stage_seconds {
+    double taking, making;
+};
+
 /* What a plan will cost, as predicted. Counts are those of engine/report/report.h and come out exactly, but:
  *
  *   ratios      encoded bytes are raw bytes by the ratio that was sampled (or is hoped for)
@@ -45,6 +50,8 @@ struct plan_cost {
     uint64_t spill_write_bytes, spill_read_bytes;       /* the rest of them */
     uint64_t scratch_bytes;         /* room for the scratch file, also if segments are longer than expected */
     double seconds;
+    struct stage_seconds stages[STAGES_MAX];            /* of the seconds; a little is of no stage */
+    double verify_seconds;          /* of them; one pass over the output */
 };
 
 /* A plan that was weighed: chosen, slower, or impossible. */

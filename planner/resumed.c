@@ -111,6 +111,28 @@ static bool refuse(const struct plan *p, const struct job *job, uint64_t need_by
     return false;
 }
 
+/* The seconds of its stages in this run's threads; those of the whole are as they were said then. */
+static void predict_stages(const struct plan *p, const struct job *job, struct plan_cost *cost)
+{
+    const struct graph *g = &p->graph;
+    struct arrangement a = { .stage_count = g->stage_count,
+                             .setting = { .block_bytes = g->scratch.block_bytes, .kept_bytes = g->scratch.memory_bytes } };
+    struct basis b;
+
+    if (!g->stage_count)
+        return;
+    basis_init(&b, &p->source, &p->target, &p->census, g->threads, g->backend, job);
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        const struct stage *s = &g->stages[i];
+
+        a.stages[i] = *s;
+        if (i + 1 < g->stage_count)
+            a.extents[i] = grid_overlaps(s->tasks.rank, s->tasks.shape, s->tasks.cell, s->parts.cell);
+    }
+    cost_of(&b, &a);
+    memcpy(cost->stages, a.cost.stages, sizeof cost->stages);
+}
+
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
 {
     struct plan_candidate *c = &p->candidates[0];
@@ -131,6 +153,7 @@ bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
         return refuse(p, job, need_bytes, err);
     *c = (struct plan_candidate){ .name = g->plan_name, .fits = true, .need_bytes = need_bytes,
                                   .cost = { .seconds = g->predicted_seconds } };
+    predict_stages(p, job, &c->cost);
     c->cost.scratch_bytes = g->stage_count > 1 ? g->scratch.predicted_bytes : 0;
     p->candidate_count = 1;
     p->minimum_bytes = need_bytes;

@@ -56,8 +56,10 @@ static void add_seconds(struct plan *p)
         struct plan_cost *cost = &p->candidates[i].cost;
         double written = cost->write_bytes ? (double)cost->write_bytes : (double)b.array_bytes;
 
-        if (p->candidates[i].fits)
-            cost->seconds += cost_scan_seconds(&b, written, p->read_back.workers);
+        if (!p->candidates[i].fits)
+            continue;
+        cost->verify_seconds = cost_scan_seconds(&b, written, p->read_back.workers);
+        cost->seconds += cost->verify_seconds;
     }
 }
 

@@ -88,7 +88,8 @@ static void report_others(const struct stage_run *run)
         grid_cells_touched(&run->stage->parts, &box, &range);
         parts -= cell_range_cells(tasks->rank, &range);
     }
-    report_add(run->report, COUNT_WORK_BYTES, size_mul_sat(size_mul_sat(elements, 2), run->item_bytes));
+    report_add(run->report, COUNT_WORK_BYTES, size_mul_sat(elements, run->item_bytes));
+    report_made(run->report, size_mul_sat(elements, run->item_bytes));
     report_add(run->report, COUNT_CHUNKS_MISSING, cells);
     report_add(run->report, COUNT_TARGET_EMPTY, parts);
 }

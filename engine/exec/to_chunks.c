@@ -64,10 +64,10 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     tile_part(&run->tile, unit, &part);
     tile_part_pad(&run->tile, &part, target->fill);
     part_items_bytes = box_elements(run->stage->parts.rank, &part.box) * run->item_bytes;
-    report_add(run->report, COUNT_WORK_BYTES, part_items_bytes);
     if (!run->write_empty_chunks && !target->fill_undefined &&
         all_equal_item(part.memory, part.bytes, target->fill, run->item_bytes)) {
         report_add(run->report, COUNT_TARGET_EMPTY, 1);
+        report_made(run->report, part_items_bytes);
         stage_units_done(run, 1);
         return true;
     }
@@ -75,6 +75,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     encoded = write->holds_tile ? part.memory : write->memory;
     if (!encode(w->encoder, part.memory, encoded, &encoded_bytes, err))
         return false;
+    report_made(run->report, part_items_bytes);
     array_chunk_place(target, part.coords, &place);
     memcpy(write->key, place.key, sizeof write->key);
     if (!store_object_create(run->target_store, place.key, &write->object, err))

@@ -308,10 +308,10 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
 
     tile_part(&run->tile, unit, &part);
     if (!w->chunk) {
-        report_add(run->report, COUNT_WORK_BYTES, part.bytes);
         if (!open_chunk(w, &part, err))
             return false;
         if (!w->chunk) {
+            report_made(run->report, part.bytes);
             stage_units_done(run, 1);
             return true;
         }
@@ -332,6 +332,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
     w->chunk = NULL;
     if (!let_go(w, chunk, err))
         return false;
+    report_made(run->report, part.bytes);
     stage_units_done(run, 1);
     return true;
 }

@@ -100,7 +100,7 @@ static void pack(struct worker *w, uint64_t unit, const char *raw, uint64_t raw_
     w->packed_entries[w->packed_count++] = (uint32_t)unit;
     w->packed_bytes += bytes;
     report_add(run->report, COUNT_SPILL_RAW_BYTES, raw_bytes);
-    report_add(run->report, COUNT_WORK_BYTES, raw_bytes);
+    report_made(run->report, raw_bytes);
 }
 
 static bool drain(struct worker *w, uint64_t unit, struct error *err)

@@ -421,7 +421,6 @@ static void open_unit(struct stage_run *run, uint64_t unit)
     s->chunk_next = 0;
     s->chunk_count = cell_range_cells(run->target->chunks.rank, &s->chunks);
     s->open = true;
-    report_add(run->report, COUNT_WORK_BYTES, box_elements(run->stage->parts.rank, &s->part.box) * run->item_bytes);
 }
 
 static bool drain(struct worker *w, uint64_t unit, struct error *err)
@@ -443,6 +442,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
         progress = settle(w);
     if (progress == DONE) {
         s->open = false;
+        report_made(run->report, box_elements(run->stage->parts.rank, &s->part.box) * run->item_bytes);
         stage_units_done(run, 1);
     }
     w->unit_begun = progress == WAITS;

@@ -1,5 +1,5 @@
 /* progress.c - see progress.h. The thread sleeps on `changed` until the next look is due or it is told to stop; it
- * never holds up the workers, whose counter it reads relaxed. `lock` guards `stage` and `stopping`. */
+ * never holds up the workers, whose counters it reads relaxed. `lock` guards what is said to be. */
 #include "engine/report/progress.h"
 
 #include <pthread.h>
@@ -12,26 +12,24 @@
 #include <unistd.h>
 
 #include "engine/base/size.h"
+#include "engine/report/pace.h"
 
 #define LOOK_SECONDS 0.15
 #define LOG_SECONDS 300.0       /* in a log, without a further 10 % */
-#define RATE_SECONDS 5.0        /* over which the rate is smoothed */
 
 enum { DRAWER_STACK_BYTES = 128 * 1024, COLUMNS_DEFAULT = 80 };
 
 struct progress {
     const struct report_options *options;
-    const atomic_uint_least64_t *work_bytes;
+    const atomic_uint_least64_t *counters;
     bool bar;
     pthread_t drawer;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed;     /* of what is under the lock */
     char stage[32];
+    struct pace pace;
     bool stopping;
     /* the drawer's own */
-    double looked_at;           /* when the rate was last brought up to date */
-    uint64_t seen_bytes;
-    double rate;
     unsigned logged_tenths;
     double logged_at;
 };
@@ -85,21 +83,16 @@ static void add_share(struct line *l, const char *what, uint64_t part, uint64_t 
 
 static void add_rate_and_end(struct line *l, const struct progress_facts *f)
 {
-    double left_seconds;
-
-    if (f->rate <= 0)
-        return;
-    if (f->rate < 10e3 * MIB)
-        add_field(l, "  %.0f MiB/s", f->rate / MIB);
-    else
+    if (f->rate >= 10e3 * MIB)
         add_field(l, "  %.1f GiB/s", f->rate / GIB);
-    if (f->done_bytes >= f->work_bytes)
+    else if (f->rate > 0)
+        add_field(l, f->rate < 9.95 * MIB ? "  %.1f MiB/s" : "  %.0f MiB/s", f->rate / MIB);
+    if (f->done_bytes >= f->work_bytes || f->left_seconds < 0)
         return;
-    left_seconds = (double)(f->work_bytes - f->done_bytes) / f->rate;
-    if (left_seconds < 99.5)
-        add_field(l, "  ETA %.0f s", left_seconds);
-    else if (left_seconds < 100 * 3600)
-        add_field(l, "  ETA %s", SECONDS_TEXT(left_seconds));
+    if (f->left_seconds < 99.5)
+        add_field(l, "  ETA %.0f s", f->left_seconds < 1 ? 1 : f->left_seconds);
+    else if (f->left_seconds < 100 * 3600)
+        add_field(l, "  ETA %s", SECONDS_TEXT(f->left_seconds));
 }
 
 static unsigned percent(uint64_t done_bytes, uint64_t work_bytes)
@@ -125,28 +118,34 @@ void progress_line(char line[PROGRESS_LINE_BYTES], unsigned columns, const struc
 
 /* ---- the drawer ---- */
 
+static struct look look_now(const struct progress *p)
+{
+    struct look now = { .seconds = monotonic_seconds() };
+
+    now.made_bytes = atomic_load_explicit(&p->counters[COUNT_MADE_BYTES], memory_order_relaxed);
+    now.work_bytes = atomic_load_explicit(&p->counters[COUNT_WORK_BYTES], memory_order_relaxed);
+    return now;
+}
+
 static void look(struct progress *p, struct progress_facts *facts, char stage[sizeof p->stage])
 {
-    double now = monotonic_seconds(), seconds = now - p->looked_at;
-    uint64_t done_bytes = atomic_load_explicit(p->work_bytes, memory_order_relaxed);
     struct process_usage usage;
+    struct look now;
+    struct pace pace;
 
-    if (seconds > 0) {
-        double rate = (double)(done_bytes - p->seen_bytes) / seconds;
-
-        p->rate = p->rate > 0 ? p->rate + (rate - p->rate) * seconds / (seconds + RATE_SECONDS) : rate;
-        p->looked_at = now;
-        p->seen_bytes = done_bytes;
-    }
     process_usage(&usage);
     pthread_mutex_lock(&p->lock);
+    now = look_now(p);
+    pace_look(&p->pace, &now);
+    pace = p->pace;
     memcpy(stage, p->stage, sizeof p->stage);
     pthread_mutex_unlock(&p->lock);
     *facts = (struct progress_facts){
         .stage = stage,
-        .done_bytes = done_bytes,
+        .done_bytes = now.work_bytes,
         .work_bytes = p->options->work_bytes,
-        .rate = p->rate,
+        .rate = pace_rate(&pace),
+        .left_seconds = pace_seconds_left(&pace),
         .memory_bytes = usage.rss_bytes,
         .memory_limit_bytes = p->options->memory_limit_bytes,
     };
@@ -178,18 +177,19 @@ static void draw_log(struct progress *p)
 {
     char line[PROGRESS_LINE_BYTES], stage[sizeof p->stage];
     struct progress_facts facts;
+    double now = monotonic_seconds();
     unsigned tenths = 0;
 
     look(p, &facts, stage);
     if (facts.work_bytes)
         tenths = percent(facts.done_bytes, facts.work_bytes) / 10;
-    if ((tenths <= p->logged_tenths || tenths == 10) && p->looked_at < p->logged_at + LOG_SECONDS)
+    if ((tenths <= p->logged_tenths || tenths == 10) && now < p->logged_at + LOG_SECONDS)
         return;
     progress_line(line, PROGRESS_LINE_BYTES, &facts);
     fprintf(p->options->to, "%s\n", line);
     fflush(p->options->to);
     p->logged_tenths = tenths;
-    p->logged_at = p->looked_at;
+    p->logged_at = now;
 }
 
 /* Until the next look is due. False: it is time to stop. */
@@ -251,19 +251,21 @@ static enum report_progress kind_for(const struct report_options *o)
     return isatty(fileno(o->to)) && terminal && strcmp(terminal, "dumb") ? PROGRESS_BAR : PROGRESS_LOG;
 }
 
-struct progress *progress_start(const struct report_options *o, const atomic_uint_least64_t *work_bytes)
+struct progress *progress_start(const struct report_options *o, const atomic_uint_least64_t *counters)
 {
     enum report_progress kind = o->to ? kind_for(o) : PROGRESS_NONE;
     struct progress *p = kind == PROGRESS_NONE ? NULL : calloc(1, sizeof *p);
     pthread_condattr_t attr;
+    struct look now;
 
     if (!p)
         return NULL;
     p->options = o;
-    p->work_bytes = work_bytes;
+    p->counters = counters;
     p->bar = kind == PROGRESS_BAR;
-    p->looked_at = p->logged_at = monotonic_seconds();
-    p->seen_bytes = atomic_load_explicit(work_bytes, memory_order_relaxed);     /* by an earlier run */
+    now = look_now(p);
+    p->logged_at = now.seconds;
+    pace_begin(&p->pace, o, &now);
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -278,7 +280,11 @@ struct progress *progress_start(const struct report_options *o, const atomic_uin
 
 void progress_stage(struct progress *p, const char *name)
 {
+    struct look now;
+
     pthread_mutex_lock(&p->lock);
+    now = look_now(p);
+    pace_stage(&p->pace, &now);
     snprintf(p->stage, sizeof p->stage, "%s", name);
     pthread_mutex_unlock(&p->lock);
 }

@@ -48,6 +48,12 @@ void report_add(struct report *r, enum report_counter c, uint64_t amount)
                                   memory_order_relaxed);
 }
 
+void report_made(struct report *r, uint64_t bytes)
+{
+    report_add(r, COUNT_WORK_BYTES, bytes);
+    report_add(r, COUNT_MADE_BYTES, bytes);
+}
+
 void report_aside(struct report *r, bool aside)
 {
     if (r)
@@ -79,6 +85,7 @@ const char *report_counter_name(enum report_counter c)
         [COUNT_TARGET_OBJECTS] = "target_objects",
         [COUNT_TARGET_EMPTY] = "target_empty",
         [COUNT_WORK_BYTES] = "work_bytes",
+        [COUNT_MADE_BYTES] = "made_bytes",
     };
 
     return names[c];
@@ -118,7 +125,7 @@ void report_start(struct report *r)
     if (!r || r->started > 0)
         return;
     r->started = monotonic_seconds();
-    r->progress = progress_start(&r->options, &r->counters[COUNT_WORK_BYTES]);
+    r->progress = progress_start(&r->options, r->counters);
     if (r->progress && r->stage_count)
         progress_stage(r->progress, r->stages[r->stage_count - 1].name);
 }

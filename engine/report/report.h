@@ -30,18 +30,29 @@ enum report_counter {
     COUNT_TARGET_WRITE_BYTES,   /* bytes of target objects */
     COUNT_TARGET_OBJECTS,       /* files made, those of the metadata too */
     COUNT_TARGET_EMPTY,         /* chunks not written because they equal the fill value */
-    COUNT_WORK_BYTES,           /* raw bytes through the current plan's stages: what progress is measured in */
+    COUNT_WORK_BYTES,           /* raw bytes through the current plan's stages, each once as they are decoded and once
+                                   as they are encoded: what progress is measured in */
+    COUNT_MADE_BYTES,           /* of COUNT_WORK_BYTES, those that were encoded */
     COUNT_COUNTERS
 };
 
 /* AUTO: bar on a terminal that can clear a line (TERM is not "dumb"), log otherwise. */
 enum report_progress { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_LOG, PROGRESS_NONE };
 
+/* One stage as it was predicted. */
+struct report_leg {
+    uint64_t taken_bytes, made_bytes;           /* raw: decoded, and encoded; of a pass that only reads nothing is made */
+    double taking_seconds, making_seconds;
+};
+enum { REPORT_LEGS_MAX = 16 };
+
 struct report_options {
     enum report_progress progress;
     FILE *to;                       /* standard error; borrowed */
     uint64_t memory_limit_bytes;    /* 0: memory is not shown */
     uint64_t work_bytes;            /* COUNT_WORK_BYTES at the end: the sum over all stages; 0: not known */
+    struct report_leg legs[REPORT_LEGS_MAX];    /* in the order of the stages, for the time that is left */
+    unsigned leg_count;             /* 0: it is reckoned from the rate */
 };
 
 struct report;
@@ -50,6 +61,8 @@ struct report *report_new(const struct report_options *o);     /* NULL: no memor
 void report_free(struct report *r);             /* stops the line first; NULL is fine */
 
 void report_add(struct report *r, enum report_counter c, uint64_t amount);      /* r NULL: nothing */
+/* So many raw bytes were encoded: COUNT_WORK_BYTES and COUNT_MADE_BYTES. */
+void report_made(struct report *r, uint64_t bytes);
 uint64_t report_count(const struct report *r, enum report_counter c);
 /* What passes that only verify read is counted apart, but for COUNT_WORK_BYTES: between report_aside(r, true) and (r,
  * false). No worker is at it then. */

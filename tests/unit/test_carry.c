@@ -100,6 +100,7 @@ static void check_case(const struct shapes *c, const struct options *o)
     }
     CHECK(array_is_right(target_path, o->skips ? &hole : NULL));
     CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+    CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
     check_decoded(c, &g, report);
     if (test_failures_here)
         fprintf(stderr, "in case %d of %s, %u workers\n", (int)(c - cases), o->codec_from, o->workers);

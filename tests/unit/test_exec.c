@@ -97,6 +97,7 @@ static bool run_case(const struct case_options *o, const volatile int *stop, str
     grid_cell_box(&from.chunks, hole.start, &hole);
     if (ok) {
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
         CHECK(!o->split || (report_count(report, COUNT_SPILL_KEPT_BYTES) > 0) == (o->memory_bytes > 0));
         CHECK(!o->split || (report_count(report, COUNT_SPILL_WRITE_BYTES) == 0) == (o->memory_bytes >= MIB));
         struct digest_sum before = digest_of(source_path), after = digest_of(target_path);

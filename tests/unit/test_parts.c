@@ -147,6 +147,7 @@ static bool run_parts(const struct part_case *o, struct part_result *result, str
     grid_cell_box(&from.chunks, hole.start, &hole);
     if (ok) {
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
         CHECK(array_is_right(target_path, o->skip_chunk == UINT64_MAX ? NULL : &hole));
     } else {
         CHECK(access(target_path, F_OK) != 0);

@@ -88,6 +88,7 @@ static bool run_passes(const struct passes *p, struct report *report, struct err
         CHECK(array_is_right(target_path, NULL));
     if (ok && !report_note_text(report, 0)) {       /* no slab was made again */
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
         CHECK_EQUAL(report_count(report, COUNT_SPILL_RAW_BYTES),
                     p->plan->splits * 4 * shape_elements(RANK, shape));
     }

@@ -201,6 +201,7 @@ static bool run_case_in(const struct directory *d, struct options *o, struct err
     if (ok) {
         CHECK(target_is_right(o, target_path, &to, &objects));
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
         CHECK_EQUAL(report_count(report, COUNT_TARGET_OBJECTS), objects + array_meta_files(&to));
         CHECK_EQUAL(report_count(report, COUNT_TARGET_EMPTY), grid_cells(&to.chunks) - objects);
         if (o->sink == TO_RANGES && o->fill == 0 && o->full)

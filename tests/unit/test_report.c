@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/size.h"
+#include "engine/report/pace.h"
 #include "engine/report/progress.h"
 #include "tests/unit/test.h"
 
@@ -108,7 +109,7 @@ static void test_report__the_line_says_it_all(void)
 {
     struct progress_facts facts = {
         .stage = "split", .done_bytes = 1259 * MIB, .work_bytes = 3 * GIB, .rate = 812.0 * MIB,
-        .memory_bytes = 231 * MIB, .memory_limit_bytes = 256 * MIB,
+        .left_seconds = 2, .memory_bytes = 231 * MIB, .memory_limit_bytes = 256 * MIB,
     };
 
     check_line(120, &facts, "split   40 %  1.2/3.0 GiB  812 MiB/s  ETA 2 s  memory 231/256 MiB");
@@ -116,15 +117,17 @@ static void test_report__the_line_says_it_all(void)
     check_line(120, &facts, "split  100 %  3.0/3.0 GiB  812 MiB/s  memory 231/256 MiB");
     facts.done_bytes = 0;
     facts.rate = 0;
+    facts.left_seconds = -1;
     check_line(120, &facts, "split    0 %  0.0/3.0 GiB  memory 231/256 MiB");
     facts.work_bytes = UINT64_C(9) << 40;
     facts.rate = 12000.0 * MIB;
+    facts.left_seconds = 786.4;
     check_line(120, &facts, "split    0 %  0.0/9.0 TiB  11.7 GiB/s  ETA 13 min 06 s  memory 231/256 MiB");
 }
 
 static void test_report__work_that_is_not_known_has_no_percentage(void)
 {
-    struct progress_facts facts = { .stage = "direct", .done_bytes = 64 * MIB };
+    struct progress_facts facts = { .stage = "direct", .done_bytes = 64 * MIB, .left_seconds = -1 };
 
     check_line(120, &facts, "direct  64MiB");
 }
@@ -133,14 +136,124 @@ static void test_report__a_narrow_terminal_gets_whole_fields(void)
 {
     struct progress_facts facts = {
         .stage = "merge", .done_bytes = 500, .work_bytes = 1000 * KIB, .rate = 2.0 * MIB,
-        .memory_bytes = 900 * KIB, .memory_limit_bytes = 64 * MIB,
+        .left_seconds = 0.3, .memory_bytes = 900 * KIB, .memory_limit_bytes = 64 * MIB,
     };
 
-    check_line(200, &facts, "merge    0 %  0.0/1.0 MiB  2 MiB/s  ETA 0 s  memory 0.9/64.0 MiB");
-    check_line(50, &facts, "merge    0 %  0.0/1.0 MiB  2 MiB/s  ETA 0 s");
-    check_line(40, &facts, "merge    0 %  0.0/1.0 MiB  2 MiB/s");
+    check_line(200, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s  ETA 1 s  memory 0.9/64.0 MiB");
+    check_line(50, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s  ETA 1 s");
+    check_line(42, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s");
     check_line(12, &facts, "merge    0 %");
     check_line(5, &facts, "");
+}
+
+/* ---- rate and time left ---- */
+
+enum { LOOKS_EACH_SECOND = 5 };
+
+/* split, then merge: each decodes quickly and encodes in `making` seconds. */
+static struct report_options two_legs(double split_making, double merge_making)
+{
+    struct report_options o = { .work_bytes = 400 * MIB, .leg_count = 2 };
+
+    o.legs[0] = (struct report_leg){ 100 * MIB, 100 * MIB, 0.2, split_making };
+    o.legs[1] = (struct report_leg){ 100 * MIB, 100 * MIB, 0.2, merge_making };
+    return o;
+}
+
+/* Within a factor, or a second. */
+static void check_left(const struct pace *p, double wanted, double factor)
+{
+    double left = pace_seconds_left(p);
+
+    if (!(left <= wanted * factor + 1 && left >= wanted / factor - 1))
+        fprintf(stderr, "%.1f s left, not %.1f\n", left, wanted);
+    CHECK(left <= wanted * factor + 1 && left >= wanted / factor - 1);
+}
+
+/* A stage that reads all of it at once, and then makes a piece each second: what is left is not far off, from that
+ * second on. */
+static void make_slowly(struct pace *p, struct look *now, unsigned seconds, double left_after, double factor, unsigned from)
+{
+    double began = now->seconds;
+    struct look at_begin = *now;
+
+    now->work_bytes += 100 * MIB;
+    now->seconds += 0.2;
+    pace_look(p, now);
+    CHECK(pace_rate(p) == 0);       /* though half of its work is done */
+    for (unsigned i = 1; i <= seconds * LOOKS_EACH_SECOND; i++) {
+        now->seconds = began + 0.2 + (double)i / LOOKS_EACH_SECOND;
+        now->made_bytes = at_begin.made_bytes + i / LOOKS_EACH_SECOND * 100 * MIB / seconds;
+        now->work_bytes = at_begin.work_bytes + 100 * MIB + now->made_bytes - at_begin.made_bytes;
+        pace_look(p, now);
+        if (now->made_bytes == at_begin.made_bytes)
+            continue;
+        CHECK(pace_rate(p) > 100.0 * MIB / seconds && pace_rate(p) < 300.0 * MIB / seconds);
+        if (i >= from * LOOKS_EACH_SECOND)
+            check_left(p, seconds + 0.2 - (now->seconds - began) + left_after, factor);
+    }
+}
+
+static void test_pace__a_slow_encoder_is_foreseen(void)
+{
+    struct report_options o = two_legs(0.3, 20);
+    struct look now = { .seconds = 1000 };
+    struct pace p;
+
+    pace_begin(&p, &o, &now);
+    check_left(&p, 20.7, 1.01);
+    for (unsigned i = 1; i <= 5; i++) {
+        now = (struct look){ 1000 + 0.1 * i, i * 40 * MIB, i * 20 * MIB };
+        pace_look(&p, &now);
+        check_left(&p, 20.7 - 0.1 * i, 1.05);
+    }
+    CHECK(pace_rate(&p) > 380.0 * MIB && pace_rate(&p) < 420.0 * MIB);
+    pace_stage(&p, &now);
+    CHECK(pace_rate(&p) == 0);      /* that was of another stage */
+    check_left(&p, 20.2, 1.05);
+    make_slowly(&p, &now, 20, 0, 1.5, 0);
+}
+
+static void test_pace__a_wrong_prediction_is_soon_put_right(void)
+{
+    struct report_options o = two_legs(10, 10);
+    struct look now = { .seconds = 0 };
+    struct pace p;
+
+    pace_begin(&p, &o, &now);
+    make_slowly(&p, &now, 40, 40, 1.7, 10);     /* four times as slow, and the next stage will be too */
+    pace_stage(&p, &now);
+    make_slowly(&p, &now, 20, 0, 2, 5);         /* but it is twice as quick */
+}
+
+static void test_pace__a_run_that_goes_on_counts_what_it_does_itself(void)
+{
+    struct report_options o = two_legs(10, 10);
+    struct look now = { 0, 200 * MIB + 100 * MIB, 100 * MIB + 50 * MIB };
+    struct pace p;
+
+    pace_begin(&p, &o, &now);
+    CHECK(pace_rate(&p) == 0);
+    check_left(&p, 5.1, 1.01);
+    now = (struct look){ 1, 320 * MIB, 160 * MIB };
+    pace_look(&p, &now);
+    CHECK(pace_rate(&p) == 20.0 * MIB);
+    check_left(&p, 4.1, 1.01);
+}
+
+static void test_pace__without_predictions_it_goes_by_the_rate(void)
+{
+    struct report_options o = { .work_bytes = 100 * MIB };
+    struct look now = { 0 };
+    struct pace p;
+
+    pace_begin(&p, &o, &now);
+    CHECK(pace_seconds_left(&p) < 0);
+    now = (struct look){ 2, 20 * MIB, 0 };
+    pace_look(&p, &now);
+    CHECK(pace_rate(&p) == 10.0 * MIB && pace_seconds_left(&p) == 8);
+    o.work_bytes = 0;
+    CHECK(pace_seconds_left(&p) < 0);
 }
 
 /* ---- the drawer ---- */
@@ -279,6 +392,10 @@ int main(void)
     RUN(test_report__the_line_says_it_all);
     RUN(test_report__work_that_is_not_known_has_no_percentage);
     RUN(test_report__a_narrow_terminal_gets_whole_fields);
+    RUN(test_pace__a_slow_encoder_is_foreseen);
+    RUN(test_pace__a_wrong_prediction_is_soon_put_right);
+    RUN(test_pace__a_run_that_goes_on_counts_what_it_does_itself);
+    RUN(test_pace__without_predictions_it_goes_by_the_rate);
     RUN(test_report__a_log_has_a_line_for_each_tenth);
     RUN(test_report__a_bar_is_wiped_at_the_end);
     RUN(test_report__left_to_itself_a_file_gets_a_log_and_none_gets_nothing);

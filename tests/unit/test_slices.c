@@ -211,6 +211,7 @@ static bool run_graph(const struct slices_case *c, enum io_backend backend, bool
     store_close(store);
     if (ok) {
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
         CHECK(store_open(&store, target_path, SPAN_NONE, err));
         each_chunk(c, &to, store, false, &objects, &empty_chunks);
         CHECK_EQUAL(report_count(report, COUNT_TARGET_OBJECTS), objects);

@@ -159,6 +159,7 @@ static bool run_sparse(const uint64_t *shape, const uint64_t *box, const uint64_
         CHECK_EQUAL(report_count(report, COUNT_TARGET_OBJECTS), written + array_meta_files(&to));
         CHECK_EQUAL(report_count(report, COUNT_TARGET_EMPTY), grid_cells(&to.chunks) - written);
         CHECK_EQUAL(report_count(report, COUNT_WORK_BYTES), graph_work_bytes(&g));
+        CHECK_EQUAL(report_count(report, COUNT_MADE_BYTES), graph_work_bytes(&g) / 2);
     }
     report_free(report);
     chunk_list_release(&list);
