@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dsl/pipeline.h"
+
 static const char *kind_name(enum error_code code)
 {
     switch (code) {
@@ -29,9 +31,17 @@ void answer_json_text(struct text *out, const char *name, const char *value)
     text_add(out, ", ");
 }
 
-void answer_refusal_json(const struct error *err, struct text *out)
+void answer_refusal_print(const struct error *err, const struct further *further, FILE *to)
 {
-    text_addf(out, "{\"schema\": 1, \"exit_status\": %d, ", error_exit_status(err->code));
+    error_print(err, to);
+    for (unsigned i = 0; further && i < further->count; i++)
+        error_print(&further->errors[i], to);
+    if (further && further->left_out)
+        fprintf(to, "and %s\n", COUNTED_TEXT(further->left_out, "more mistake"));
+}
+
+static void add_refusal(const struct error *err, struct text *out)
+{
     answer_json_text(out, "error", kind_name(err->code));
     answer_json_text(out, "file", err->span.source ? err->span.source->name : NULL);
     if (err->span.source && err->span.line)
@@ -48,10 +58,23 @@ void answer_refusal_json(const struct error *err, struct text *out)
     text_add(out, "], ");
     answer_json_text(out, "help", err->help[0] ? err->help : NULL);
     if (err->need_bytes || err->have_bytes)
-        text_addf(out, "\"need_bytes\": %llu, \"have_bytes\": %llu}\n", (unsigned long long)err->need_bytes,
+        text_addf(out, "\"need_bytes\": %llu, \"have_bytes\": %llu", (unsigned long long)err->need_bytes,
                   (unsigned long long)err->have_bytes);
     else
-        text_add(out, "\"need_bytes\": null, \"have_bytes\": null}\n");
+        text_add(out, "\"need_bytes\": null, \"have_bytes\": null");
+}
+
+void answer_refusal_json(const struct error *err, const struct further *further, struct text *out)
+{
+    text_addf(out, "{\"schema\": 1, \"exit_status\": %d, ", error_exit_status(err->code));
+    add_refusal(err, out);
+    text_add(out, ", \"further\": [");
+    for (unsigned i = 0; further && i < further->count; i++) {
+        text_add(out, i ? ", {" : "{");
+        add_refusal(&further->errors[i], out);
+        text_add(out, "}");
+    }
+    text_addf(out, "], \"further_left_out\": %u}\n", further ? further->left_out : 0);
 }
 
 bool answer_flush(struct error *err)

@@ -7,6 +7,7 @@
 #define SLUICE_DSL_ANSWER_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "engine/base/error.h"
 #include "engine/base/text.h"
@@ -15,8 +16,12 @@
 
 enum { ANSWER_BYTES_MAX = 4 << 20 };
 
-/* {"schema": 1, "error": ..., "message": ...} */
-void answer_refusal_json(const struct error *err, struct text *out);
+struct further;
+
+/* An error, and further mistakes of the same file (NULL: none), as a compiler prints them. */
+void answer_refusal_print(const struct error *err, const struct further *further, FILE *to);
+/* {"schema": 1, "error": ..., "message": ..., "further": [{...}, ...]} */
+void answer_refusal_json(const struct error *err, const struct further *further, struct text *out);
 
 /* Print and flush. */
 bool answer_print(const struct text *t, struct error *err);

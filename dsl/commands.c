@@ -221,16 +221,16 @@ static int run_command(struct command_line *line, int argc, char **argv, struct 
 }
 
 /* A refusal: for people on standard error, and as the one JSON document where that was asked for. */
-static void refuse(const struct error *err, bool json)
+static void refuse(const struct error *err, const struct further *further, bool json)
 {
     struct error ignored = { 0 };
     struct text document;
 
-    error_print(err, stderr);
+    answer_refusal_print(err, further, stderr);
     if (!json)
         return;
     text_init(&document, ANSWER_BYTES_MAX);
-    answer_refusal_json(err, &document);
+    answer_refusal_json(err, further, &document);
     answer_print(&document, &ignored);
     text_release(&document);
 }
@@ -260,7 +260,7 @@ int command_main(int argc, char **argv, struct stop_request *stop)
     if (err.code == ERR_NONE)
         answer_flush(&err);
     if (err.code != ERR_NONE) {
-        refuse(&err, json);
+        refuse(&err, &invocation.pipeline.further, json);
         status = error_exit_status(err.code);
     }
     pipeline_release(&invocation.pipeline);

@@ -8,7 +8,7 @@
 #include "dsl/scalars.h"
 #include "engine/io/os.h"
 
-enum { ARENA_BYTES_MAX = 64 << 20 };
+enum { ARENA_BYTES_MAX = 64 << 20, FURTHER_MAX = 9 };
 
 void pipeline_init(struct pipeline *p)
 {
@@ -51,7 +51,8 @@ bool pipeline_set(struct pipeline *p, const char *words, struct span span, struc
 struct target {
     struct pipeline *pipeline;
     const char *directory;
-    struct error *err;
+    struct error *err;          /* of this value */
+    struct error *first;        /* of the file; further ones are in the pipeline */
 };
 
 static void *at_offset(struct job *job, size_t offset)
@@ -194,6 +195,22 @@ static bool set_text(const struct target *t, const struct key *k, const char *wo
 
 /* ---- a tree ---- */
 
+static void complain(struct pipeline *p, const struct error *mistake, struct error *first)
+{
+    struct further *f = &p->further;
+
+    if (first->code == ERR_NONE) {
+        *first = *mistake;
+        return;
+    }
+    if (!f->errors)
+        f->errors = arena_take(&p->arena, FURTHER_MAX * sizeof *f->errors);
+    if (f->errors && f->count < FURTHER_MAX)
+        f->errors[f->count++] = *mistake;
+    else
+        f->left_out++;
+}
+
 static bool bind_section(const struct target *t, enum key_section section, const struct yaml_node *map);
 
 static bool wrong_kind(const struct key *k, const struct yaml_node *node, const char *wanted, struct error *err)
@@ -265,21 +282,27 @@ static bool bind_key(const struct target *t, const struct key *k, const struct y
     return set_text(t, k, node->text, node->span);
 }
 
+/* Every key is looked at: who has made three mistakes sees them together. */
 static bool bind_section(const struct target *t, enum key_section section, const struct yaml_node *map)
 {
+    bool ok = true;
     char path[64];
 
     for (const struct yaml_node *entry = map->first; entry; entry = entry->next) {
         const struct key *k = key_find(section, entry->key);
+        struct target one = *t;
+        struct error mistake = { 0 };
 
-        if (!k)
-            return key_unknown(section, entry->key, entry->key_span, t->err);
-        if (!bind_key(t, k, entry)) {
-            error_key(t->err, key_path(k, path));
-            return false;
-        }
+        one.err = &mistake;
+        if (k ? bind_key(&one, k, entry) : key_unknown(section, entry->key, entry->key_span, &mistake))
+            continue;
+        ok = false;
+        if (k)
+            error_key(&mistake, key_path(k, path));
+        if (mistake.code != ERR_NONE)       /* else it is a section, whose keys were complained of */
+            complain(t->pipeline, &mistake, t->first);
     }
-    return true;
+    return ok;
 }
 
 /* Two ways to say the same, and one name is wanted before the entry that uses it is bound. */
@@ -311,7 +334,7 @@ static bool note_names(struct pipeline *p, const struct yaml_node *root, struct 
 bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, size_t text_bytes,
                         const char *directory, struct error *err)
 {
-    struct target target = { .pipeline = p, .err = err };
+    struct target target = { .pipeline = p, .first = err };
     static const char byte_order_mark[] = "\xef\xbb\xbf";
     struct yaml_node *root;
 

@@ -23,6 +23,12 @@
 #include "engine/base/text.h"
 #include "planner/job.h"
 
+/* Mistakes of a file after the first, which is the error that came back. */
+struct further {
+    struct error *errors;
+    unsigned count, left_out;   /* that are here, and that there was no room for */
+};
+
 struct pipeline {
     struct job job;
     struct arena arena;
@@ -32,6 +38,7 @@ struct pipeline {
     const char *directory;      /* of the file, "" for the current one */
     const char *input_name;     /* what `from:` may say */
     struct span input_span, output_span;    /* of their keys, where the file has them */
+    struct further further;     /* of the file that could not be read */
 };
 
 void pipeline_init(struct pipeline *p);
@@ -39,7 +46,7 @@ void pipeline_release(struct pipeline *p);
 
 /* One --set, before the file is read. */
 bool pipeline_set(struct pipeline *p, const char *words, struct span span, struct error *err);
-/* "-" is standard input. */
+/* "-" is standard input. What is wrong in it, one key beside the other, is found in one go: p->further. */
 bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, struct error *err);
 /* `directory`: what its paths are relative to; "" or NULL: the current one. The text is copied. */
 bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, size_t text_bytes,

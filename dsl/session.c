@@ -310,7 +310,7 @@ void session_json(const struct session *s, const struct error *err, struct text 
     text_addf(out, "\"exit_status\": %d, \"refusal\": ", error_exit_status(err->code));
     text_clear(&part);
     if (err->code != ERR_NONE)
-        answer_refusal_json(err, &part);
+        answer_refusal_json(err, NULL, &part);
     else
         text_add(&part, "null");
     add_without_newline(out, &part);

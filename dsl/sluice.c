@@ -50,7 +50,7 @@ void sluice_free(struct sluice *s)
 }
 
 /* The error as text, because the spans in it point into a pipeline that may change. */
-static int outcome(struct sluice *s, const struct error *err)
+static int outcome_with(struct sluice *s, const struct error *err, const struct further *further)
 {
     char *printed = NULL;
     size_t printed_bytes;
@@ -62,13 +62,18 @@ static int outcome(struct sluice *s, const struct error *err)
         return 0;
     file = open_memstream(&printed, &printed_bytes);
     if (file) {
-        error_print(err, file);
+        answer_refusal_print(err, further, file);
         fclose(file);
     }
     text_add(&s->error, printed ? printed : err->message);
     free(printed);
-    answer_refusal_json(err, &s->error_json);
+    answer_refusal_json(err, further, &s->error_json);
     return error_exit_status(err->code);
+}
+
+static int outcome(struct sluice *s, const struct error *err)
+{
+    return outcome_with(s, err, NULL);
 }
 
 static const char *copy(struct sluice *s, const char *words, struct error *err)
@@ -106,18 +111,20 @@ int sluice_read_file(struct sluice *s, const char *path)
 {
     struct error err = { 0 };
 
-    if (first_reading(s, &err))
-        pipeline_read_file(&s->pipeline, path, SPAN_NONE, &err);
-    return outcome(s, &err);
+    if (!first_reading(s, &err))
+        return outcome(s, &err);
+    pipeline_read_file(&s->pipeline, path, SPAN_NONE, &err);
+    return outcome_with(s, &err, &s->pipeline.further);
 }
 
 int sluice_read_text(struct sluice *s, const char *name, const char *text, size_t text_bytes, const char *directory)
 {
     struct error err = { 0 };
 
-    if (first_reading(s, &err))
-        pipeline_read_text(&s->pipeline, name, text, text_bytes, directory, &err);
-    return outcome(s, &err);
+    if (!first_reading(s, &err))
+        return outcome(s, &err);
+    pipeline_read_text(&s->pipeline, name, text, text_bytes, directory, &err);
+    return outcome_with(s, &err, &s->pipeline.further);
 }
 
 int sluice_set(struct sluice *s, const char *key, const char *value)

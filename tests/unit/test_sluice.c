@@ -73,7 +73,7 @@ static void test_sluice__plans_runs_and_reports(void)
 
 static void test_sluice__says_what_is_wrong_as_a_text_and_as_json(void)
 {
-    static const char wrong[] = "memory: lots\ninput: in.zarr\noutput: {path: out.zarr}\n";
+    static const char wrong[] = "memory: lots\ninput: in.zarr\noutput: {path: out.zarr, chunk: 3}\n";
     struct sluice *s = sluice_new();
 
     CHECK_EQUAL(sluice_read_text(s, "wrong.yaml", wrong, strlen(wrong), NULL), 2);
@@ -81,11 +81,14 @@ static void test_sluice__says_what_is_wrong_as_a_text_and_as_json(void)
     CHECK(strstr(sluice_error(s), "help: ") != NULL);
     CHECK(strstr(sluice_error_json(s), "\"key\": \"memory\"") != NULL);
     CHECK(strstr(sluice_error_json(s), "\"line\": 1, \"column\": 9") != NULL);
+    CHECK(strstr(sluice_error(s), "wrong.yaml:3:26: error: output.chunk: ") != NULL);   /* and all else that is */
+    CHECK(strstr(sluice_error_json(s), "\"key\": \"output.chunk\"") != NULL);
     CHECK_EQUAL(sluice_set(s, "memory", "1GiB"), 0);
     CHECK(sluice_error(s)[0] == '\0');
     CHECK_EQUAL(sluice_set(s, "max_mem", "1GiB"), 2);
     CHECK(strstr(sluice_error(s), "'memory'") != NULL);
     CHECK_EQUAL(sluice_read_file(s, "another.yaml"), 2);        /* one handle, one pipeline */
+    CHECK(strstr(sluice_error(s), "wrong.yaml") == NULL);
     sluice_free(s);
     sluice_free(NULL);
 }
