@@ -242,7 +242,7 @@ bool chunks_from_text(struct chunk_request *out, const char *words, struct span 
     }
     if (parts_from_text(out, words, span, arena, err))
         return true;
-    if (strpbrk(words, ":= "))
+    if (strpbrk(words, ":= [({"))
         help_as_written_here(words, arena, err);
     return false;
 }

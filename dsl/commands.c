@@ -176,6 +176,8 @@ static bool unknown_command(struct span span, const char *word, struct error *er
     for (unsigned i = 0; i < command_count; i++)
         names[i] = command_table[i].name;
     error_at(err, ERR_USAGE, span, "there is no command '%s'", word);
+    if (word[0] == '-')
+        error_help(err, "the command comes first: sluice run PIPELINE %s ...", word);
     if (strcmp(word, "version") == 0)
         error_help(err, "write sluice --version");
     near = text_nearest(word, names, command_count);

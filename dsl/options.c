@@ -148,6 +148,7 @@ static bool unknown_option(const struct command_line *line, const char *word, st
     const char *names[OPTIONS_MAX], *near;
     const struct option *other;
     struct text list;
+    unsigned count;
     char name[64];
 
     text_init(&list, ERROR_TEXT_BYTES / 2);
@@ -161,6 +162,8 @@ static bool unknown_option(const struct command_line *line, const char *word, st
     if (strcmp(name, "--version") == 0)
         error_help(err, "'sluice --version' says which sluice this is%s", line->command & FOR_RECHUNK
                    ? "; the Zarr version of the output is --format zarr2|zarr3" : "");
+    if ((strcmp(name, "--quiet") == 0 || strcmp(name, "-q") == 0) && find("--progress", strlen("--progress"), line->command))
+        error_help(err, "write --progress none");
     other = find_synonym(name, line->command);
     if (other)
         error_help(err, "'%s' is called '%s' here%s", name, other->name,
@@ -171,10 +174,15 @@ static bool unknown_option(const struct command_line *line, const char *word, st
         list_commands(other->commands, &list);
         error_help(err, "'%s' is called '%s' here, an option of %s", name, other->name, list.chars);
     }
-    near = text_nearest(name, names, option_names(line->command, names));
+    count = option_names(line->command, names);
+    for (unsigned i = 0; i < count; i++)
+        names[i] += 2;              /* the dashes are alike, and say nothing */
+    near = text_nearest(name + strspn(name, "-"), names, count);
     if (near)
-        error_help(err, "did you mean '%s'?", near);
-    error_help(err, "'sluice help COMMAND' lists the options");
+        error_help(err, "did you mean '--%s'?", near);
+    text_clear(&list);
+    list_commands(line->command, &list);
+    error_help(err, "'sluice help %s' lists the options", list.length ? list.chars : "COMMAND");
     text_release(&list);
     return false;
 }

@@ -98,6 +98,7 @@ static bool set_path(const struct target *t, const struct key *k, const char *wo
 
 static bool set_format(const struct key *k, struct job *job, const char *words, struct span span, struct error *err)
 {
+    const char *version = words + (words[0] == 'v');
     unsigned index;
 
     if (strcmp(words, "netcdf4") == 0 || strcmp(words, "netcdf") == 0 || strcmp(words, "hdf5") == 0 ||
@@ -106,9 +107,9 @@ static bool set_format(const struct key *k, struct job *job, const char *words, 
         error_help(err, "zarr2 and zarr3 are");
         return false;
     }
-    if (strcmp(words, "2") == 0 || strcmp(words, "3") == 0 || strcmp(words, "zarr") == 0) {
+    if (strcmp(version, "2") == 0 || strcmp(version, "3") == 0 || strcmp(words, "zarr") == 0) {
         error_at(err, ERR_USAGE, span, "'%s' is not known here", words);
-        error_help(err, "write %s", words[0] == '2' ? "zarr2" : words[0] == '3' ? "zarr3" : "zarr2 or zarr3");
+        error_help(err, "write %s", version[0] == '2' ? "zarr2" : version[0] == '3' ? "zarr3" : "zarr2 or zarr3");
         return false;
     }
     if (!scalar_word(&index, words, span, k->choices, err))
@@ -446,11 +447,16 @@ static bool missing(const struct pipeline *p, const char *key, struct span secti
 
 bool pipeline_finish(struct pipeline *p, struct error *err)
 {
+    struct error no_input = { 0 }, no_output = { 0 };
     const struct job *job = &p->job;
 
     if (!job->input.path)
-        return missing(p, "input.path", p->input_span, "write input: IN.zarr", err);
+        missing(p, "input.path", p->input_span, "write input: IN.zarr", &no_input);
     if (!job->output.path)
-        return missing(p, "output.path", p->output_span, "write output: {path: OUT.zarr, chunks: {time: all}}", err);
-    return job_output_is_built(job, err);
+        missing(p, "output.path", p->output_span, "write output: {path: OUT.zarr, chunks: {time: all}}", &no_output);
+    if (!job->input.path)
+        complain(p, &no_input, err);
+    if (!job->output.path)
+        complain(p, &no_output, err);
+    return job->input.path && job->output.path && job_output_is_built(job, err);
 }

@@ -122,7 +122,7 @@ bool scalar_size(struct size_request *out, const char *words, struct span span, 
         return error_at(err, ERR_USAGE, span, "'%s' is more than 8EiB", words);
     if (!bytes)
         return error_at(err, ERR_USAGE, span, "'%s' is nothing: a size is at least 1 byte", words);
-    *out = (struct size_request){ .set = true, .bytes = (uint64_t)bytes, .span = span };
+    *out = (struct size_request){ .set = true, .plain = !end[0], .bytes = (uint64_t)bytes, .span = span };
     return true;
 }
 

@@ -51,6 +51,7 @@ struct chunk_request {
 /* A size as typed: bytes, or a share of what is available. */
 struct size_request {
     bool set;
+    bool plain;                     /* typed without a unit */
     uint64_t bytes;
     double share;                   /* > 0: `80%`; then bytes is 0 */
     struct span span;

@@ -300,7 +300,8 @@ static void note_shape(const char *what, const struct array_meta *m, uint64_t me
 {
     struct side side;
 
-    if (array_chunk_bytes(m) > memory_bytes && !slices_of(m, TILE_CLIPPED, NULL, memory_bytes, &side))
+    if (memory_bytes > program_bytes() && array_chunk_bytes(m) > memory_bytes &&
+        !slices_of(m, TILE_CLIPPED, NULL, memory_bytes, &side))
         error_note(err, "an %s chunk of %s has no equal slices: another chunk length would do",
                    what, SIZE_TEXT(array_chunk_bytes(m)));
 }
@@ -415,7 +416,7 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     error_bytes(err, p->minimum_bytes, p->memory_bytes);
     table_fill(&table, b, least, hungriest(least), least);
     if (job->memory.set)
-        help_budget_unit(job->memory.bytes ? job->memory.bytes : UINT64_MAX, err);
+        help_budget_unit(job->memory.plain ? job->memory.bytes : UINT64_MAX, err);
     note_kept_axes(p, job, err);
     note_table(&table, p, job, err);
     note_codecs(p, b, err);

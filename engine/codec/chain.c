@@ -169,6 +169,11 @@ static bool parse_codec(struct codec *c, char *words, uint32_t item_bytes, struc
             return error_at(err, ERR_USAGE, SPAN_NONE, "too many ':' in codec '%s'", words);
         word[count++] = strsep(&rest, ":");
     }
+    if (strcmp(word[0], "none") == 0) {
+        error_at(err, ERR_USAGE, SPAN_NONE, "'none' stands alone: it has no level, and no codec beside it");
+        error_help(err, "write none");
+        return false;
+    }
     while (kind < CODEC_KINDS && strcmp(word[0], codec_classes[kind]->name) != 0)
         kind++;
     if (kind == CODEC_KINDS)

@@ -58,3 +58,11 @@ run good.yaml memory=1GiB
 run good.yaml year=1979
 rechunk in.zarr out.zarr --memory 64
 verify in.zarr in.zarr --memory 64
+rechunk in.zarr out.zarr --memory 64KiB
+rechunk in.zarr out.zarr --chunks [100,60,40]
+rechunk in.zarr out.zarr --chunks '(100, 60, 40)'
+rechunk in.zarr out.zarr --codec none:3
+rechunk in.zarr out.zarr --codec none+zstd
+rechunk in.zarr out.zarr --format v3
+rechunk in.zarr out.zarr --quiet
+--memory 1GiB run a.yaml
