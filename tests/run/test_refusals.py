@@ -60,6 +60,13 @@ def test_plan__says_that_the_output_exists(directory):
     check(tree(directory) == before, "something was changed")
 
 
+def test_plan__says_that_an_unfinished_run_is_there(directory):
+    source = inputs.small(directory / "in.zarr")
+    (directory / "out.zarr.sluice-partial").mkdir()
+    rechunk(source, f"{directory}/out.zarr/", "--chunks", "12,5,7", "-n").expect(
+        0, "note: '", "out.zarr.sluice-partial' is there", "--restart")
+
+
 def test_rechunk__refuses_a_file_in_place_of_the_output(directory):
     source = inputs.small(directory / "in.zarr")
     (directory / "out.zarr").write_text("precious")
