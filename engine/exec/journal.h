@@ -6,7 +6,7 @@
  *   The checksum is XXH3-64 of the payload, seeded with that of the three numbers before it: no record passes for another.
  *
  * A record counts when all of it is there. Reading stops at the first that does not, and what follows is cut off: it
- * was being written when the process died. What a payload holds is the business of resume.c.
+ * was being written when the process died. What a payload holds is the business of records.c.
  *
  * Not trusted: a length is checked before memory is taken for it, and a journal of another version is not read.
  *

@@ -62,172 +62,7 @@ uint64_t resume_work_bytes(const struct resume *r, const struct graph *g)
     return bytes;
 }
 
-/* ---- reading the journal ---- */
-
-/* What stands before the identity in the first record, and alone in those of later runs. */
-static void run_pack(const struct resume *r, struct text *to)
-{
-    char boot[BOOT_BYTES];
-
-    boot_now(boot);
-    pack_text(to, boot);
-    pack_number(to, r->durable);
-    pack_number(to, r->scratch_gone);
-    pack_text(to, r->scratch_path);
-}
-
-static void run_unpack(struct resume *r, struct unpack *u)
-{
-    bool durable, gone;
-
-    unpack_text(u, r->boot, sizeof r->boot);
-    durable = unpack_number_to(u, 1);
-    gone = unpack_number_to(u, 1);
-    unpack_text(u, r->scratch_path, sizeof r->scratch_path);
-    r->was_durable = r->was_durable && durable;
-    if (!u->bad && gone && r->segments)
-        memset(r->segments, 0, r->segment_count * sizeof *r->segments);
-    if (gone)
-        r->scratch_file = (struct store_place){ 0 };
-}
-
-static bool root_is(const struct resume *r, uint64_t inode)
-{
-    struct stat st;
-
-    return os_fstat(store_root_fd(r->store), &st) >= 0 && st.st_ino == inode;
-}
-
-static void begun_unpack(struct resume *r, struct unpack *u, const struct graph *g, struct text *differences)
-{
-    r->begun_inode = unpack_number(u);
-    run_unpack(r, u);
-    if (!g || u->bad)
-        return;
-    identity_compare(u, g, differences);
-    if (differences->length || u->bad)
-        return;
-    if (!plan_unpack(u, &g->source->chunks, &r->frozen)) {
-        u->bad = true;
-        return;
-    }
-    r->segment_count = graph_segments_of(&r->frozen.graph, r->frozen.graph.stage_count);
-    r->segments = calloc(r->segment_count ? r->segment_count : 1, sizeof *r->segments);
-    r->continues = r->segments != NULL;
-}
-
-static void segment_unpack(struct resume *r, struct unpack *u, bool lost)
-{
-    uint64_t number = unpack_number(u);
-    struct segment s = { 0 };
-
-    u->bad = u->bad || number >= r->segment_count;
-    if (!lost) {
-        s = (struct segment){ .data_offset = unpack_number(u), .complete = true, .in_file = true, .recorded = true };
-        s.index_offset = unpack_number(u);
-        s.index_bytes = unpack_number(u);
-        unpack_numbers(u, s.needed_from_offset, SEGMENT_STEPS);
-        s.index_sum = unpack_number(u);
-        s.source_sum = unpack_number(u);
-        r->scratch_file.device = unpack_number(u);
-        r->scratch_file.inode = unpack_number(u);
-        u->bad = u->bad || size_add_sat(s.index_offset, s.index_bytes) >= UINT64_C(1) << 56;
-    }
-    if (!u->bad)
-        r->segments[number] = s;
-}
-
-static void tasks_unpack(struct resume *r, struct unpack *u, bool lost)
-{
-    unsigned stage = (unsigned)unpack_number_to(u, r->frozen.graph.stage_count - 1);
-    uint64_t done = unpack_number_to(u, grid_cells(&r->frozen.graph.stages[stage].tasks));
-    struct task_sums sums;
-
-    sums.source = unpack_number(u);
-    sums.objects = unpack_number(u);
-    u->bad = u->bad || (!lost && done < r->tasks_done[stage]);
-    if (u->bad)
-        return;
-    r->tasks_done[stage] = done;
-    r->sums[stage] = sums;
-}
-
-static void record_unpack(struct resume *r, const struct record *record, struct unpack *u)
-{
-    switch (record->kind) {
-    case RECORD_RESUMED:
-        run_unpack(r, u);
-        return;
-    case RECORD_SEGMENT:
-    case RECORD_SEGMENT_LOST:
-        r->records++;
-        if (r->continues)
-            segment_unpack(r, u, record->kind == RECORD_SEGMENT_LOST);
-        return;
-    case RECORD_TASKS:
-    case RECORD_TASKS_LOST:
-        r->records++;
-        if (r->continues)
-            tasks_unpack(r, u, record->kind == RECORD_TASKS_LOST);
-        return;
-    case RECORD_COMMITTING:
-        r->committing = true;
-        r->old.device = unpack_number(u);
-        r->old.inode = unpack_number(u);
-        return;
-    default:
-        u->bad = true;
-    }
-}
-
-/* Is it where it was begun? Or in what was replaced, for that to be removed? Else it is a copy, or was moved to another
- * file system, and is not gone on with. */
-static void check_place(struct resume *r, struct text *differences)
-{
-    struct store_place now;
-
-    if (root_is(r, r->begun_inode))
-        return;
-    r->replaced = r->committing && r->old.inode && root_is(r, r->old.inode) && store_place_of(r->store, &now) &&
-                  now.inode == r->begun_inode;
-    if (!r->replaced)
-        text_add(differences, "it was copied or moved from another place\n");
-}
-
-enum loaded { LOADED, LOADED_NOTHING, LOADED_OTHER, LOADED_FOREIGN, LOADED_NOT };
-
-/* All records. `g` NULL: only what is left where. LOADED_NOT: *sys_errno says why. */
-static enum loaded load(struct resume *r, const struct graph *g, struct text *differences, int *sys_errno)
-{
-    enum journal_state state = journal_open(&r->journal, store_root_fd(r->store), sys_errno);
-    char *buffer = malloc(RECORD_BYTES_MAX);
-    enum loaded loaded = LOADED_NOTHING;
-    struct record record;
-
-    if (!buffer)
-        *sys_errno = ENOMEM;
-    if (!buffer || state != JOURNAL_WHOLE) {
-        free(buffer);
-        return !buffer || state == JOURNAL_UNREADABLE ? LOADED_NOT
-               : state == JOURNAL_OTHER ? LOADED_OTHER : state == JOURNAL_FOREIGN ? LOADED_FOREIGN : LOADED_NOTHING;
-    }
-    r->was_durable = true;
-    while (journal_next(&r->journal, buffer, &record, sys_errno)) {
-        struct unpack u = { record.payload, record.bytes, false };
-
-        if (loaded == LOADED_NOTHING && record.kind == RECORD_BEGUN)
-            begun_unpack(r, &u, g, differences);
-        else
-            record_unpack(r, &record, &u);
-        loaded = u.bad ? LOADED_OTHER : LOADED;
-        if (u.bad)
-            break;
-    }
-    free(buffer);
-    if (loaded == LOADED)
-        check_place(r, differences);
-    return *sys_errno ? LOADED_NOT : loaded;
-}
+/* ---- is it still this machine, and its scratch? ---- */
 
 bool resume_is_same_boot(const struct resume *r)
 {
@@ -311,7 +146,7 @@ static struct resume *find_published(const char *path, struct span span, struct 
     if (!r)
         return NULL;
     text_init(&ignored, DIFFERENCES_BYTES_MAX);
-    r->published = load(r, NULL, &ignored, &sys_errno) == LOADED && r->committing && ignored.length == 0;
+    r->published = resume_load(r, NULL, &ignored, &sys_errno) == LOADED && r->committing && ignored.length == 0;
     text_release(&ignored);
     if (r->published)
         return r;
@@ -357,7 +192,7 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     bool ok = true;
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
-    loaded = load(r, g, &differences, &sys_errno);
+    loaded = resume_load(r, g, &differences, &sys_errno);
     *removed = loaded == LOADED_NOTHING;
     r->published = loaded == LOADED && r->replaced && r->continues && !differences.length;
     if (loaded == LOADED_NOTHING) {
@@ -394,7 +229,7 @@ static bool restart_over(struct resume *r, struct text *notes, struct error *err
     if (r->published)
         return store_publish_end(r->store, &r->old, err);
     text_init(&ignored, DIFFERENCES_BYTES_MAX);
-    load(r, NULL, &ignored, &sys_errno);
+    resume_load(r, NULL, &ignored, &sys_errno);
     text_release(&ignored);
     return remove_left(r, notes, err);
 }
@@ -409,7 +244,7 @@ static bool end_published(struct resume **r, const struct graph *g, struct error
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     journal_close(&(*r)->journal);
-    same = load(*r, g, &differences, &sys_errno) == LOADED && differences.length == 0 && (*r)->continues;
+    same = resume_load(*r, g, &differences, &sys_errno) == LOADED && differences.length == 0 && (*r)->continues;
     text_release(&differences);
     if (same)
         return true;
@@ -516,61 +351,6 @@ bool resume_new(struct resume **out, const struct graph *g, struct error *err)
     *out = NULL;
     return error_sys(err, -got, g->target_span, "cannot make the journal of '%s'", g->target_path);
 }
-
-/* One record. With durable, what it speaks of has been synced by now, and so is it. */
-static bool append(struct resume *r, enum record_kind kind, struct text *payload, struct error *err)
-{
-    int got;
-
-    die_at("before-record");
-    got = journal_append(&r->journal, kind, payload);
-    text_release(payload);
-    if (got >= 0 && r->durable)
-        got = os_fdatasync(r->journal.fd);
-    if (got < 0)
-        return error_sys(err, -got, r->span, "cannot write the journal of '%s'", store_path(r->store));
-    die_at("after-record");
-    return true;
-}
-
-static bool sync_root(const struct resume *r, struct error *err)
-{
-    int got = r->durable ? os_syncfs(store_root_fd(r->store)) : 0;
-
-    return got >= 0 || error_sys(err, -got, r->span, "cannot write out the files of '%s'", store_path(r->store));
-}
-
-bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
-{
-    struct stat st = { 0 };
-    struct text payload, path;
-
-    r->durable = g->durable;
-    if (g->durable)
-        store_make_durable(r->store);
-    text_init(&payload, RECORD_BYTES_MAX);
-    text_init(&path, sizeof r->scratch_path - 1);
-    if (g->scratch.path)
-        path_pack(g->scratch.path, &path);
-    memcpy(r->scratch_path, path.chars, path.length + 1);
-    text_release(&path);
-    if (r->continues) {
-        run_pack(r, &payload);
-        return append(r, RECORD_RESUMED, &payload, err);
-    }
-    os_fstat(store_root_fd(r->store), &st);
-    pack_number(&payload, st.st_ino);
-    run_pack(r, &payload);
-    identity_pack(g, &payload);
-    plan_pack(g, &payload);
-    die_at("before-header");
-    if (!append(r, RECORD_BEGUN, &payload, err) || !sync_root(r, err))
-        return false;
-    die_at("after-header");
-    r->segment_count = graph_segments_of(g, g->stage_count);
-    return true;
-}
-
 bool resume_is_empty(const struct resume *r)
 {
     return r->records == 0;
@@ -606,70 +386,9 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
     r->segments = NULL;
     return true;
 }
-
-/* ---- records ---- */
-
-bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const struct segment *segment,
-                    struct error *err)
-{
-    struct store_place file = { 0 };
-    struct text payload;
-    int got;
-
-    if (!scratch_file(s, &file.device, &file.inode))
-        return error_sys(err, EBADF, r->span, "cannot look at the scratch file");
-    /* The first time its name, too. */
-    got = !r->durable ? 0 : r->scratch_synced ? os_fdatasync(scratch_fd(s)) : os_syncfs(scratch_fd(s));
-    r->scratch_synced = true;
-    if (got < 0)
-        return error_sys(err, -got, r->span, "cannot write out the scratch file '%s'", scratch_layout(s)->path);
-    text_init(&payload, RECORD_BYTES_MAX);
-    pack_numbers(&payload, (uint64_t[]){ number, segment->data_offset, segment->index_offset, segment->index_bytes }, 4);
-    pack_numbers(&payload, segment->needed_from_offset, SEGMENT_STEPS);
-    pack_numbers(&payload, (uint64_t[]){ segment->index_sum, segment->source_sum, file.device, file.inode }, 4);
-    r->records++;
-    return append(r, RECORD_SEGMENT, &payload, err);
-}
-
-bool resume_segment_lost(struct resume *r, uint64_t number, struct error *err)
-{
-    struct text payload;
-
-    text_init(&payload, RECORD_BYTES_MAX);
-    pack_number(&payload, number);
-    return append(r, RECORD_SEGMENT_LOST, &payload, err);
-}
-
-static bool append_tasks(struct resume *r, enum record_kind kind, unsigned stage, uint64_t done,
-                         const struct task_sums *sums, struct error *err)
-{
-    struct text payload;
-
-    text_init(&payload, RECORD_BYTES_MAX);
-    pack_numbers(&payload, (uint64_t[]){ stage, done, sums->source, sums->objects }, 4);
-    if (!append(r, kind, &payload, err))
-        return false;
-    r->tasks_done[stage] = done;
-    r->sums[stage] = *sums;
-    return true;
-}
-
-bool resume_tasks(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums, struct error *err)
-{
-    r->records++;
-    return sync_root(r, err) && append_tasks(r, RECORD_TASKS, stage, done, sums, err);
-}
-
-bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums,
-                       struct error *err)
-{
-    return append_tasks(r, RECORD_TASKS_LOST, stage, done, sums, err);
-}
-
 bool resume_publish(struct resume *r, struct error *err)
 {
     struct store_place now;
-    struct text payload;
 
     if (r->replaced || r->published)
         journal_close(&r->journal);     /* nothing more to say, and some file systems cannot remove what is open */
@@ -685,9 +404,7 @@ bool resume_publish(struct resume *r, struct error *err)
         r->old = (struct store_place){ 0 };
         store_place_of(r->store, &r->old);
         die_at("before-committing");
-        text_init(&payload, RECORD_BYTES_MAX);
-        pack_numbers(&payload, (uint64_t[]){ r->old.device, r->old.inode }, 2);
-        if (!sync_root(r, err) || !append(r, RECORD_COMMITTING, &payload, err))
+        if (!resume_committing(r, err))
             return false;
     }
     journal_close(&r->journal);

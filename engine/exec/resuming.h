@@ -1,4 +1,5 @@
-/* resuming.h - inside the engine: the state behind resume.h, for graph_run.c and the stages.
+/* resuming.h - inside the engine: the state behind resume.h, for graph_run.c and the stages. resume.c finds it and ends it,
+ * records.c keeps it in the journal, recheck.c asks whether it is still true.
  *
  * Threads: graph_run.c's, while no stage is at work; then whoever holds the stage's lock, or with durable the thread that
  * waits for the workers. */
@@ -63,6 +64,17 @@ uint64_t stage_segment_number(const struct stage *stage, uint64_t first_segment,
 
 /* Begin anew: staging directory, note, and an empty journal. */
 bool resume_new(struct resume **r, const struct graph *g, struct error *err);
+/* All records of the journal in r->store, with what they say of target, scratch and tasks. A line of `differences` for
+ * what is not as it is asked for in `g` (NULL: nobody asks, and there is no plan then). */
+enum loaded {
+    LOADED,
+    LOADED_NOTHING,                 /* it did not come as far as its first record */
+    LOADED_OTHER,                   /* damaged, or of another version */
+    LOADED_FOREIGN,
+    LOADED_NOT,                     /* it cannot be read: *sys_errno */
+};
+enum loaded resume_load(struct resume *r, const struct graph *g, struct text *differences, int *sys_errno);
+
 /* The first record of this run: the request and the plan, or that we go on. Nothing may have been done before. */
 bool resume_begin(struct resume *r, const struct graph *g, struct error *err);
 /* Nothing was done yet that is worth being kept. */
@@ -89,6 +101,9 @@ bool resume_segment_lost(struct resume *r, uint64_t number, struct error *err);
 bool resume_tasks(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums, struct error *err);
 bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums,
                        struct error *err);
+/* Everything is there, and r->old is what the target replaces. */
+bool resume_committing(struct resume *r, struct error *err);
+
 /* Give the target its name. */
 bool resume_publish(struct resume *r, struct error *err);
 
