@@ -51,6 +51,12 @@ static uint64_t block_items(const struct stage_run *run)
     return scratch_layout(run->scratch)->block_bytes / run->item_bytes;
 }
 
+/* Where it should be in the scratch file; of one in memory, or of an entry that is not true, where that says. */
+static uint64_t file_offset(const struct stage_run *run, uint64_t offset)
+{
+    return scratch_at(run->scratch, offset) ? offset : scratch_file_offset(run->scratch, offset);
+}
+
 /* Make window `w` hold the entries [first, first + subs) of a segment's index, and what follows them. */
 static bool load_window(struct stage_run *run, struct index_window *w, uint64_t segment_number, uint64_t first,
                         struct error *err)
@@ -67,7 +73,8 @@ static bool load_window(struct stage_run *run, struct index_window *w, uint64_t 
     if (result < 0)
         run->damaged_segment = segment_number;
     if (result < 0)
-        return error_sys(err, -result, SPAN_NONE, "cannot read the index of segment %" PRIu64 " in '%s'", segment_number,
+        return error_sys(err, -result, SPAN_NONE, "cannot read the index of a slab, %" PRIu64 " bytes at offset %" PRIu64
+                         " of the scratch file '%s'", bytes, file_offset(run, segment->index_offset + from_bytes),
                          scratch_layout(run->scratch)->path);
     if (!scratch_at(run->scratch, segment->index_offset))
         report_add(run->report, COUNT_SPILL_READ_BYTES, bytes);
@@ -130,7 +137,8 @@ static bool damaged(struct stage_run *run, const struct read *read, const char *
 {
     note_damage(run, read);
     return error_at(err, ERR_IO, SPAN_NONE, "a block of %u bytes at offset %" PRIu64 " of the scratch file '%s' %s",
-                    read->entry.bytes, entry_offset(&read->entry), scratch_layout(run->scratch)->path, what);
+                    read->entry.bytes, file_offset(run, entry_offset(&read->entry)), scratch_layout(run->scratch)->path,
+                    what);
 }
 
 /* The piece as a run of what its slab has of the bucket. */
@@ -176,7 +184,8 @@ static const char *block_bytes_of(struct stage_run *run, const struct read *read
     }
     if (read->request.result < 0) {
         note_damage(run, read);
-        error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read the scratch file '%s'",
+        error_sys(err, (int)-read->request.result, SPAN_NONE, "cannot read a block of %u bytes at offset %" PRIu64
+                  " of the scratch file '%s'", read->entry.bytes, file_offset(run, entry_offset(&read->entry)),
                   scratch_layout(run->scratch)->path);
         return NULL;
     }

@@ -1,5 +1,6 @@
 /* graph_run.c - a graph from its first stage to the rename that publishes the target. */
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "engine/base/die.h"
@@ -129,23 +130,67 @@ static bool is_needed(const struct running *r, unsigned number)
     return false;
 }
 
-/* A segment of stage `number` cannot be read: forget it, so that its task is done again, from the source. False: that
- * was tried before, or its source is segments that may be given back. */
-static bool forget_segment(const struct running *r, unsigned number, uint64_t segment_number, struct error *err)
+static bool forget(const struct running *r, unsigned number, uint64_t slab, struct error *err);
+
+/* What a slab of stage `number` was made of was given back when the last of its tasks was recorded: the slabs of the stage
+ * before that the box touches are to be made again, too. What is in memory is not given back. */
+static bool forget_sources(const struct running *r, unsigned number, const struct box *box, struct error *err)
 {
+    const struct grid *slabs = &r->graph->stages[number - 1].tasks;
+    uint64_t first = graph_segments_of(r->graph, number - 1), count;
+    struct cell_range touched;
+
+    grid_cells_touched(slabs, box, &touched);
+    count = cell_range_cells(slabs->rank, &touched);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t coords[RANK_MAX], slab;
+
+        cell_range_coords(slabs->rank, &touched, i, coords);
+        slab = grid_index(slabs, coords);
+        if (!scratch_at(r->scratch, scratch_segment(r->scratch, first + slab)->index_offset) &&
+            !forget(r, number - 1, slab, err))
+            return false;
+    }
+    return true;
+}
+
+/* The task that makes the slab is to be done again. Its own record goes last: until then nothing of it is missed. */
+static bool forget(const struct running *r, unsigned number, uint64_t slab, struct error *err)
+{
+    const struct stage *stage = &r->graph->stages[number];
+    uint64_t segment_number = graph_segments_of(r->graph, number) + slab, coords[RANK_MAX];
     struct segment *segment = scratch_segment(r->scratch, segment_number);
-    unsigned long long slab = segment_number - graph_segments_of(r->graph, number);
+    struct box box;
+
+    if (!segment->complete)
+        return true;
+    grid_coords(&stage->tasks, slab, coords);
+    grid_cell_box(&stage->tasks, coords, &box);
+    if (stage->source == FROM_SEGMENTS && r->graph->scratch.give_back && !forget_sources(r, number, &box, err))
+        return false;
+    if (segment->recorded && !resume_segment_lost(r->resume, segment_number, err))
+        return false;
+    *segment = (struct segment){ .made_again = segment->made_again };
+    return true;
+}
+
+/* A segment of stage `number` cannot be read: forget it, and what it was made of if that was given back, so that all of it
+ * is made again. False: that was tried before. */
+static bool forget_damaged(const struct running *r, unsigned number, uint64_t segment_number, struct error *err)
+{
+    const struct stage *stage = &r->graph->stages[number];
+    struct segment *segment = scratch_segment(r->scratch, segment_number);
+    uint64_t slab = segment_number - graph_segments_of(r->graph, number);
+    bool from_input = stage->source != FROM_SEGMENTS || r->graph->scratch.give_back;
     struct error lost = { 0 };
 
-    if (segment->made_again || r->graph->stages[number].source == FROM_SEGMENTS) {
-        error_note(err, "it belongs to slab %llu of stage '%s'%s", slab, r->graph->stages[number].name,
-                   segment->made_again ? ", which was made again once already" : "");
+    if (segment->made_again)
+        error_note(err, "it belongs to slab %" PRIu64 " of stage '%s', which was made again once already", slab, stage->name);
+    if (segment->made_again || !forget(r, number, slab, &lost))
         return false;
-    }
-    if (segment->recorded && !resume_segment_lost(r->resume, segment_number, &lost))
-        return false;
-    report_note(r->report, "%s: slab %llu was made again from the input", err->message, slab);
-    *segment = (struct segment){ .made_again = true };
+    segment->made_again = true;
+    report_note(r->report, "%s: slab %" PRIu64 " of stage '%s' was made again from %s", err->message, slab, stage->name,
+                from_input ? "the input" : "what is left of the stage before");
     *err = (struct error){ 0 };
     return true;
 }
@@ -157,8 +202,8 @@ static bool run_stages(const struct running *r, struct error *err)
 
         if (!is_needed(r, i) || run_stage(r, i, &damaged, err))
             i++;
-        else if (damaged != UINT64_MAX && forget_segment(r, i - 1, damaged, err))
-            i--;
+        else if (damaged != UINT64_MAX && forget_damaged(r, i - 1, damaged, err))
+            i = 0;
         else
             return false;
     }

@@ -10,7 +10,6 @@
 
 /* ---- reading ---- */
 
-
 static void run_unpack(struct resume *r, struct unpack *u)
 {
     bool durable, gone;
@@ -160,6 +159,7 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
         check_place(r, differences);
     return *sys_errno ? LOADED_NOT : loaded;
 }
+
 /* ---- appending ---- */
 
 /* What stands before the identity in the first record, and alone in those of later runs. */
@@ -173,6 +173,7 @@ static void run_pack(const struct resume *r, struct text *to)
     pack_number(to, r->scratch_gone);
     pack_text(to, r->scratch_path);
 }
+
 /* One record. With durable, what it speaks of has been synced by now, and so is it. */
 static bool append(struct resume *r, enum record_kind kind, struct text *payload, struct error *err)
 {
@@ -226,6 +227,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
     r->segment_count = graph_segments_of(g, g->stage_count);
     return true;
 }
+
 bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const struct segment *segment,
                     struct error *err)
 {

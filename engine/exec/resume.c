@@ -351,6 +351,7 @@ bool resume_new(struct resume **out, const struct graph *g, struct error *err)
     *out = NULL;
     return error_sys(err, -got, g->target_span, "cannot make the journal of '%s'", g->target_path);
 }
+
 bool resume_is_empty(const struct resume *r)
 {
     return r->records == 0;
@@ -386,6 +387,7 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
     r->segments = NULL;
     return true;
 }
+
 bool resume_publish(struct resume *r, struct error *err)
 {
     struct store_place now;

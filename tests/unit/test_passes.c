@@ -263,7 +263,8 @@ static void test_passes__find_a_damaged_block_or_are_right(void)
         watch_begin(&watch, true);
         if (!run_passes(&p, report, &err)) {
             CHECK_EQUAL(err.code, ERR_IO);
-            CHECK(strstr(err.message, "scratch file"));
+            CHECK(strstr(err.message, "scratch file") && strstr(err.message, " at offset "));
+            CHECK(err.note_count > 0 && strstr(err.notes[0], "which was made again once already"));
             found = true;
         }
         watch_end(&watch);

@@ -1,4 +1,6 @@
 /* The n-th call of the kernel fails, for all n, and the same graph is run again: it goes on, and the values are right. */
+#include <fcntl.h>
+
 #include "engine/exec/resume.h"
 
 #include "engine/exec/slices.h"
@@ -141,12 +143,72 @@ static void test_resume__ends_well_after_any_other_call_that_failed(void)
                                                 OS_RENAMEAT2, .how = EIO }, 9);
 }
 
+/* Damage the n-th page of the scratch file that holds anything. False: there is none. */
+static bool damage_page(unsigned n)
+{
+    int fd = open(directory_path(&directory, "t.sluice-scratch"), O_RDWR | O_CLOEXEC);
+    char page[IO_ALIGN];
+    bool done = false;
+
+    for (off_t at = 0; fd >= 0 && !done && pread(fd, page, sizeof page, at) == sizeof page; at += IO_ALIGN) {
+        bool holds = false;
+
+        for (unsigned i = 0; i < IO_ALIGN; i++)
+            holds = holds || page[i];
+        if (!holds || n-- > 0)
+            continue;
+        memset(page, 0x5a, sizeof page);
+        done = pwrite(fd, page, sizeof page, at) == sizeof page;
+    }
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+static bool has_note(const struct report *report, const char *words)
+{
+    for (unsigned i = 0; report_note_text(report, i); i++)
+        if (strstr(report_note_text(report, i), words))
+            return true;
+    return false;
+}
+
+/* A run that failed while it wrote the target: all passes are behind it, and what the last one read was given back. */
+static void test_resume__makes_a_damaged_slab_of_any_pass_again(void)
+{
+    struct array_meta from = make_meta(RANK, shape, from_chunk, "none", false);
+    unsigned damaged = 0, of_a_pass = 0, of_the_first = 0;
+
+    write_source(directory_path(&directory, "source"), &from, UINT64_MAX);
+    for (unsigned call = 0; call < 400 && !test_failures_here; call += 3) {
+        struct os_faults faults = { .kinds = OS_WRITE, .how = EIO, .first = call };
+        struct report *report = report_new(&(struct report_options){ .progress = PROGRESS_NONE });
+        bool hit;
+
+        if (!run_once(PASSES, 2, IO_THREADS, &faults, &hit, report) && damage_page(call % 7)) {
+            CHECK(run_once(PASSES, 2, IO_THREADS, NULL, &hit, report));
+            damaged++;
+            of_a_pass += has_note(report, "of stage 'pass' was made again");
+            of_the_first += has_note(report, "of stage 'split' was made again");
+        }
+        report_free(report);
+        if (!directory_has(&directory, "target"))
+            CHECK(run_once(PASSES, 2, IO_THREADS, NULL, &hit, NULL));
+        CHECK(array_is_right(directory_path(&directory, "target"), NULL));
+        CHECK(!directory_has(&directory, "target.sluice-partial") && !directory_has(&directory, "t.sluice-scratch"));
+        os_remove_tree(AT_FDCWD, directory_path(&directory, "target"));
+    }
+    CHECK(damaged > 5 && of_a_pass > 0 && of_the_first > 0);
+    os_remove_tree(AT_FDCWD, directory_path(&directory, "source"));
+}
+
 int main(void)
 {
     directory = directory_new();
     RUN(test_resume__ends_well_after_any_write_that_failed);
     RUN(test_resume__ends_well_after_any_read_that_failed);
     RUN(test_resume__ends_well_after_any_other_call_that_failed);
+    RUN(test_resume__makes_a_damaged_slab_of_any_pass_again);
     directory_remove(&directory);
     return test_summary();
 }
