@@ -183,6 +183,13 @@ void stage_write_begins(struct worker *w, struct write *write, uint64_t hash)
     pthread_mutex_unlock(&run->lock);
 }
 
+void stage_object_written(struct stage_run *run, uint64_t sum)
+{
+    pthread_mutex_lock(&run->lock);
+    run->sums.objects += sum;
+    pthread_mutex_unlock(&run->lock);
+}
+
 void stage_write_ends(struct worker *w, struct write *write)
 {
     struct stage_run *run = w->run;

@@ -58,6 +58,8 @@ static bool prepare_writes(struct stage_run *run, struct worker *w, struct error
             return no_memory(run, "the table of open chunks", err);
         for (unsigned i = 0; i <= m->write_slots; i++)
             w->open_chunks[i].object.fd = w->open_chunks[i].object.cached_fd = -1;
+        if (!written_values_init(&w->written, run->target, err))
+            return false;
     }
     return true;
 }
@@ -170,6 +172,7 @@ void stage_release(struct stage_run *run)
             store_ranged_close(run->target_store, &w->open_chunks[j].object, &(struct error){ 0 });
         decoder_free(w->decoder);
         frame_window_free(w->frames);
+        digest_release(&w->written);
         encoder_free(w->encoder);
         free(w->writes);
         free(w->packed_entries);

@@ -5,8 +5,8 @@
  * whichever it is, if any of the three tells.
  *
  * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. Then
- * all of it is read again: segments by their checksums, objects of the target by their hash. What is wrong is done
- * again. */
+ * all of it is read again: segments by their checksums, objects of the target by their hash or (written.h) what was summed
+ * while they were written. What is wrong is done again: a slab; of the target, what was recorded with it and after it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 
 #include "engine/base/size.h"
 #include "engine/exec/resuming.h"
+#include "engine/exec/written.h"
 #include "engine/io/os.h"
 
 #define READ_BYTES (256 * KIB)
@@ -29,6 +30,7 @@ struct check {
     const volatile int *stop;
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
+    struct digest written;          /* of what is read of the target (written.h) */
 };
 
 static bool go_on(const struct check *c, struct error *err)
@@ -44,6 +46,15 @@ static void task_box(const struct stage *stage, uint64_t task, struct box *box)
 
     walk_grid_coords(&stage->walk, &stage->tasks, task, coords);
     grid_cell_box(&stage->tasks, coords, box);
+}
+
+/* Does the chunk's first element lie in the box: is it the first task's that touches the chunk? */
+static bool begins_within(const struct grid *chunks, const uint64_t *coords, const struct box *box)
+{
+    for (unsigned i = 0; i < chunks->rank; i++)
+        if (coords[i] * chunks->cell[i] < box->start[i])
+            return false;
+    return true;
 }
 
 /* ---- sources ---- */
@@ -68,14 +79,11 @@ static bool sum_sources(const struct check *c, const struct box *box, struct new
     for (uint64_t i = 0; i < count; i++) {
         uint64_t coords[RANK_MAX], stamp = 0;
         struct chunk_place place;
-        bool first_here = true;
         struct stat st;
         int got;
 
         cell_range_coords(rank, &cells, i, coords);
-        for (unsigned axis = 0; axis < rank; axis++)
-            first_here = first_here && coords[axis] * source->chunks.cell[axis] >= box->start[axis];
-        if (!first_here)
+        if (!begins_within(&source->chunks, coords, box))
             continue;
         array_chunk_place(source, coords, &place);
         got = -ENOENT;
@@ -232,46 +240,150 @@ static bool check_segments(const struct check *c, unsigned number, struct error 
 
 /* ---- objects of the target ---- */
 
-/* The hash of an object as object_hash makes it; 0: there is none, or it cannot be read. */
-static uint64_t hash_object(const struct check *c, const char *key)
+/* An object to be read, and its length; negative: there is none, or it cannot be read. */
+static int open_object(const struct check *c, const char *key, uint64_t *bytes)
 {
     int fd = os_open_beneath(store_root_fd(c->resume->store), key, O_RDONLY, 0);
-    XXH3_state_t state;
-    uint64_t done = 0;
-    int64_t got = 0;
     struct stat st;
 
-    if (fd < 0 || os_fstat(fd, &st) < 0) {
-        if (fd >= 0)
-            os_close(fd);
-        return 0;
+    if (fd >= 0 && os_fstat(fd, &st) < 0) {
+        os_close(fd);
+        return -EIO;
     }
-    XXH3_64bits_reset_withSeed(&state, XXH3_64bits_withSeed(key, strlen(key), (uint64_t)st.st_size));
+    *bytes = fd < 0 ? 0 : (uint64_t)st.st_size;
+    return fd;
+}
+
+/* The hash of an object as object_hash makes it, or (TO_SLICES) its sum; 0: there is none, or it cannot be read. */
+static uint64_t hash_object(struct check *c, enum stage_sink sink, const char *key)
+{
+    uint64_t bytes, done = 0, sum;
+    int fd = open_object(c, key, &bytes);
+    XXH3_state_t state;
+    int64_t got = 0;
+
+    if (fd < 0)
+        return 0;
+    XXH3_64bits_reset_withSeed(&state, XXH3_64bits_withSeed(key, strlen(key), bytes));
     while ((got = os_pread(fd, c->memory, c->memory_bytes, done)) > 0) {
-        XXH3_64bits_update(&state, c->memory, (uint64_t)got);
+        if (sink == TO_SLICES)
+            written_bytes_add(&c->written, done, c->memory, (uint64_t)got);
+        else
+            XXH3_64bits_update(&state, c->memory, (uint64_t)got);
         done += (uint64_t)got;
     }
     os_close(fd);
-    return got < 0 ? 0 : XXH3_64bits_digest(&state);
+    sum = sink == TO_SLICES ? written_bytes_take(&c->written, key, done) : XXH3_64bits_digest(&state);
+    return got < 0 ? 0 : sum;
 }
 
-static uint64_t hash_task(const struct check *c, unsigned number, uint64_t task)
+/* Add the values that an object holds of `within`. False: it cannot be read. */
+static bool add_values(struct check *c, int fd, const uint64_t *coords, const struct box *within)
+{
+    const struct array_meta *target = c->graph->target;
+    uint32_t item_bytes = target->dtype.item_bytes, swap_bytes = dtype_swap_bytes(target->dtype);
+    uint64_t items = array_chunk_bytes(target) / item_bytes, window_items = c->memory_bytes / item_bytes;
+    struct run run = { .order = target->codecs.order, .data = c->memory };
+
+    for (unsigned i = 0; i < target->chunks.rank; i++) {
+        run.piece.start[i] = coords[i] * target->chunks.cell[i];
+        run.piece.length[i] = target->chunks.cell[i];
+    }
+    while ((run.first = box_next_within(target->chunks.rank, &run.piece, run.order, within, run.first)) != UINT64_MAX) {
+        run.count = size_min(window_items, items - run.first);
+        if (os_pread_all(fd, c->memory, run.count * item_bytes, run.first * item_bytes) < 0)
+            return false;
+        if (target->codecs.big_endian && swap_bytes > 1)
+            dtype_swap(c->memory, run.count * item_bytes, swap_bytes);
+        digest_run(&c->written, &run, within);
+        run.first += run.count;
+        if (run.first == items)
+            break;
+    }
+    return true;
+}
+
+/* What hangs over the array was filled when the chunk was made: with nothing that adds to a sum. */
+static bool add_overhang(struct check *c, int fd, const uint64_t *coords)
+{
+    const struct grid *chunks = &c->graph->target->chunks;
+    struct box beyond;
+
+    for (unsigned i = 0; i < chunks->rank; i++) {
+        beyond.start[i] = coords[i] * chunks->cell[i];
+        beyond.length[i] = chunks->cell[i];
+    }
+    for (unsigned i = 0; i < chunks->rank; i++) {
+        uint64_t end = beyond.start[i] + chunks->cell[i];
+
+        if (end <= chunks->shape[i])
+            continue;
+        beyond.start[i] = chunks->shape[i];
+        beyond.length[i] = end - chunks->shape[i];
+        if (!add_values(c, fd, coords, &beyond))
+            return false;
+        beyond.start[i] = coords[i] * chunks->cell[i];      /* the next axis: only beside this one */
+        beyond.length[i] = chunks->shape[i] - beyond.start[i];
+    }
+    return true;
+}
+
+/* What a task wrote of the chunk at `coords`, from where it lies. */
+static uint64_t sum_part(struct check *c, const uint64_t *coords, const struct box *box)
+{
+    const struct array_meta *target = c->graph->target;
+    struct chunk_place place;
+    uint64_t bytes;
+    int fd;
+    bool ok;
+
+    array_chunk_place(target, coords, &place);
+    fd = open_object(c, place.key, &bytes);
+    if (fd == -ENOENT)              /* it holds the fill value, which adds nothing; a 1 makes any sum wrong */
+        return c->graph->write_empty_chunks || target->fill_undefined;
+    if (fd < 0)
+        return 1;
+    ok = bytes == array_chunk_bytes(target) && add_values(c, fd, coords, box);
+    if (ok && begins_within(&target->chunks, coords, box))
+        ok = add_overhang(c, fd, coords);
+    os_close(fd);
+    return written_values_take(&c->written) + !ok;
+}
+
+/* Chunks are counted to the task that wrote the last of them. */
+static bool ends_within(const struct grid *chunks, const uint64_t *coords, const struct box *box)
+{
+    struct box chunk;
+
+    grid_cell_box(chunks, coords, &chunk);
+    for (unsigned i = 0; i < chunks->rank; i++)
+        if (chunk.start[i] + chunk.length[i] > box->start[i] + box->length[i])
+            return false;
+    return true;
+}
+
+/* What the task added to the sum over the target's objects, if all is still there. */
+static uint64_t sum_task(struct check *c, unsigned number, uint64_t task)
 {
     const struct stage *stage = &c->graph->stages[number];
-    struct cell_range cells;
+    const struct grid *chunks = &c->graph->target->chunks;
     uint64_t count, sum = 0;
+    struct cell_range cells;
     struct box box;
 
     task_box(stage, task, &box);
-    grid_cells_touched(&stage->parts, &box, &cells);
-    count = cell_range_cells(stage->parts.rank, &cells);
+    grid_cells_touched(chunks, &box, &cells);
+    count = cell_range_cells(chunks->rank, &cells);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t coords[RANK_MAX];
         struct chunk_place place;
 
-        cell_range_coords(stage->parts.rank, &cells, i, coords);
+        cell_range_coords(chunks->rank, &cells, i, coords);
         array_chunk_place(c->graph->target, coords, &place);
-        sum += hash_object(c, place.key);
+        if (stage->sink == TO_RANGES)
+            sum += sum_part(c, coords, &box);
+        else if (ends_within(chunks, coords, &box))
+            sum += hash_object(c, stage->sink, place.key);
     }
     return sum;
 }
@@ -282,7 +394,7 @@ struct good {
     struct task_sums sums;
 };
 
-static bool read_again(const struct check *c, unsigned number, struct journal *j, char *buffer, struct good *good,
+static bool read_again(struct check *c, unsigned number, struct journal *j, char *buffer, struct good *good,
                        struct error *err)
 {
     struct task_sums sums;
@@ -308,7 +420,7 @@ static bool read_again(const struct check *c, unsigned number, struct journal *j
         for (uint64_t task = good->done; task < done; task++) {
             if (!go_on(c, err))
                 return false;
-            objects += hash_task(c, number, task);
+            objects += sum_task(c, number, task);
         }
         if (objects != sums.objects)
             return true;
@@ -317,29 +429,69 @@ static bool read_again(const struct check *c, unsigned number, struct journal *j
     return true;
 }
 
-/* Of a stage that does not write whole chunks nothing can be said: it begins again. */
-static bool check_objects(const struct check *c, unsigned number, struct error *err)
+/* Chunks that a task from `done` on begins may be there, and not as they were: a part that is all fill would leave the
+ * chunk as it finds it. */
+static bool remove_begun(const struct check *c, unsigned number, uint64_t done, struct error *err)
 {
+    const struct stage *stage = &c->graph->stages[number];
+    const struct grid *chunks = &c->graph->target->chunks;
+    uint64_t tasks = grid_cells(&stage->tasks);
+
+    for (uint64_t task = done; task < tasks; task++) {
+        struct cell_range cells;
+        uint64_t count;
+        struct box box;
+
+        task_box(stage, task, &box);
+        grid_cells_touched(chunks, &box, &cells);
+        count = cell_range_cells(chunks->rank, &cells);
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t coords[RANK_MAX];
+            struct chunk_place place;
+            int got;
+
+            cell_range_coords(chunks->rank, &cells, i, coords);
+            if (!begins_within(chunks, coords, &box))
+                continue;
+            array_chunk_place(c->graph->target, coords, &place);
+            got = os_unlinkat(store_root_fd(c->resume->store), place.key, 0);
+            if (got < 0 && got != -ENOENT)
+                return error_sys(err, -got, c->resume->span, "cannot remove chunk '%s' of '%s'", place.key,
+                                 store_path(c->resume->store));
+        }
+        if (!go_on(c, err))
+            return false;
+    }
+    return true;
+}
+
+static bool check_objects(struct check *c, unsigned number, struct error *err)
+{
+    enum stage_sink sink = c->graph->stages[number].sink;
+    uint64_t *done = &c->resume->tasks_done[number];
     struct journal again = c->resume->journal;
     struct good good = { 0 };
-    bool ok = true;
+    char *buffer;
+    bool ok;
 
-    if (c->resume->tasks_done[number] == 0)
-        return true;
-    journal_rewind(&again);
-    if (c->graph->stages[number].sink == TO_CHUNKS) {
-        char *buffer = malloc(RECORD_BYTES_MAX);
-
-        ok = buffer ? read_again(c, number, &again, buffer, &good, err)
-                    : error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
+    if (*done > 0) {
+        buffer = malloc(RECORD_BYTES_MAX);
+        ok = buffer || error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
+        ok = ok && (sink == TO_RANGES ? written_values_init(&c->written, c->graph->target, err)
+                                      : written_bytes_init(&c->written, err));
+        journal_rewind(&again);
+        ok = ok && read_again(c, number, &again, buffer, &good, err);
+        digest_release(&c->written);
         free(buffer);
+        if (!ok)
+            return false;
     }
-    if (!ok)
-        return false;
-    if (good.done == c->resume->tasks_done[number])
-        return true;
-    report_note(c->report, "some of the output was lost when the machine went down: it was made again");
-    return resume_tasks_lost(c->resume, number, good.done, &good.sums, err);
+    if (good.done < *done) {
+        report_note(c->report, "some of the output was lost when the machine went down: it was made again");
+        if (!resume_tasks_lost(c->resume, number, good.done, &good.sums, err))
+            return false;
+    }
+    return sink != TO_RANGES || remove_begun(c, number, *done, err);
 }
 
 /* ---- all of it ---- */

@@ -15,7 +15,7 @@
 #include "engine/store/store.h"
 
 /* Sums modulo 2^64, so that order does not matter: over source objects that were read (store_stamp of each with its
- * chunk), over target objects that were written (of key, length and bytes of each). */
+ * chunk), over target objects that were written (of key, length and bytes of each; of parts of objects written.h). */
 struct task_sums {
     uint64_t source, objects;
 };

@@ -38,6 +38,7 @@
 #include "engine/exec/ring.h"
 #include "engine/exec/scan.h"
 #include "engine/exec/scratch.h"
+#include "engine/exec/written.h"
 #include "engine/mem/pool.h"
 
 struct stage_run;
@@ -172,6 +173,7 @@ struct worker {
     char *decode_scratch, *encode_scratch;
     struct write *writes;           /* write_slots of them */
     struct digest digest;           /* of a scan, or of what is delivered */
+    struct digest written;          /* TO_RANGES (written.h) */
     double sum_seconds;             /* spent on the latter */
     uint64_t unit;                  /* of the drain, that this worker took last */
     bool unit_begun;                /* it is not done with it: it goes on when there is room */
@@ -331,6 +333,8 @@ struct write *stage_free_write(struct worker *w);
  * target's objects (object_hash), 0 for what is no whole object. Its task counts as done only when it has ended well. */
 void stage_write_begins(struct worker *w, struct write *write, uint64_t hash);
 void stage_write_ends(struct worker *w, struct write *write);
+/* No lock. The task at hand wrote, or is going to write, what adds `sum` to that over the target's objects. */
+void stage_object_written(struct stage_run *run, uint64_t sum);
 /* What reading the chunk at `coords` for the task at hand adds to the sum over the source's objects. A chunk counts
  * once, in the task that its first element belongs to. */
 uint64_t stage_source_stamp(const struct stage_run *run, uint64_t task, const uint64_t *coords, uint64_t stamp);

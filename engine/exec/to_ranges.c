@@ -144,6 +144,14 @@ static bool make_chunk(struct worker *w, struct open_chunk *chunk, const struct 
     return store_ranged_show(run->target_store, chunk->key, err);
 }
 
+/* What its values add to the sum over the target. */
+static void sum_part(struct worker *w, const struct tile_part *part)
+{
+    digest_run(&w->written, &(struct run){ .piece = part->box, .count = part->bytes / w->run->item_bytes,
+                                           .data = part->memory }, NULL);
+    stage_object_written(w->run, written_values_take(&w->written));
+}
+
 /* One that this worker has no object open in. There are more than writes, so there is one. */
 static struct open_chunk *unused_chunk(struct worker *w)
 {
@@ -315,6 +323,7 @@ static bool drain(struct worker *w, uint64_t unit, struct error *err)
             stage_units_done(run, 1);
             return true;
         }
+        sum_part(w, &part);
     }
     stored_part_init(&stored, run, &part);
     for (unsigned i = 0; w->position < stored.items; i++) {

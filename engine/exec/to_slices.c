@@ -46,6 +46,7 @@ struct slices {
     uint64_t position;              /* raw bytes put */
     uint64_t file_bytes;            /* submitted; a multiple of IO_ALIGN */
     uint64_t tail_bytes;
+    struct digest written;          /* of what was submitted (written.h) */
     struct object old;              /* what was written before it turned out not to shrink */
     bool restarting;
 
@@ -98,7 +99,7 @@ bool slices_prepare(struct stage_run *run, struct error *err)
                       append_bytes - own_bytes, err))
         return false;
     appender_stop_when(s->appender, run->stop);
-    return true;
+    return written_bytes_init(&s->written, err);
 }
 
 void slices_release(struct stage_run *run)
@@ -110,6 +111,7 @@ void slices_release(struct stage_run *run)
     appender_free(s->appender);
     store_object_close(&s->object);
     store_object_close(&s->old);
+    digest_release(&s->written);
     free(s);
     run->slices = NULL;
 }
@@ -125,6 +127,7 @@ static void submit(struct worker *w, uint64_t bytes)
         .op = IO_WRITE, .fd = s->object.fd, .memory = write->memory, .offset = s->file_bytes, .bytes = bytes,
     };
     write->busy = true;
+    written_bytes_add(&s->written, s->file_bytes, write->memory, bytes);
     s->write = NULL;
     s->file_bytes += bytes;
     s->writes_in_flight++;
@@ -205,6 +208,7 @@ static enum progress restart(struct worker *w, struct error *err)
         !store_object_create(run->target_store, s->key, &s->object, err))
         return FAILED;
     s->file_bytes = s->tail_bytes = 0;
+    written_bytes_take(&s->written, s->key, 0);
     s->restarting = false;
     appender_restart(s->appender, read_back, run);
     return DONE;
@@ -220,7 +224,9 @@ static bool write_head(struct stage_run *run, struct error *err)
     appender_head(s->appender, &head, &bytes);
     if (bytes > s->file_bytes)
         memcpy(s->tail, head + s->file_bytes, bytes - s->file_bytes);
-    return store_object_write_head(run->target_store, &s->object, head, size_min(bytes, s->file_bytes), err);
+    bytes = size_min(bytes, s->file_bytes);
+    written_bytes_add(&s->written, 0, head, bytes);
+    return store_object_write_head(run->target_store, &s->object, head, bytes, err);
 }
 
 static enum progress finish_chunk(struct worker *w, struct error *err)
@@ -238,6 +244,8 @@ static enum progress finish_chunk(struct worker *w, struct error *err)
         return FAILED;
     }
     store_object_close(&s->old);
+    written_bytes_add(&s->written, s->file_bytes, s->tail, s->tail_bytes);
+    stage_object_written(run, written_bytes_take(&s->written, s->key, bytes));
     report_add(run->report, COUNT_TARGET_WRITE_BYTES, bytes);
     report_add(run->report, COUNT_TARGET_OBJECTS, 1);
     s->begun = false;

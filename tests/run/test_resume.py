@@ -19,6 +19,8 @@ from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alon
 
 import inputs  # noqa: E402
 import numcodecs  # noqa: E402
+import numpy  # noqa: E402
+import zarr  # noqa: E402
 from test_stops import tiny_ext4  # noqa: E402
 
 KILLS = int(os.environ.get("SLUICE_KILLS", 20))
@@ -283,6 +285,89 @@ def test_resume__after_another_boot_makes_again_what_was_lost(directory):
     case.check_done("after a boot that lost data")
 
 
+class LongChunks:
+    """Three target chunks of 16 MiB in less memory than one of them takes; the last hangs over. Where the fill value 7 lies
+    a chunk begins with it."""
+
+    def __init__(self, directory, codec, noise=False):
+        self.directory, self.target, self.prefix = directory, directory / "out.zarr", another_boot(directory)
+        self.partial = directory / "out.zarr.sluice-partial"
+        values = numpy.random.default_rng(7).integers(0, 1 << (32 if noise else 20), (40, 512, 512), "u4")
+        values[0:4] = values[16:20] = 7
+        array = zarr.create_array(str(directory / "in.zarr"), shape=values.shape, chunks=(1, 512, 512), dtype="u4",
+                                  zarr_format=2, fill_value=7, compressors=None)
+        array[...] = values
+        flags = ["rechunk", directory / "in.zarr"], ["--chunks", "16,512,512", "--codec", codec, "--progress", "none"]
+        sluice(*flags[0], directory / "ref.zarr", *flags[1]).expect(0)
+        self.wanted = tree(directory / "ref.zarr")
+        self.line = [*flags[0], self.target, *flags[1], "--json", "--memory",
+                     minimum_bytes(directory / "in.zarr", self.target, *flags[1]) + (256 << 10)]
+
+    def die(self, place):
+        died = subprocess.run(command(*self.line), capture_output=True, env={**ENVIRONMENT, "SLUICE_DIE_AT": place})
+        check(died.returncode == -signal.SIGKILL, f"did not die but said {died}")
+
+    def after_another_boot(self, what):
+        """Its report, once the tree was found to be right."""
+        done = subprocess.run([*self.prefix, *command(*self.line)], env=ENVIRONMENT, capture_output=True, text=True)
+        check(done.returncode == 0, done.stderr)
+        check(tree(self.target) == self.wanted, f"other bytes: {what}")
+        report = json.loads(done.stdout)
+        lost = any("some of the output was lost" in note for note in report["run"]["notes"])
+        check(lost == (what is not None), f"{what}: {report['run']['notes']}")
+        return report
+
+
+def zero(path, offset, length):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+
+
+def stamp(path):
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+def chunks_encoded_as_they_come(codec, noise=False):
+    def test(directory):
+        case = LongChunks(directory, codec, noise)
+        for what, name, offset in ((None, None, 0), ("the head", "1.0.0", 0), ("the end", "1.0.0", -5000),
+                                   ("the last", "2.0.0", 70000)):
+            case.die("before-committing")
+            before = {p.name: stamp(p) for p in case.partial.iterdir()}
+            if name:
+                zero(case.partial / name, offset % (case.partial / name).stat().st_size, 3000)
+                before[name] = None
+            case.after_another_boot(what)
+            after = {p.name: stamp(p) for p in case.target.iterdir()}
+            for chunk in ("0.0.0", "1.0.0", "2.0.0"):
+                made_again = name is not None and chunk >= name
+                check((before[chunk] != after[chunk]) == made_again, f"{what}: {chunk} was {'' if made_again else 'not '}kept")
+            shutil.rmtree(case.target)
+    test.__name__ = f"test_resume__after_another_boot_{codec.replace(':', '_')}{'_noise' * noise}_that_came_in_slices_is_read_again"
+    return test
+
+
+def test_resume__after_another_boot_parts_of_chunks_are_read_again(directory):
+    """One frame is one task; it goes on at the first that lost something, in the order of the frames."""
+    case, frame = LongChunks(directory, "none"), 512 * 512 * 4
+    for place, what, name, offset, good in (
+            ("after-record:31", None, None, 0, 30), ("after-record:31", "values", "1.0.0", 9 * frame + 77, 25),
+            ("after-record:31", "fill before any value", "1.0.0", 3 * frame, 19),
+            ("after-record:31", "fill, and the chunk is not done", "1.0.0", 0, 16),
+            ("before-committing", "what hangs over", "2.0.0", 15 * frame + 5, 32),
+            ("after-record:31", "all of a chunk", "1.0.0", None, 20)):
+        case.die(place)
+        if name and offset is None:
+            (case.partial / name).unlink()
+        elif name:
+            zero(case.partial / name, offset, 3000)
+        read = case.after_another_boot(what)
+        wanted = len([n for n in range(good, 40) if n % 16 >= 4 or n >= 32])     # the others are not stored
+        check(find_key(read, "chunks_present") == wanted, f"{what}: read {find_key(read, 'chunks_present')}, not {wanted}")
+        shutil.rmtree(case.target)
+
+
 def test_resume__a_full_disk_is_gone_on_with_when_there_is_room(directory):
     source = inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
     flags = ["--chunks", "40,8,8", "--plan", "direct", "--progress", "none"]
@@ -357,5 +442,6 @@ if __name__ == "__main__":
     suite.run(*[dies_at_every_place(plan, overwrite) for plan, overwrite in (("split", False), ("direct", True))])
     share = max(2, (KILLS - 12) // 4)
     suite.run(*[dies_at_random(plan, overwrite, share) for plan in ("split", "direct") for overwrite in (False, True)])
+    suite.run(*[chunks_encoded_as_they_come(*how) for how in (("blosc:lz4",), ("blosc:lz4", True), ("zstd:1",))])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     sys.exit(suite.close())
