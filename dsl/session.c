@@ -4,6 +4,7 @@
 #include "dsl/commands.h"
 #include "engine/base/size.h"
 #include "engine/exec/graph.h"
+#include "engine/exec/resume.h"
 
 static const struct plan_cost *chosen_cost(const struct plan *p)
 {
@@ -98,6 +99,8 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
         return false;
     if (o->plan_only)
         return true;
+    if (s->plan.graph.resume && !resume_check_sources(s->plan.graph.resume, &s->plan.graph, o->stop, err))
+        return false;
     text_init(&lines, ANSWER_BYTES_MAX);
     session_plan_lines(s, &lines);
     print(o, &lines);

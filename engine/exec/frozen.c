@@ -14,7 +14,7 @@
 enum { ENGINE_VERSION = 1, THREADS_MAX = 4096 };
 
 struct part {
-    const char *name;
+    char name[IDENTITY_NAME_BYTES];
     char text[IDENTITY_TEXT_BYTES];
 };
 
@@ -23,12 +23,14 @@ struct identity {
     struct part parts[IDENTITY_PARTS_MAX];
 };
 
-static void add_part(struct identity *id, const char *name, const struct text *text)
+/* The text is begun anew. `whose` may be "". */
+static void add_part(struct identity *id, const char *whose, const char *what, struct text *text)
 {
     struct part *part = &id->parts[id->count++];
 
-    part->name = name;
+    snprintf(part->name, sizeof part->name, "%s%s", whose, what);
     snprintf(part->text, sizeof part->text, "%s", text->chars);
+    text_clear(text);
 }
 
 /* Where a path leads to, if it is there; else as it is spelled. */
@@ -67,48 +69,60 @@ static void add_shape(const uint64_t *length, unsigned rank, struct text *out)
         text_addf(out, "%s%llu", i ? "," : "", (unsigned long long)length[i]);
 }
 
-/* What else decides a chunk's bytes and keys, and what travels along. */
-static void add_details(const struct array_meta *m, struct text *out)
+/* What blosc frames are framed in, beside what the codec is called. Empty without blosc. */
+static void add_framing(const struct codec_chain *c, struct text *out)
 {
-    uint64_t names = 0;
-
-    text_add(out, "fill ");
-    for (unsigned i = 0; i < m->dtype.item_bytes; i++)
-        text_addf(out, "%02x", m->fill[i]);
-    text_addf(out, "%s, %s bytes, order ", m->fill_undefined ? " undefined" : "", m->codecs.big_endian ? "big" : "little");
-    for (unsigned i = 0; i < m->chunks.rank; i++) {
-        text_addf(out, "%u ", m->codecs.order[i]);
-        if (m->dimension_names[i])
-            names ^= XXH3_64bits_withSeed(m->dimension_names[i], strlen(m->dimension_names[i]), i + 1);
+    for (unsigned i = 0; i < c->count; i++) {
+        if (c->codecs[i].typesize)
+            text_addf(out, "%stypesize %u", out->length ? ", " : "", c->codecs[i].typesize);
+        if (c->codecs[i].blocksize)
+            text_addf(out, "%sblocksize %u", out->length ? ", " : "", c->codecs[i].blocksize);
     }
-    text_addf(out, ", keys %s%c, names %016llx, attributes %016llx", m->keys.with_c ? "c" : "", m->keys.separator,
-              (unsigned long long)names,
-              (unsigned long long)(m->attributes ? XXH3_64bits(m->attributes, strlen(m->attributes)) : 0));
 }
 
-static void add_meta(struct identity *id, const struct array_meta *m, bool input)
+/* What else decides a chunk's bytes and keys, and what travels along. */
+static void add_details(struct identity *id, const char *whose, const struct array_meta *m, struct text *t)
 {
-    struct text t;
+    unsigned rank = m->chunks.rank;
+    uint64_t order[RANK_MAX] = { 0 };
 
-    text_init(&t, IDENTITY_TEXT_BYTES - 1);
-    text_add(&t, format_name(m->format));
-    add_part(id, input ? "input's format" : "output's format", &t);
-    text_clear(&t);
-    add_shape(m->chunks.shape, m->chunks.rank, &t);
-    text_addf(&t, " of %s", dtype_name(m->dtype));
-    add_part(id, input ? "input's shape" : "output's shape", &t);
-    text_clear(&t);
-    add_shape(m->chunks.cell, m->chunks.rank, &t);
-    add_part(id, input ? "input's chunks" : "output's chunks", &t);
-    text_clear(&t);
-    codec_chain_text(&m->codecs, &t);
-    for (unsigned i = 0; i < m->codecs.count; i++)
-        text_addf(&t, " (typesize %u, blocks %u)", m->codecs.codecs[i].typesize, m->codecs.codecs[i].blocksize);
-    add_part(id, input ? "input's codec" : "output's codec", &t);
-    text_clear(&t);
-    add_details(m, &t);
-    add_part(id, input ? "input's metadata" : "output's metadata", &t);
-    text_release(&t);
+    text_add(t, m->fill_undefined ? "not defined, 0x" : "0x");
+    for (unsigned i = m->dtype.item_bytes; i-- > 0; )
+        text_addf(t, "%02x", m->fill[i]);
+    add_part(id, whose, "fill value", t);
+    text_add(t, m->codecs.big_endian ? "big-endian" : "little-endian");
+    add_part(id, whose, "byte order", t);
+    for (unsigned i = 0; i < rank; i++)
+        order[i] = m->codecs.order[i];
+    add_shape(order, rank, t);
+    add_part(id, whose, "order of axes", t);
+    text_addf(t, "%s%c", m->keys.with_c ? "c" : "", m->keys.separator);
+    add_part(id, whose, "chunk keys", t);
+    for (unsigned i = 0; i < rank; i++)
+        text_addf(t, "%s%s", i ? "," : "", m->dimension_names[i] ? m->dimension_names[i] : "");
+    add_part(id, whose, "dimension names", t);
+    if (m->attributes)
+        text_addf(t, "%llu bytes, checksum %016llx", (unsigned long long)strlen(m->attributes),
+                  (unsigned long long)XXH3_64bits(m->attributes, strlen(m->attributes)));
+    add_part(id, whose, "attributes", t);
+}
+
+static void add_meta(struct identity *id, const struct array_meta *m, bool input, struct text *t)
+{
+    const char *whose = input ? "input's " : "output's ";
+
+    text_add(t, format_name(m->format));
+    add_part(id, whose, "format", t);
+    add_shape(m->chunks.shape, m->chunks.rank, t);
+    text_addf(t, " of %s", dtype_name(m->dtype));
+    add_part(id, whose, "shape", t);
+    add_shape(m->chunks.cell, m->chunks.rank, t);
+    add_part(id, whose, "chunks", t);
+    codec_chain_text(&m->codecs, t);
+    add_part(id, whose, "codec", t);
+    add_framing(&m->codecs, t);
+    add_part(id, whose, "blosc frames", t);
+    add_details(id, whose, m, t);
 }
 
 static struct identity *identity_of(const struct graph *g)
@@ -121,21 +135,17 @@ static struct identity *identity_of(const struct graph *g)
     text_init(&t, IDENTITY_TEXT_BYTES - 1);
     text_addf(&t, "sluice engine %d, ", ENGINE_VERSION);
     codec_versions_text(&t);
-    add_part(id, "program", &t);
-    text_clear(&t);
+    add_part(id, "", "program", &t);
     absolute_path(store_path(g->source_store), &t);
-    add_part(id, "input", &t);
-    add_meta(id, g->source, true);
-    text_clear(&t);
+    add_part(id, "", "input", &t);
+    add_meta(id, g->source, true, &t);
     path_pack(g->target_path, &t);
-    add_part(id, "output", &t);
-    add_meta(id, g->target, false);
-    text_clear(&t);
+    add_part(id, "", "output", &t);
+    add_meta(id, g->target, false, &t);
     text_add(&t, g->write_empty_chunks ? "write" : "skip");
-    add_part(id, "empty chunks", &t);
-    text_clear(&t);
+    add_part(id, "", "empty chunks", &t);
     text_add(&t, g->refuse_missing_chunks ? "refuse" : "fill");
-    add_part(id, "missing chunks", &t);
+    add_part(id, "", "missing chunks", &t);
     text_release(&t);
     return id;
 }
@@ -169,8 +179,12 @@ void identity_compare(struct unpack *u, const struct graph *g, struct text *diff
 
         unpack_text(u, name, sizeof name);
         unpack_text(u, text, sizeof text);
-        if (now && !u->bad && (strcmp(name, now->name) != 0 || strcmp(text, now->text) != 0))
-            text_addf(differences, "%s then: %s\n%s now: %s\n", name, text, now->name, now->text);
+        if (!now || u->bad || (strcmp(name, now->name) == 0 && strcmp(text, now->text) == 0))
+            continue;
+        /* What one of them does not have at all follows from what was said already: the framing, where the codec differs. */
+        if ((text[0] && now->text[0]) || differences->length == 0)
+            text_addf(differences, "%s then: %s\n%s now: %s\n", name, text[0] ? text : "none", now->name,
+                      now->text[0] ? now->text : "none");
     }
     free(id);
 }

@@ -16,7 +16,7 @@
 #include "engine/base/pack.h"
 #include "engine/exec/graph.h"
 
-enum { IDENTITY_PARTS_MAX = 24, IDENTITY_NAME_BYTES = 32, IDENTITY_TEXT_BYTES = PATH_MAX + 64 };
+enum { IDENTITY_PARTS_MAX = 32, IDENTITY_NAME_BYTES = 32, IDENTITY_TEXT_BYTES = PATH_MAX + 64 };
 
 /* A path of something that is not there yet: what its directory leads to, and its name. */
 void path_pack(const char *path, struct text *out);

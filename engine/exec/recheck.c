@@ -128,7 +128,7 @@ static bool check_sources(const struct check *c, unsigned number, struct error *
 
     for (uint64_t task = 0; task < tasks; task++) {
         const struct segment *segment =
-            stage->sink == TO_SEGMENTS ? scratch_segment(c->scratch, stage_segment_number(stage, first, task)) : NULL;
+            stage->sink == TO_SEGMENTS ? &c->resume->segments[stage_segment_number(stage, first, task)] : NULL;
 
         if (segment ? !segment->complete : task >= c->resume->tasks_done[number])
             continue;
@@ -143,6 +143,19 @@ static bool check_sources(const struct check *c, unsigned number, struct error *
             return refuse_source(c, &newest, err);
     }
     return stage->sink == TO_SEGMENTS || sum == c->resume->sums[number].source || refuse_source(c, &newest, err);
+}
+
+bool resume_check_sources(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err)
+{
+    struct check c = { .resume = r, .graph = g, .stop = stop };
+
+    if (!r->continues || r->published || r->sources_checked)
+        return true;
+    for (unsigned i = 0; i < g->stage_count; i++)
+        if (g->stages[i].source != FROM_SEGMENTS && !check_sources(&c, i, err))
+            return false;
+    r->sources_checked = true;
+    return true;
 }
 
 /* ---- segments ---- */
@@ -501,11 +514,8 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
 {
     struct check c = { .resume = r, .graph = g, .scratch = s, .report = report, .stop = stop };
 
-    if (s && !resume_scratch(r, g, s, report, err))
+    if (!resume_check_sources(r, g, stop, err) || (s && !resume_scratch(r, g, s, report, err)))
         return false;
-    for (unsigned i = 0; i < g->stage_count; i++)
-        if (g->stages[i].source != FROM_SEGMENTS && !check_sources(&c, i, err))
-            return false;
     if (r->was_durable || resume_is_same_boot(r))
         return true;
     c.memory_bytes = size_align_up(size_max(READ_BYTES, spill_encoded_bytes_max(g->scratch.block_bytes)), IO_ALIGN) +

@@ -40,6 +40,7 @@ struct resume {
     struct store_place old;         /* what the target is to replace; inode 0: nothing */
     struct store_place scratch_file;    /* inode 0: nothing of it is needed */
     bool scratch_gone;              /* something was */
+    bool sources_checked;           /* by this run, and nothing had changed */
     bool source_changed;            /* since it was read: the same command is refused again */
 
     /* lock of the stage at work */

@@ -177,7 +177,12 @@ def test_resume__refuses_another_request_and_says_what_differs(directory):
     check(case.run(place="after-record:9"), "did not die")
     rechunk(case.source, case.target, "--chunks", "16,32,64", "--memory", "20MiB").expect(
         6, "output's chunks then: 20,32,32", "output's chunks now: 16,32,64", "--restart", "sluice clean")
-    rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "lz4", "--memory", "20MiB").expect(6, "output's codec")
+    said = rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "lz4", "--memory", "20MiB").expect(
+        6, "output's codec then: zstd:1", "output's codec now: lz4:1\n").err
+    check("typesize" not in said and "blocks" not in said, said)
+    said = rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "blosc", "--memory", "20MiB").expect(
+        6, "output's codec then: zstd:1\n", "output's codec now: blosc:lz4").err
+    check("typesize" not in said and "blocks" not in said and "frames" not in said, said)
     started_over = rechunk(case.source, case.target, "--chunks", "20,32,32", "--codec", "lz4", "--memory", "20MiB", "--restart")
     started_over.expect(0, "note: removed '")
     check("warning" not in started_over.err, started_over)
@@ -191,6 +196,7 @@ def test_resume__refuses_a_source_that_changed_and_names_the_chunk(directory):
     kept = chunk.stat()
     chunk.write_bytes(chunk.read_bytes())
     case.again().expect(6, "is not what it was", "0.0.0", "--restart")
+    check("continuing" not in case.said and "plan:" not in case.said, f"said that it goes on\n{case.said}")
     os.utime(chunk, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     case.run()
     case.check_done("with the source as it was")
