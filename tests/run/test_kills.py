@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """A small job whose process dies before its n-th call of the kernel: in the first run, in one that goes on, while what is
-left is removed, while it publishes over an old output. Then the same command: the same bytes, and nothing left.
+left is removed, while it publishes over an old output. Then the same command: the same bytes, and nothing left. With
+syncs or without, verified or not: each run as chance will have it.
 
-SLUICE_FAULTS_EVERY=1 takes every n, else some are taken."""
+SLUICE_FAULTS_EVERY=1 takes every n, else some are taken. SLUICE_SEED: of chance (7)."""
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -21,6 +23,8 @@ BACKENDS = ["threads"] if SANITIZER == "thread" else ["threads", "uring"]
 KINDS = ("open,openat2,read,write,truncate,fallocate,stat,mkdir,unlink,rename,renameat2,sync,ring,enter,punch,lock,close,"
          "list,thread")
 CHUNKS = ["--chunks", "12,8,8", "--codec", "none", "--progress", "none", "--threads", "2"]
+RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
+FLAVOURS = [[], ["--durable"], ["--verify"], ["--durable", "--verify"]]     # the last makes the most calls
 killed = 0
 
 
@@ -35,19 +39,19 @@ class Job:
         inputs.small(self.old)
         rechunk(self.source, directory / "ref.zarr", *CHUNKS).expect(0)
         self.wanted = tree(directory / "ref.zarr")
-        need = minimum_bytes(self.source, self.target, *CHUNKS, *flags)
+        need = max(minimum_bytes(self.source, self.target, *CHUNKS, *flags, *flavour) for flavour in FLAVOURS)
         self.argv = command("rechunk", self.source, self.target, *CHUNKS, *flags, "--memory", need + (64 << 10))
 
-    def run(self, call=None, argv=None):
+    def run(self, call=None, argv=None, flavour=None):
         """True: it died before that call."""
         global killed
-        words = list(argv or self.argv)
+        words = list(argv or [*self.argv, *(flavour if flavour is not None else RANDOM.choice(FLAVOURS))])
         environment = ENVIRONMENT
         if call is not None:
             words[0], environment = FAULTY, {**ENVIRONMENT, "SLUICE_FAULT": f"{KINDS}:{call}:kill"}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
         died = done.returncode == -signal.SIGKILL
-        check(done.returncode == 0 or (died and call is not None), f"exit {done.returncode}, call {call}\n{done.stderr}")
+        check(done.returncode == 0 or (died and call is not None), f"exit {done.returncode}, call {call}\n{words}\n{done.stderr}")
         killed += died
         return died
 
@@ -70,17 +74,21 @@ def next_call(call):
     return call + 1 if EVERY or call < 3 else call + 2 + call // 9
 
 
-def each_call(job, begin, argv=None, others=(), gone=()):
+def dies_at(job, call, flavour, begin, argv, others):
+    begin()
+    died = job.run(call, argv, flavour)
+    when = f"after a death at call {call} of {argv or flavour}"
+    job.check_whole(when, *others)
+    if not job.is_complete():
+        job.run()
+    job.check_done(when)
+    return died
+
+
+def each_call(job, begin, argv=None, others=()):
     """`begin` makes what there is before; `argv` is what dies (None: the job), and the job ends it."""
-    call, died = 0, True
-    while died:
-        begin()
-        died = job.run(call, argv)
-        when = f"after a death at call {call}"
-        job.check_whole(when, *others)
-        if not job.is_complete():
-            job.run()
-        job.check_done(when)
+    call = 0
+    while any(dies_at(job, call, flavour, begin, argv, others) for flavour in (RANDOM.choice(FLAVOURS), FLAVOURS[-1])):
         call = next_call(call)
 
 

@@ -26,8 +26,9 @@ from test_stops import tiny_ext4  # noqa: E402
 KILLS = int(os.environ.get("SLUICE_KILLS", 20))
 RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
 BACKENDS = ["threads"] if SANITIZER == "thread" else ["uring", "threads"]
+FLAVOURS = [[], ["--durable"], ["--verify"], ["--durable", "--verify"]]
 PLACES = ["after-stage", "before-header", "after-header", "before-stages", "before-index", "before-record", "torn-record",
-          "after-record", "before-stage-end", "before-discard", "after-discard", "before-committing", "before-publish",
+          "after-record", "before-stage-end", "before-discard", "after-discard", "before-verify", "before-committing", "before-publish",
           "after-exchange", "after-publish", "after-note", "after-journal"]
 CHUNKS = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none"]
 
@@ -124,17 +125,17 @@ def dies_at_random(plan, overwrite, kills):
             case.begin()
             when = []
             for _ in range(RANDOM.randint(1, 5)):
-                flags = ["--io", RANDOM.choice(BACKENDS), "--threads", RANDOM.choice([2, 3])]
+                flags = ["--io", RANDOM.choice(BACKENDS), "--threads", RANDOM.choice([2, 3]), *RANDOM.choice(FLAVOURS)]
                 if RANDOM.random() < 0.5:
-                    when.append(RANDOM.uniform(0, whole))
-                    died = case.run(*flags, seconds=when[-1])
+                    seconds, place = RANDOM.uniform(0, whole), None
                 else:
-                    when.append(f"{RANDOM.choice(PLACES)}:{RANDOM.randint(1, 12)}")
-                    died = case.run(*flags, place=when[-1])
+                    seconds, place = None, f"{RANDOM.choice(PLACES)}:{RANDOM.randint(1, 12)}"
+                when.append((seconds or place, flags))
+                died = case.run(*flags, seconds=seconds, place=place)
                 if not died:
                     break
             else:
-                case.run()
+                case.run(*RANDOM.choice(FLAVOURS))
             case.check_done(f"after {when}")
     test.__name__ = f"test_resume__{plan}{'_overwriting' if overwrite else ''}_goes_on_after_{kills}_kills_at_any_time"
     return test
