@@ -375,8 +375,8 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
     }
     /* When all is written it is meant to be gone. */
     if (r->scratch_gone && r->tasks_done[g->stage_count - 1] < grid_cells(&g->stages[g->stage_count - 1].tasks))
-        report_note(report, "the scratch file '%s' of the earlier run is gone: what it held is made again, finished "
-                    "chunks of the output are kept", r->scratch_path);
+        report_note(report, "the scratch of the earlier run is gone: what it held is made again, finished chunks of the "
+                    "output are kept (it was '%s')", r->scratch_path);
     if (r->scratch_file.inode == 0) {
         memset(r->segments, 0, r->segment_count * sizeof *r->segments);
         scratch_remove_leftover(r->scratch_path);   /* begun, but no segment of it was finished */
