@@ -11,7 +11,7 @@
 
 /* Raised when the same request gives other bytes, or a plan or a segment means something else, than in the version
  * before. */
-enum { ENGINE_VERSION = 1, THREADS_MAX = 4096 };
+enum { ENGINE_VERSION = 2, THREADS_MAX = 4096 };
 
 struct part {
     char name[IDENTITY_NAME_BYTES];
@@ -208,6 +208,28 @@ static void grid_unpack(struct unpack *u, const struct grid *array, struct grid 
         u->bad = g->shape[i] != array->shape[i] || (g->cell[i] == 0 && g->shape[i] > 0);
 }
 
+static void walk_pack(const struct walk *w, struct text *to)
+{
+    pack_numbers(to, w->group, RANK_MAX);
+    pack_number(to, w->ordered);
+    for (unsigned i = 0; i < RANK_MAX; i++)
+        pack_number(to, w->order[i]);
+}
+
+static void walk_unpack(struct unpack *u, unsigned rank, struct walk *w)
+{
+    bool seen[RANK_MAX] = { false };
+
+    unpack_numbers(u, w->group, RANK_MAX);
+    w->ordered = unpack_number_to(u, 1);
+    for (unsigned i = 0; i < RANK_MAX; i++)
+        w->order[i] = (uint8_t)unpack_number_to(u, RANK_MAX - 1);
+    for (unsigned i = 0; i < rank && w->ordered; i++) {
+        u->bad = u->bad || w->order[i] >= rank || seen[w->order[i]];
+        seen[w->order[i]] = true;
+    }
+}
+
 /* The numbers of stage_memory, in the order of their declaration. */
 enum { MEMORY_NUMBERS = 11 };
 
@@ -238,9 +260,9 @@ static void stage_pack(const struct stage *s, struct text *to)
     pack_number(to, s->source);
     pack_number(to, s->sink);
     grid_pack(&s->tasks, to);
-    pack_numbers(to, s->walk.group, RANK_MAX);
+    walk_pack(&s->walk, to);
     grid_pack(&s->parts, to);
-    pack_numbers(to, s->parts_walk.group, RANK_MAX);
+    walk_pack(&s->parts_walk, to);
     pack_number(to, s->piece_raw_bytes);
     pack_number(to, s->carries);
     pack_number(to, s->carry_axis);
@@ -260,9 +282,9 @@ static void stage_unpack(struct unpack *u, const struct grid *array, struct stag
     s->source = (enum stage_source)unpack_number_to(u, FROM_SEGMENTS);
     s->sink = (enum stage_sink)unpack_number_to(u, TO_RANGES);
     grid_unpack(u, array, &s->tasks);
-    unpack_numbers(u, s->walk.group, RANK_MAX);
+    walk_unpack(u, array->rank, &s->walk);
     grid_unpack(u, array, &s->parts);
-    unpack_numbers(u, s->parts_walk.group, RANK_MAX);
+    walk_unpack(u, array->rank, &s->parts_walk);
     s->piece_raw_bytes = unpack_number(u);
     s->carries = unpack_number_to(u, 1);
     s->carry_axis = (unsigned)unpack_number_to(u, RANK_MAX);

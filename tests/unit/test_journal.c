@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "engine/base/pack.h"
+#include "engine/base/size.h"
+#include "engine/exec/frozen.h"
 #include "engine/io/os.h"
 #include "engine/store/store.h"
 #include "tests/unit/directory.h"
@@ -230,6 +232,49 @@ static void test_pack__gives_back_what_was_packed_and_nothing_else(void)
     text_release(&t);
 }
 
+/* No field has its value by chance. */
+static void set_stage(struct stage *s, const struct grid *array)
+{
+    memset(s, 0, sizeof *s);
+    *s = (struct stage){
+        .name = "a name", .source = FROM_STREAM, .sink = TO_RANGES, .tasks = *array, .parts = *array,
+        .walk = { .group = { 2, WALK_ALL, 3 }, .ordered = true, .order = { 2, 0, 1 } },
+        .parts_walk = { .group = { 5, 6, 7 }, .ordered = true, .order = { 1, 2, 0 } },
+        .piece_raw_bytes = 8, .carries = true, .carry_axis = 2, .workers = 3, .reads_in_flight = 4,
+        .memory = { .tile_bytes = 11, .carry_bytes = 12, .stream_bytes = 13, .append_bytes = 14, .reads_bytes = 15,
+                    .piece_bytes_max = 16, .decode_scratch_bytes = 17, .encode_scratch_bytes = 18, .write_bytes = 19,
+                    .write_slots = 20, .index_bytes = 21, .library_bytes = 22 },
+    };
+}
+
+static void test_plan__comes_back_with_every_field(void)
+{
+    struct grid array = { .rank = 3, .shape = { 12, 96, 64 }, .cell = { 1, 96, 64 } };
+    struct graph g = { .stage_count = 1, .pool_bytes = MIB, .plan_name = "a plan", .predicted_seconds = 1.5 };
+    const struct stage *back;
+    struct frozen *f = calloc(1, sizeof *f);
+    struct text payload;
+    struct unpack u;
+
+    set_stage(&g.stages[0], &array);
+    text_init(&payload, RECORD_BYTES_MAX);
+    plan_pack(&g, &payload);
+    u = (struct unpack){ payload.chars, payload.length, false };
+    CHECK(plan_unpack(&u, &array, f));
+    back = &f->graph.stages[0];
+    CHECK(strcmp(back->name, "a name") == 0 && strcmp(f->graph.plan_name, "a plan") == 0);
+    CHECK_EQUAL(f->graph.pool_bytes, MIB);
+    CHECK(memcmp(&back->source, &g.stages[0].source, sizeof *back - offsetof(struct stage, source)) == 0);
+
+    text_clear(&payload);
+    g.stages[0].walk.order[1] = 2;          /* an axis twice */
+    plan_pack(&g, &payload);
+    u = (struct unpack){ payload.chars, payload.length, false };
+    CHECK(!plan_unpack(&u, &array, f));
+    text_release(&payload);
+    free(f);
+}
+
 int main(void)
 {
     RUN(test_journal__of_others_is_not_read);
@@ -237,6 +282,7 @@ int main(void)
     RUN(test_journal__a_flipped_bit_anywhere_ends_it_there);
     RUN(test_journal__is_not_read_when_it_is_another_version_or_no_file);
     RUN(test_journal__a_hostile_length_takes_no_memory_and_ends_it);
+    RUN(test_plan__comes_back_with_every_field);
     RUN(test_pack__gives_back_what_was_packed_and_nothing_else);
     return test_summary();
 }
