@@ -189,8 +189,8 @@ static bool forget_damaged(const struct running *r, unsigned number, uint64_t se
     if (segment->made_again || !forget(r, number, slab, &lost))
         return false;
     segment->made_again = true;
-    report_note(r->report, "%s: slab %" PRIu64 " of stage '%s' was made again from %s", err->message, slab, stage->name,
-                from_input ? "the input" : "what is left of the stage before");
+    report_note(r->report, "slab %" PRIu64 " of stage '%s' was made again from %s: %s", slab, stage->name,
+                from_input ? "the input" : "what the stage before it left", err->message);
     *err = (struct error){ 0 };
     return true;
 }

@@ -254,6 +254,24 @@ def test_resume__makes_a_damaged_slab_again_and_says_so(directory):
     case.check_done("with a damaged slab")
 
 
+def test_resume__makes_a_damaged_slab_of_a_further_pass_again_while_it_runs(directory):
+    """What that slab was made of was given back (or not, where there is room): no other command is needed."""
+    case = Case(directory, "passes")
+    process = subprocess.Popen(case.argv("--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-stage-end:2:stop"})
+    check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), "two splits were not made")
+    scratch = directory / "out.zarr.sluice-scratch"
+    with open(scratch, "rb") as file:
+        end = len(file.read().rstrip(bytes(1)))
+    damage(scratch, end * 3 // 4, 100)
+    process.send_signal(signal.SIGCONT)
+    out, case.said = process.communicate(timeout=120)
+    check(process.returncode == 0, case.said)
+    notes = json.loads(out)["run"]["notes"]
+    check(any("was made again" in note for note in notes), notes)
+    case.check_done("with a damaged slab")
+
+
 def another_boot(directory):
     """A command prefix under which the kernel's boot id is another."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
@@ -494,8 +512,9 @@ def test_durable__gives_the_same_bytes_and_goes_on(directory):
 if __name__ == "__main__":
     suite = Suite("resume")
     suite.run(*[dies_at_every_place(plan, overwrite) for plan, overwrite in (("split", False), ("direct", True))])
-    share = max(2, (KILLS - 12) // 4)
-    suite.run(*[dies_at_random(plan, overwrite, share) for plan in ("split", "direct") for overwrite in (False, True)])
+    share = max(2, (KILLS - 12) // 5)
+    suite.run(*[dies_at_random(plan, overwrite, share) for plan in ("split", "direct") for overwrite in (False, True)],
+              dies_at_random("passes", False, share))
     suite.run(*[chunks_encoded_as_they_come(*how) for how in (("blosc:lz4",), ("blosc:lz4", True), ("zstd:1",))])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     sys.exit(suite.close())
