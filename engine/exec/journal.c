@@ -51,23 +51,6 @@ int journal_make(struct journal *j, int dir_fd)
     return got;
 }
 
-/* As many bytes as the file has, `bytes` at most. */
-static int64_t read_some(int fd, char *to, uint64_t bytes, uint64_t offset)
-{
-    uint64_t done = 0;
-
-    while (done < bytes) {
-        int64_t got = os_pread(fd, to + done, bytes - done, offset + done);
-
-        if (got < 0)
-            return got;
-        if (got == 0)
-            break;
-        done += (uint64_t)got;
-    }
-    return (int64_t)done;
-}
-
 enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)
 {
     char head[HEAD_BYTES];
@@ -84,7 +67,7 @@ enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)
     if (got >= 0 && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
         return JOURNAL_FOREIGN;
     if (got >= 0)
-        got = read_some(j->fd, head, sizeof head, 0);
+        got = os_pread_some(j->fd, head, sizeof head, 0);
     if (got < 0) {
         *sys_errno = (int)-got;
         return JOURNAL_UNREADABLE;
@@ -108,7 +91,7 @@ void journal_close(struct journal *j)
 bool journal_next(struct journal *j, char *buffer, struct record *r, int *sys_errno)
 {
     char head[HEAD_BYTES];
-    int64_t got = read_some(j->fd, head, sizeof head, j->bytes);
+    int64_t got = os_pread_some(j->fd, head, sizeof head, j->bytes);
     uint64_t bytes;
 
     *sys_errno = 0;
@@ -116,7 +99,7 @@ bool journal_next(struct journal *j, char *buffer, struct record *r, int *sys_er
         bytes = get_number(head, 4);
         if (bytes > RECORD_BYTES_MAX || get_number(head + 8, 8) != j->records)
             return false;
-        got = read_some(j->fd, buffer, bytes, j->bytes + sizeof head);
+        got = os_pread_some(j->fd, buffer, bytes, j->bytes + sizeof head);
         if (got == (int64_t)bytes) {
             *r = (struct record){ (enum record_kind)get_number(head + 4, 4), buffer, bytes };
             if (record_checksum(head, buffer, bytes) != get_number(head + 16, 8))

@@ -247,7 +247,7 @@ static uint64_t hash_object(const struct check *c, const char *key)
         return 0;
     }
     XXH3_64bits_reset_withSeed(&state, XXH3_64bits_withSeed(key, strlen(key), (uint64_t)st.st_size));
-    while ((got = os_pread(fd, c->memory, c->memory_bytes, done)) > 0) {
+    while ((got = os_pread_some(fd, c->memory, c->memory_bytes, done)) > 0) {
         XXH3_64bits_update(&state, c->memory, (uint64_t)got);
         done += (uint64_t)got;
     }

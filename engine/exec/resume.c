@@ -105,7 +105,7 @@ static void begun_unpack(struct resume *r, struct unpack *u, const struct graph 
     if (!g || u->bad)
         return;
     identity_compare(u, g, differences);
-    if (differences->length || u->bad)
+    if (differences->length || differences->no_memory || u->bad)
         return;
     if (!plan_unpack(u, &g->source->chunks, &r->frozen)) {
         u->bad = true;
@@ -114,6 +114,7 @@ static void begun_unpack(struct resume *r, struct unpack *u, const struct graph 
     r->segment_count = graph_segments_of(&r->frozen.graph, r->frozen.graph.stage_count);
     r->segments = calloc(r->segment_count ? r->segment_count : 1, sizeof *r->segments);
     r->continues = r->segments != NULL;
+    differences->no_memory = !r->segments;
 }
 
 static void segment_unpack(struct resume *r, struct unpack *u, bool lost)
@@ -226,6 +227,8 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
     free(buffer);
     if (loaded == LOADED)
         check_place(r, differences);
+    if (differences->no_memory)
+        *sys_errno = ENOMEM;
     return *sys_errno ? LOADED_NOT : loaded;
 }
 
@@ -358,6 +361,8 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     loaded = load(r, g, &differences, &sys_errno);
+    if (loaded == LOADED && r->continues && r->records == 0 && !r->committing && !differences.length)
+        loaded = LOADED_NOTHING;    /* it had begun, but nothing was done; what it wrote to scratch goes, too */
     *removed = loaded == LOADED_NOTHING;
     r->published = loaded == LOADED && r->replaced && r->continues && !differences.length;
     if (loaded == LOADED_NOTHING) {
@@ -553,6 +558,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
     if (g->scratch.path)
         path_pack(g->scratch.path, &path);
     memcpy(r->scratch_path, path.chars, path.length + 1);
+    payload.cut = path.no_memory;       /* not a word of it is written */
     text_release(&path);
     if (r->continues) {
         run_pack(r, &payload);
@@ -616,8 +622,9 @@ bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const 
     struct text payload;
     int got;
 
-    if (!scratch_file(s, &file.device, &file.inode))
-        return error_sys(err, EBADF, r->span, "cannot look at the scratch file");
+    got = scratch_file(s, &file.device, &file.inode);
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot look at the scratch file '%s'", scratch_layout(s)->path);
     /* The first time its name, too. */
     got = !r->durable ? 0 : r->scratch_synced ? os_fdatasync(scratch_fd(s)) : os_syncfs(scratch_fd(s));
     r->scratch_synced = true;
