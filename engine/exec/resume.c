@@ -620,9 +620,8 @@ bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const 
 {
     struct store_place file = { 0 };
     struct text payload;
-    int got;
+    int got = scratch_file(s, &file.device, &file.inode);
 
-    got = scratch_file(s, &file.device, &file.inode);
     if (got < 0)
         return error_sys(err, -got, r->span, "cannot look at the scratch file '%s'", scratch_layout(s)->path);
     /* The first time its name, too. */
