@@ -91,13 +91,6 @@ static void run_unpack(struct resume *r, struct unpack *u)
         r->scratch_file = (struct store_place){ 0 };
 }
 
-static bool root_is(const struct resume *r, uint64_t inode)
-{
-    struct stat st;
-
-    return os_fstat(store_root_fd(r->store), &st) >= 0 && st.st_ino == inode;
-}
-
 static void begun_unpack(struct resume *r, struct unpack *u, const struct graph *g, struct text *differences)
 {
     r->begun_inode = unpack_number(u);
@@ -183,13 +176,17 @@ static void record_unpack(struct resume *r, const struct record *record, struct 
 
 /* Is it where it was begun? Or in what was replaced, for that to be removed? Else it is a copy, or was moved to another
  * file system, and is not gone on with. */
-static void check_place(struct resume *r, struct text *differences)
+static void check_place(struct resume *r, struct text *differences, int *sys_errno)
 {
     struct store_place now;
+    struct stat st;
+    int got = os_fstat(store_root_fd(r->store), &st);
 
-    if (root_is(r, r->begun_inode))
+    if (got < 0)
+        *sys_errno = -got;
+    if (got < 0 || st.st_ino == r->begun_inode)
         return;
-    r->replaced = r->committing && r->old.inode && root_is(r, r->old.inode) && store_place_of(r->store, &now) &&
+    r->replaced = r->committing && r->old.inode && st.st_ino == r->old.inode && store_place_of(r->store, &now) &&
                   now.inode == r->begun_inode;
     if (!r->replaced)
         text_add(differences, "it was copied or moved from another place\n");
@@ -213,7 +210,7 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
                : state == JOURNAL_OTHER ? LOADED_OTHER : state == JOURNAL_FOREIGN ? LOADED_FOREIGN : LOADED_NOTHING;
     }
     r->was_durable = true;
-    while (journal_next(&r->journal, buffer, &record, sys_errno)) {
+    while (loaded != LOADED_OTHER && journal_next(&r->journal, buffer, &record, sys_errno)) {
         struct unpack u = { record.payload, record.bytes, false };
 
         if (loaded == LOADED_NOTHING && record.kind == RECORD_BEGUN)
@@ -221,12 +218,10 @@ static enum loaded load(struct resume *r, const struct graph *g, struct text *di
         else
             record_unpack(r, &record, &u);
         loaded = u.bad ? LOADED_OTHER : LOADED;
-        if (u.bad)
-            break;
     }
     free(buffer);
     if (loaded == LOADED)
-        check_place(r, differences);
+        check_place(r, differences, sys_errno);
     if (differences->no_memory)
         *sys_errno = ENOMEM;
     return *sys_errno ? LOADED_NOT : loaded;
@@ -564,7 +559,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
         run_pack(r, &payload);
         return append(r, RECORD_RESUMED, &payload, err);
     }
-    os_fstat(store_root_fd(r->store), &st);
+    payload.cut = payload.cut || os_fstat(store_root_fd(r->store), &st) < 0;
     pack_number(&payload, st.st_ino);
     run_pack(r, &payload);
     identity_pack(g, &payload);
@@ -691,9 +686,11 @@ bool resume_publish(struct resume *r, struct error *err)
         r->old = (struct store_place){ 0 };
         store_place_of(r->store, &r->old);
         die_at("before-committing");
+        if (!sync_root(r, err))
+            return false;
         text_init(&payload, RECORD_BYTES_MAX);
         pack_numbers(&payload, (uint64_t[]){ r->old.device, r->old.inode }, 2);
-        if (!sync_root(r, err) || !append(r, RECORD_COMMITTING, &payload, err))
+        if (!append(r, RECORD_COMMITTING, &payload, err))
             return false;
     }
     journal_close(&r->journal);

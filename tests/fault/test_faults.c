@@ -113,7 +113,7 @@ static void on_death(int number)
 
 static uint64_t tree_sum;
 static size_t tree_skip;
-static bool notes_may_stay;     /* nothing can be removed */
+static bool notes_may_stay;     /* nothing can be removed, or what was renamed cannot be synced: then it stops there */
 
 static uint64_t mix(uint64_t sum, const void *data, size_t bytes)
 {
@@ -319,7 +319,7 @@ static bool run_faulted(const struct example *e, const struct fault *f, const ch
 
     snprintf(at_work, sizeof at_work, "%s SLUICE_FAULT=%s:%llu%s:%s", e->name, f->kinds, (unsigned long long)n,
              forever ? "+" : "", how);
-    notes_may_stay = strcmp(f->kinds, "unlink") == 0;
+    notes_may_stay = strcmp(f->kinds, "unlink") == 0 || strcmp(f->kinds, "truncate,sync") == 0;
     text_init(&said, 1 << 16);
     text_add(&said, " ");       /* so that it has its memory */
     held = faults_memory_held();
