@@ -542,9 +542,12 @@ static bool sync_root(const struct resume *r, struct error *err)
 
 bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
 {
-    struct stat st = { 0 };
+    struct stat st;
     struct text payload, path;
+    int got = os_fstat(store_root_fd(r->store), &st);
 
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot look at '%s.sluice-partial'", store_path(r->store));
     r->durable = g->durable;
     if (g->durable)
         store_make_durable(r->store);
@@ -559,7 +562,6 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
         run_pack(r, &payload);
         return append(r, RECORD_RESUMED, &payload, err);
     }
-    payload.cut = payload.cut || os_fstat(store_root_fd(r->store), &st) < 0;
     pack_number(&payload, st.st_ino);
     run_pack(r, &payload);
     identity_pack(g, &payload);
