@@ -139,7 +139,7 @@ test:                  ## everything that is quick: unit, fault, tidy, golden, r
 # About an hour on two cores.
 test-long:             ## the same, long: thousands of random cases, every call failing once, kills, fuzzing (about an hour)
 	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 SLUICE_LONG=1 $(MAKE) --no-print-directory test INTEROP_CASES=4000 \
-	    BUDGET_CASES=1200 FUZZ_SECONDS=60 'MORE_PARTS="fuzz=$(MAKE) --no-print-directory fuzz-or-skip"'
+	    BUDGET_CASES=1000 FUZZ_SECONDS=45 'MORE_PARTS="fuzz=$(MAKE) --no-print-directory fuzz-or-skip"'
 
 # Every test is a target: -j runs several at once, -k goes on after one that fails, -O keeps the words of each together.
 UNIT_RUNS = $(addsuffix .ran,$(UNIT_TESTS) $(REPLAYS))

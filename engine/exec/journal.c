@@ -51,6 +51,20 @@ int journal_make(struct journal *j, int dir_fd)
     return got;
 }
 
+/* As many bytes as the file has, `bytes` at most. A read that ends where the file does not is no end: what comes after it
+ * would be cut off as torn. */
+static int64_t read_some(int fd, void *to, uint64_t bytes, uint64_t offset)
+{
+    int64_t got = os_pread_some(fd, to, bytes, offset);
+    struct stat st;
+    int looked;
+
+    if (got < 0 || (uint64_t)got == bytes)
+        return got;
+    looked = os_fstat(fd, &st);
+    return looked < 0 ? looked : offset + (uint64_t)got < (uint64_t)st.st_size ? -EIO : got;
+}
+
 enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)
 {
     char head[HEAD_BYTES];
@@ -67,7 +81,7 @@ enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)
     if (got >= 0 && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
         return JOURNAL_FOREIGN;
     if (got >= 0)
-        got = os_pread_some(j->fd, head, sizeof head, 0);
+        got = read_some(j->fd, head, sizeof head, 0);
     if (got < 0) {
         *sys_errno = (int)-got;
         return JOURNAL_UNREADABLE;
@@ -91,7 +105,7 @@ void journal_close(struct journal *j)
 bool journal_next(struct journal *j, char *buffer, struct record *r, int *sys_errno)
 {
     char head[HEAD_BYTES];
-    int64_t got = os_pread_some(j->fd, head, sizeof head, j->bytes);
+    int64_t got = read_some(j->fd, head, sizeof head, j->bytes);
     uint64_t bytes;
 
     *sys_errno = 0;
@@ -99,7 +113,7 @@ bool journal_next(struct journal *j, char *buffer, struct record *r, int *sys_er
         bytes = get_number(head, 4);
         if (bytes > RECORD_BYTES_MAX || get_number(head + 8, 8) != j->records)
             return false;
-        got = os_pread_some(j->fd, buffer, bytes, j->bytes + sizeof head);
+        got = read_some(j->fd, buffer, bytes, j->bytes + sizeof head);
         if (got == (int64_t)bytes) {
             *r = (struct record){ (enum record_kind)get_number(head + 4, 4), buffer, bytes };
             if (record_checksum(head, buffer, bytes) != get_number(head + 16, 8))
