@@ -354,11 +354,12 @@ bool appender_take(struct appender *a, void *to, uint64_t room_bytes, uint64_t *
     for (;;) {
         uint64_t now = size_min(a->ready_bytes, room_bytes - *bytes);
 
-        if (now > 0)
+        if (now > 0) {
             memcpy((char *)to + *bytes, a->ready, now);
-        *bytes += now;
-        a->ready += now;
-        a->ready_bytes -= now;
+            *bytes += now;
+            a->ready += now;
+            a->ready_bytes -= now;
+        }
         if (*bytes == room_bytes || a->must_restart || !more)
             return true;
         if (!make_ready(a, &more, err))

@@ -28,7 +28,10 @@
 #include "engine/base/size.h"
 #include "engine/codec/codec.h"
 
+/* A build for fuzzing has its own. */
+#ifndef APPENDED_RAW_BYTES_LEAST
 #define APPENDED_RAW_BYTES_LEAST (16 * MIB)
+#endif
 
 /* Can chunks of that length be appended? codec_chain_cannot, and the length. */
 bool codec_chain_appends(const struct codec_chain *c, uint64_t raw_bytes);

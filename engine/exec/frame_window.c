@@ -48,23 +48,18 @@ void *frame_window_places(struct frame_window *w)
 static const char *bytes_at(struct frame_window *w, const struct object *object, uint64_t offset, uint64_t bytes,
                             struct report *report, struct error *err)
 {
-    uint64_t from = size_align_down(offset, IO_ALIGN), got = 0;
+    uint64_t from = size_align_down(offset, IO_ALIGN);
+    int64_t got;
 
     if (offset >= w->offset && offset + bytes <= w->offset + w->bytes)
         return w->memory + (offset - w->offset);
     w->bytes = 0;
-    while (got < offset - from + bytes) {
-        int64_t result = os_pread(object->fd, w->memory + got, WINDOW_BYTES - got, from + got);
-
-        if (result < 0) {
-            error_sys(err, (int)-result, SPAN_NONE, "cannot read it");
-            return NULL;
-        }
-        got += (uint64_t)result;
-        if (result == 0 || (object->direct && got % IO_ALIGN))
-            break;
+    got = os_pread_some(object->fd, w->memory, WINDOW_BYTES, from);
+    if (got < 0) {
+        error_sys(err, (int)-got, SPAN_NONE, "cannot read it");
+        return NULL;
     }
-    if (got < offset - from + bytes) {
+    if ((uint64_t)got < offset - from + bytes) {
         error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %llu bytes: it changed while it was read",
                  (unsigned long long)(from + got));
         return NULL;

@@ -152,18 +152,14 @@ static bool read_window(struct stage_run *run, struct error *err)
     struct chunk_stream *s = run->stream;
     uint64_t at = s->offset + s->read_bytes, from = size_align_down(at, IO_ALIGN), skip = at - from, window_bytes;
     char *window = stream_decoder_window(s->decoder, &window_bytes);
-    uint64_t got = 0, wanted = size_min(window_bytes, size_align_up(s->offset + s->bytes, IO_ALIGN) - from), fresh;
+    uint64_t wanted = size_min(window_bytes, size_align_up(s->offset + s->bytes, IO_ALIGN) - from), fresh;
+    int64_t got = os_pread_some(s->object.fd, window, wanted, from);
 
-    while (got <= skip) {
-        int64_t result = os_pread(s->object.fd, window + got, wanted - got, from + got);
-
-        if (result < 0)
-            return error_sys(err, (int)-result, SPAN_NONE, "cannot read it");
-        if (result == 0 || (got + (uint64_t)result <= skip && s->object.direct && result % IO_ALIGN))
-            return ended_early(from + got, err);
-        got += (uint64_t)result;
-    }
-    fresh = size_min(got - skip, s->bytes - s->read_bytes);
+    if (got < 0)
+        return error_sys(err, (int)-got, SPAN_NONE, "cannot read it");
+    if ((uint64_t)got <= skip)
+        return ended_early(from + (uint64_t)got, err);
+    fresh = size_min((uint64_t)got - skip, s->bytes - s->read_bytes);
     stream_decoder_give(s->decoder, window + skip, fresh);
     s->read_bytes += fresh;
     report_add(run->report, COUNT_SOURCE_READ_BYTES, fresh);

@@ -1,5 +1,6 @@
 #include "engine/exec/frozen.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ struct part {
 };
 
 struct identity {
+    bool no_memory;                 /* it is not what it should be */
     unsigned count;
     struct part parts[IDENTITY_PARTS_MAX];
 };
@@ -29,6 +31,7 @@ static void add_part(struct identity *id, const char *whose, const char *what, s
     struct part *part = &id->parts[id->count++];
 
     snprintf(part->name, sizeof part->name, "%s%s", whose, what);
+    id->no_memory = id->no_memory || text->no_memory;
     snprintf(part->text, sizeof part->text, "%s", text->chars);
     text_clear(text);
 }
@@ -38,6 +41,8 @@ static void absolute_path(const char *path, struct text *out)
 {
     char *real = realpath(path, NULL), here[PATH_MAX];
 
+    if (!real && errno == ENOMEM)
+        out->cut = out->no_memory = true;
     if (real)
         text_add(out, real);
     else if (path[0] == '/' || !getcwd(here, sizeof here))
@@ -55,6 +60,8 @@ void path_pack(const char *path, struct text *out)
     while (length > 1 && path[length - 1] == '/')
         length--;
     directory = strndup(path, length);
+    if (!directory)
+        out->cut = out->no_memory = true;
     slash = directory ? strrchr(directory, '/') : NULL;
     if (slash && slash != directory)
         *slash = '\0';
@@ -154,8 +161,9 @@ void identity_pack(const struct graph *g, struct text *to)
 {
     struct identity *id = identity_of(g);
 
-    if (!id) {
-        to->cut = true;
+    if (!id || id->no_memory) {
+        to->cut = to->no_memory = true;
+        free(id);
         return;
     }
     pack_number(to, id->count);
@@ -171,7 +179,9 @@ void identity_compare(struct unpack *u, const struct graph *g, struct text *diff
     struct identity *id = identity_of(g);
     uint64_t count = unpack_number_to(u, IDENTITY_PARTS_MAX);
 
-    if (!id || count != id->count)
+    if (!id || id->no_memory)
+        differences->cut = differences->no_memory = true;
+    else if (count != id->count)
         text_add(differences, "it was written by another version of sluice\n");
     for (uint64_t i = 0; i < count && !u->bad; i++) {
         const struct part *now = id && i < id->count ? &id->parts[i] : NULL;

@@ -18,6 +18,7 @@
 
 enum { IDENTITY_PARTS_MAX = 32, IDENTITY_NAME_BYTES = 32, IDENTITY_TEXT_BYTES = PATH_MAX + 64 };
 
+/* All of these say out->no_memory when there was none: what they made is then not to be used. */
 /* A path of something that is not there yet: what its directory leads to, and its name. */
 void path_pack(const char *path, struct text *out);
 void identity_pack(const struct graph *g, struct text *to);

@@ -51,21 +51,18 @@ int journal_make(struct journal *j, int dir_fd)
     return got;
 }
 
-/* As many bytes as the file has, `bytes` at most. */
-static int64_t read_some(int fd, char *to, uint64_t bytes, uint64_t offset)
+/* As many bytes as the file has, `bytes` at most. A read that ends where the file does not is no end: what comes after it
+ * would be cut off as torn. */
+static int64_t read_some(int fd, void *to, uint64_t bytes, uint64_t offset)
 {
-    uint64_t done = 0;
+    int64_t got = os_pread_some(fd, to, bytes, offset);
+    struct stat st;
+    int looked;
 
-    while (done < bytes) {
-        int64_t got = os_pread(fd, to + done, bytes - done, offset + done);
-
-        if (got < 0)
-            return got;
-        if (got == 0)
-            break;
-        done += (uint64_t)got;
-    }
-    return (int64_t)done;
+    if (got < 0 || (uint64_t)got == bytes)
+        return got;
+    looked = os_fstat(fd, &st);
+    return looked < 0 ? looked : offset + (uint64_t)got < (uint64_t)st.st_size ? -EIO : got;
 }
 
 enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno)

@@ -11,7 +11,7 @@
 void boot_now(char boot[BOOT_BYTES])
 {
     int fd = os_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
-    int64_t got = fd < 0 ? fd : os_pread(fd, boot, BOOT_BYTES - 1, 0);
+    int64_t got = fd < 0 ? fd : os_pread_some(fd, boot, BOOT_BYTES - 1, 0);
 
     if (fd >= 0)
         os_close(fd);

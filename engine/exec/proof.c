@@ -62,8 +62,8 @@ void proof_release(struct proof *p)
 
 /* ---- what was written ---- */
 
-/* NULL: as it should be; else what is not. */
-static const char *difference(const struct array_meta *wanted, const struct array_meta *found)
+/* NULL: as it should be; else what is not. *lost: there was no memory to tell. */
+static const char *difference(const struct array_meta *wanted, const struct array_meta *found, bool *lost)
 {
     const unsigned rank = wanted->chunks.rank;
     struct text wanted_codecs, found_codecs;
@@ -85,6 +85,7 @@ static const char *difference(const struct array_meta *wanted, const struct arra
     same = strcmp(wanted_codecs.chars, found_codecs.chars) == 0 &&
            memcmp(found->codecs.order, wanted->codecs.order, rank * sizeof *wanted->codecs.order) == 0 &&
            found->codecs.big_endian == wanted->codecs.big_endian;
+    *lost = wanted_codecs.no_memory || found_codecs.no_memory;
     text_release(&wanted_codecs);
     text_release(&found_codecs);
     return same ? NULL : "codec";
@@ -106,7 +107,7 @@ static bool metadata_is_right(const struct graph *g, struct store *target, struc
     struct array_meta found = { 0 };
     struct text warnings;
     const char *what;
-    bool ok;
+    bool ok, lost = false;
 
     text_init(&warnings, WARNINGS_BYTES_MAX);
     ok = array_meta_read(&found, target, &warnings, err);
@@ -115,8 +116,10 @@ static bool metadata_is_right(const struct graph *g, struct store *target, struc
         error_prefix(err, "the output's metadata, read back");
         return is_wrong(g, err);
     }
-    what = difference(g->target, &found);
+    what = difference(g->target, &found, &lost);
     array_meta_release(&found);
+    if (lost)
+        return no_memory(g, err);
     if (!what)
         return true;
     error_at(err, ERR_IO, g->target_span, "the output's metadata, read back, has another %s than was written", what);

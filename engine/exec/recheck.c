@@ -278,7 +278,7 @@ static uint64_t hash_object(struct check *c, enum stage_sink sink, const char *k
     if (fd < 0)
         return 0;
     XXH3_64bits_reset_withSeed(&state, XXH3_64bits_withSeed(key, strlen(key), bytes));
-    while ((got = os_pread(fd, c->memory, c->memory_bytes, done)) > 0) {
+    while ((got = os_pread_some(fd, c->memory, c->memory_bytes, done)) > 0) {
         if (sink == TO_SLICES)
             written_bytes_add(&c->written, done, c->memory, (uint64_t)got);
         else

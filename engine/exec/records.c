@@ -25,13 +25,6 @@ static void run_unpack(struct resume *r, struct unpack *u)
         r->scratch_file = (struct store_place){ 0 };
 }
 
-static bool root_is(const struct resume *r, uint64_t inode)
-{
-    struct stat st;
-
-    return os_fstat(store_root_fd(r->store), &st) >= 0 && st.st_ino == inode;
-}
-
 static void begun_unpack(struct resume *r, struct unpack *u, const struct graph *g, struct text *differences)
 {
     r->begun_inode = unpack_number(u);
@@ -39,7 +32,7 @@ static void begun_unpack(struct resume *r, struct unpack *u, const struct graph 
     if (!g || u->bad)
         return;
     identity_compare(u, g, differences);
-    if (differences->length || u->bad)
+    if (differences->length || differences->no_memory || u->bad)
         return;
     if (!plan_unpack(u, &g->source->chunks, &r->frozen)) {
         u->bad = true;
@@ -48,6 +41,7 @@ static void begun_unpack(struct resume *r, struct unpack *u, const struct graph 
     r->segment_count = graph_segments_of(&r->frozen.graph, r->frozen.graph.stage_count);
     r->segments = calloc(r->segment_count ? r->segment_count : 1, sizeof *r->segments);
     r->continues = r->segments != NULL;
+    differences->no_memory = !r->segments;
 }
 
 static void segment_unpack(struct resume *r, struct unpack *u, bool lost)
@@ -116,13 +110,17 @@ static void record_unpack(struct resume *r, const struct record *record, struct 
 
 /* Is it where it was begun? Or in what was replaced, for that to be removed? Else it is a copy, or was moved to another
  * file system, and is not gone on with. */
-static void check_place(struct resume *r, struct text *differences)
+static void check_place(struct resume *r, struct text *differences, int *sys_errno)
 {
     struct store_place now;
+    struct stat st;
+    int got = os_fstat(store_root_fd(r->store), &st);
 
-    if (root_is(r, r->begun_inode))
+    if (got < 0)
+        *sys_errno = -got;
+    if (got < 0 || st.st_ino == r->begun_inode)
         return;
-    r->replaced = r->committing && r->old.inode && root_is(r, r->old.inode) && store_place_of(r->store, &now) &&
+    r->replaced = r->committing && r->old.inode && st.st_ino == r->old.inode && store_place_of(r->store, &now) &&
                   now.inode == r->begun_inode;
     if (!r->replaced)
         text_add(differences, "it was copied or moved from another place\n");
@@ -143,7 +141,7 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
                : state == JOURNAL_OTHER ? LOADED_OTHER : state == JOURNAL_FOREIGN ? LOADED_FOREIGN : LOADED_NOTHING;
     }
     r->was_durable = true;
-    while (journal_next(&r->journal, buffer, &record, sys_errno)) {
+    while (loaded != LOADED_OTHER && journal_next(&r->journal, buffer, &record, sys_errno)) {
         struct unpack u = { record.payload, record.bytes, false };
 
         if (loaded == LOADED_NOTHING && record.kind == RECORD_BEGUN)
@@ -151,12 +149,12 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
         else
             record_unpack(r, &record, &u);
         loaded = u.bad ? LOADED_OTHER : LOADED;
-        if (u.bad)
-            break;
     }
     free(buffer);
     if (loaded == LOADED)
-        check_place(r, differences);
+        check_place(r, differences, sys_errno);
+    if (differences->no_memory)
+        *sys_errno = ENOMEM;
     return *sys_errno ? LOADED_NOT : loaded;
 }
 
@@ -199,9 +197,12 @@ static bool sync_root(const struct resume *r, struct error *err)
 
 bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
 {
-    struct stat st = { 0 };
+    struct stat st;
     struct text payload, path;
+    int got = os_fstat(store_root_fd(r->store), &st);
 
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot look at '%s.sluice-partial'", store_path(r->store));
     r->durable = g->durable;
     if (g->durable)
         store_make_durable(r->store);
@@ -210,12 +211,12 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
     if (g->scratch.path)
         path_pack(g->scratch.path, &path);
     memcpy(r->scratch_path, path.chars, path.length + 1);
+    payload.cut = path.no_memory;       /* not a word of it is written */
     text_release(&path);
     if (r->continues) {
         run_pack(r, &payload);
         return append(r, RECORD_RESUMED, &payload, err);
     }
-    os_fstat(store_root_fd(r->store), &st);
     pack_number(&payload, st.st_ino);
     run_pack(r, &payload);
     identity_pack(g, &payload);
@@ -233,10 +234,10 @@ bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const 
 {
     struct store_place file = { 0 };
     struct text payload;
-    int got;
+    int got = scratch_file(s, &file.device, &file.inode);
 
-    if (!scratch_file(s, &file.device, &file.inode))
-        return error_sys(err, EBADF, r->span, "cannot look at the scratch file");
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot look at the scratch file '%s'", scratch_layout(s)->path);
     /* The first time its name, too. */
     got = !r->durable ? 0 : r->scratch_synced ? os_fdatasync(scratch_fd(s)) : os_syncfs(scratch_fd(s));
     r->scratch_synced = true;
@@ -289,7 +290,9 @@ bool resume_committing(struct resume *r, struct error *err)
 {
     struct text payload;
 
+    if (!sync_root(r, err))
+        return false;
     text_init(&payload, RECORD_BYTES_MAX);
     pack_numbers(&payload, (uint64_t[]){ r->old.device, r->old.inode }, 2);
-    return sync_root(r, err) && append(r, RECORD_COMMITTING, &payload, err);
+    return append(r, RECORD_COMMITTING, &payload, err);
 }

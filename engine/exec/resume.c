@@ -193,6 +193,8 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     loaded = resume_load(r, g, &differences, &sys_errno);
+    if (loaded == LOADED && r->continues && r->records == 0 && !r->committing && !differences.length)
+        loaded = LOADED_NOTHING;    /* it had begun, but nothing was done; what it wrote to scratch goes, too */
     *removed = loaded == LOADED_NOTHING;
     r->published = loaded == LOADED && r->replaced && r->continues && !differences.length;
     if (loaded == LOADED_NOTHING) {

@@ -104,15 +104,16 @@ void scratch_keep(struct scratch *s)
     s->keeps = true;
 }
 
-bool scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode)
+int scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode)
 {
     struct stat st;
+    int got = os_fstat(s->fd, &st);
 
-    if (s->fd < 0 || os_fstat(s->fd, &st) < 0)
-        return false;
+    if (got < 0)
+        return got;
     *device = st.st_dev;
     *inode = st.st_ino;
-    return true;
+    return 0;
 }
 
 uint64_t scratch_file_bytes(const struct scratch *s)

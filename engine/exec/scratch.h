@@ -85,8 +85,8 @@ void scratch_keep(struct scratch *s);
 bool scratch_reopen(struct scratch *s, uint64_t device, uint64_t inode, uint64_t end_offset, struct error *err);
 /* What the file takes on the disk; 0: there is none. */
 uint64_t scratch_file_bytes(const struct scratch *s);
-/* Which file it is; false: there is none. */
-bool scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode);
+/* Which file it is: 0, or -errno. */
+int scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode);
 
 /* What is in memory is at scratch_at(); NULL: it is in the file, at scratch_file_offset() of scratch_fd(). */
 char *scratch_at(const struct scratch *s, uint64_t offset);

@@ -95,7 +95,7 @@ def runs_of(rng, count):
     while len(runs) < count:
         runs.append((pick(rng, None, *PLANS), pick(rng, *BUDGETS)))
     return [{"plan": plan, "budget": budget, "share": float(rng.random()), "io": pick(rng, None, "uring", "threads"),
-             "threads": int(rng.integers(1, 4))} for plan, budget in runs]
+             "threads": int(rng.integers(1, 4)), "verify": chance(rng, 0.25)} for plan, budget in runs]
 
 
 def make_case(seed):

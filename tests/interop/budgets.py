@@ -3,8 +3,8 @@
 
 Every case is one array and one request, run several times: by the plan sluice takes itself in the least memory it
 asks for, and by forced plans, with other budgets, back ends and numbers of threads. The first output is compared in
-full with what the source holds, by zarr-python or TensorStore; the others must have its bytes. Peak memory is within
-the budget, the digest of source and output is the same, and nothing is left behind.
+full with what the source holds, by zarr-python or TensorStore; the others must have its bytes. Some read back what they
+wrote. Peak memory is within the budget, the digest of source and output is the same, and nothing is left behind.
 
 A case is all of its seed. SLUICE_SHOW=1 prints each run.
 """
@@ -38,6 +38,8 @@ def how_of(run):
     how = ["--threads", run["threads"]]
     if run["io"] and SANITIZER != "thread":
         how += ["--io", run["io"]]
+    if run["verify"]:
+        how.append("--verify")
     return how + (["--plan", run["plan"]] if run["plan"] else [])
 
 
@@ -93,6 +95,9 @@ def run_once(case, run, source, directory, number, counts):
     check(SANITIZER or peak <= budget, f"peak RSS {peak} over the budget {budget}\n{result}")
     report.unlink()
     counts[way_of(said["plan"])] += 1
+    if run["verify"]:
+        check(find_key(said, "verify") is not None, f"the output was not read back\n{result}")
+        counts["read back"] += 1
     return target, result
 
 

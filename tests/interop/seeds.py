@@ -64,5 +64,6 @@ def main(name, about, run_case, describe, cases, first=1000):
         shutil.rmtree(directory, ignore_errors=True)
     for what, count in sorted(totals.items()):
         print(f"  {count:6} {what}")
+    print(f"counts: differential cases={passed + failed}")
     print(f"{name}: {passed} passed, {failed} failed, 0 skipped", flush=True)
     return 1 if failed else 0

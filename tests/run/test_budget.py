@@ -17,13 +17,13 @@ CHUNKS = f"{FRAMES},64,64"      # of 1 MiB
 MARGINS_BYTES = (2 << 20, 20 << 20)
 
 
-def stays_within(directory, codec, margins=MARGINS_BYTES, threads=(2, 16), pixels=192):
+def stays_within(directory, codec, margins=MARGINS_BYTES, threads=(2, 16), pixels=192, more=()):
     if SANITIZER:
         raise Skip("a sanitizer's memory is not ours")
     source = inputs.generate(directory / "in.zarr", f"{FRAMES},{pixels},{pixels}", f"1,{pixels},{pixels}")
     over = []
     for plan, count in itertools.product(("direct", "split"), threads):
-        flags = ["--chunks", CHUNKS, "--codec", codec, "--plan", plan, "--threads", count]
+        flags = ["--chunks", CHUNKS, "--codec", codec, "--plan", plan, "--threads", count, *more]
         least = minimum_bytes(source, directory / "none.zarr", *flags)
         for margin in margins:
             run = rechunk(source, directory / "out.zarr", *flags, "--memory", least + margin, "--overwrite", "--json")
@@ -73,6 +73,13 @@ def test_budget__holds_for_zstd_19(directory):
 
 def test_budget__holds_for_uncompressed(directory):
     stays_within(directory, "none")
+
+
+def test_budget__holds_while_the_output_is_read_back(directory):
+    """In the very least, too: the passes of verify have their own."""
+    for codec in ("blosc:zstd:1:shuffle", "zstd:1", "none"):
+        (directory / codec).mkdir()
+        stays_within(directory / codec, codec, margins=(0, 2 << 20), pixels=128, more=["--verify"])
 
 
 def test_budget__holds_with_megabytes_of_attributes(directory):

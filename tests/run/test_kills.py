@@ -35,7 +35,8 @@ class Job:
         self.directory, self.target = directory, directory / "out.zarr"
         self.partial = directory / "out.zarr.sluice-partial"
         self.source, self.old = directory / "in.zarr", directory / "old.zarr"
-        inputs.small(self.source, shape=(12, 96, 64), chunks=(1, 96, 64))
+        shape = (12, 32, 32) if EVERY else (12, 96, 64)     # half the calls
+        inputs.small(self.source, shape=shape, chunks=(1, *shape[1:]))
         inputs.small(self.old)
         rechunk(self.source, directory / "ref.zarr", *CHUNKS).expect(0)
         self.wanted = tree(directory / "ref.zarr")
@@ -136,13 +137,26 @@ def test_kills__removing_the_old_output_is_right_after_any_call(directory):
     each_call(job, lambda: (shutil.copytree(job.old, job.target), begin()))
 
 
+def test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure(directory):
+    """It died before its first record, and the run after it fails at one of its first writes."""
+    job = Job(directory, "--plan", "split")
+    for write in range(5):
+        half_done(job, directory, "before-index:1")()
+        failed = subprocess.run([FAULTY, *job.argv[1:]], env={**ENVIRONMENT, "SLUICE_FAULT": f"write:{write}:EIO"},
+                                capture_output=True, timeout=60)
+        check(failed.returncode == 5, f"exit {failed.returncode}\n{failed.stderr.decode()}")
+        job.run()
+        job.check_done(f"after a death and a failure at write {write}")
+
+
 def main():
     suite = Suite("kills")
     suite.run(*(dies_in_the_first_run(backend, plan) for backend in BACKENDS for plan in ("direct", "split")),
               test_kills__over_an_old_output_is_right_after_any_call, dies_going_on("direct"), dies_going_on("split"),
               test_kills__cleaning_is_right_after_any_call, test_kills__starting_over_is_right_after_any_call,
-              test_kills__removing_the_old_output_is_right_after_any_call)
-    print(f"{killed} kills")
+              test_kills__removing_the_old_output_is_right_after_any_call,
+              test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure)
+    print(f"counts: kills={killed}")
     return suite.close()
 
 

@@ -36,6 +36,8 @@ CHUNKS = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none"]
 class Case:
     """One request and what it must come to."""
 
+    kills_of_all = 0
+
     def __init__(self, directory, plan, overwrite=False):
         self.directory, self.overwrite = directory, overwrite
         shared, self.target = directory.parent / "shared", directory / "out.zarr"
@@ -82,6 +84,7 @@ class Case:
         died = process.returncode == -signal.SIGKILL
         check(died or process.returncode == 0, f"exit {process.returncode} at {place or seconds}\n{self.said}")
         self.kills += died
+        Case.kills_of_all += died
         if died:
             self.check_target(f"after {place or seconds}")
         return died
@@ -521,4 +524,5 @@ if __name__ == "__main__":
               dies_at_random("passes", False, share))
     suite.run(*[chunks_encoded_as_they_come(*how) for how in (("blosc:lz4",), ("blosc:lz4", True), ("zstd:1",))])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
+    print(f"counts: kills={Case.kills_of_all}")
     sys.exit(suite.close())

@@ -4,7 +4,7 @@
 set -u
 build=$1
 shift
-passed=0 failed=0
+passed=0 failed=0 executions=0
 for target in "$@"; do
     name=${target#fuzz_}
     mkdir -p "$build/corpus/$name" "$build/found"
@@ -15,7 +15,9 @@ for target in "$@"; do
     [ -f "$dictionary" ] && set -- "$@" -dict="$dictionary"
     if nice -n 19 "$build/tests/fuzz/$target" "$@" "$build/corpus/$name" "tests/fuzz/seeds/$name" >"$log" 2>&1; then
         passed=$((passed + 1))
-        echo "$target: $(awk '/stat::number_of_executed_units/ { print $2 }' "$log") executions," \
+        ran=$(awk '/stat::number_of_executed_units/ { print $2 }' "$log")
+        executions=$((executions + ran))
+        echo "$target: $ran executions," \
             "$(awk '/cov: / { cover = $0 } END { sub(/.*cov: /, "", cover); sub(/ .*/, "", cover); print cover }' "$log")" \
             "edges, nothing found"
     else
@@ -24,5 +26,6 @@ for target in "$@"; do
         echo "FAILED $target: once it is mended, copy the input to tests/fuzz/seeds/$name/, and it is a test"
     fi
 done
+echo "counts: fuzz executions=$executions"
 echo "fuzz: $passed passed, $failed failed"
 [ $failed = 0 ]

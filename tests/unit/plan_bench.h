@@ -124,4 +124,11 @@ static inline void show(const struct plan *p)
     text_release(&text);
 }
 
+/* ERA5-like: maps to time series. */
+static inline void w2_init(struct bench *b, uint64_t times, const char *codec, double ratio, uint64_t memory_bytes)
+{
+    bench_init(b, 3, SHAPE(times, 721, 1440), SHAPE(1, 721, 1440), SHAPE(times, 16, 16), 4, codec, ratio,
+               memory_bytes);
+}
+
 #endif
