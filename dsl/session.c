@@ -249,7 +249,8 @@ static void add_verified_json(const struct session *s, struct text *out)
         text_add(out, "null");
     text_addf(out, ", \"pass_seconds\": %.6f, \"sum_seconds\": %.6f, \"read_bytes\": %llu, "
               "\"input_read_again\": %s}, ", v->pass_seconds, v->sum_seconds,
-              (unsigned long long)report_aside_count(s->report, COUNT_SOURCE_READ_BYTES), v->read_source ? "true" : "false");
+              (unsigned long long)report_count(report_aside(s->report), COUNT_SOURCE_READ_BYTES),
+              v->read_source ? "true" : "false");
 }
 
 static void add_run_json(const struct session *s, struct text *out)

@@ -130,8 +130,9 @@ static void add_verify(const struct plan *p, struct text *out)
 
     if (!g->read_back)
         return;
-    text_addf(out, "  %u verify  the output is read back, and its digest compared with the input's%s; %s\n",
-              g->stage_count + 1, g->resume ? ", which is read again" : "", COUNTED_TEXT(g->read_back->workers, "worker"));
+    text_addf(out, "  %u verify  the output is read back%s, and its digest compared with the input's%s; %s\n",
+              g->stage_count + 1, g->read_beside ? " while it is written" : "", g->resume ? ", which is read again" : "",
+              COUNTED_TEXT(g->read_back->workers, "worker"));
 }
 
 static void add_stages(const struct plan *p, struct text *out)
@@ -228,6 +229,6 @@ void plan_explain(const struct plan *p, struct text *out)
     text_add_lines(out, "note: ", p->notes.chars);
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         add_memory(&p->memory[i], i, p->graph.stages[i].name, out);
-    if (p->graph.read_back)
+    if (p->graph.read_back && !p->graph.read_beside)
         add_memory(&p->verify_memory, p->graph.stage_count, "verify", out);
 }

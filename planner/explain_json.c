@@ -159,6 +159,7 @@ static void add_verify(struct text *out, bool *first, const struct plan *p)
     text_add(out, "{");
     add_number(out, &inner, "workers", p->graph.read_back->workers);
     add_bool(out, &inner, "reads_input_again", p->graph.resume != NULL);
+    add_bool(out, &inner, "beside", p->graph.read_beside != NULL);
     add_table(out, &inner, &p->verify_memory);
     text_add(out, "}");
 }

@@ -145,19 +145,18 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
              a->stage_count == 2 ? segments_room_bytes(b, a) : 0);
 }
 
-void table_fill_scan(struct memory_table *t, const struct scan *scan, const struct scan *least, uint64_t metadata_bytes)
+static struct held scan_workers(const struct scan *scan, unsigned workers)
+{
+    return (struct held){ workers * worker_outside_bytes(scan->backend, scan->reads_in_flight), workers };
+}
+
+static void add_scan(struct memory_table *t, const char *workers, const struct scan *scan, const struct scan *least)
 {
     const struct stage_memory *m = &scan->memory, *l = &least->memory;
     struct held reads = { size_align_up(m->reads_bytes, IO_ALIGN),
                           m->piece_bytes_max ? (unsigned)size_max(1, m->reads_bytes / m->piece_bytes_max) : 1 };
 
-    memset(t, 0, sizeof *t);
-    line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
-    line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
-    line_add(t, "metadata, read and passed on", one(metadata_bytes), one(metadata_bytes), 0);
-    line_add(t, "workers: stack and ring",
-             (struct held){ scan->workers * worker_outside_bytes(scan->backend, scan->reads_in_flight), scan->workers },
-             (struct held){ worker_outside_bytes(least->backend, least->reads_in_flight), 1 }, 0);
+    line_add(t, workers, scan_workers(scan, scan->workers), scan_workers(least, 1), 0);
     line_add(t, "verify: sums", (struct held){ scan_digest_bytes(scan->workers), 1 },
              (struct held){ scan_digest_bytes(least->workers), 1 }, 0);
     line_add(t, "verify: codec libraries", (struct held){ m->library_bytes, scan->workers },
@@ -166,6 +165,20 @@ void table_fill_scan(struct memory_table *t, const struct scan *scan, const stru
     line_add(t, "verify: chunks read ahead", reads, one(l->reads_bytes), 0);
     line_add(t, "verify: decoder scratch", each(scan->workers, m->decode_scratch_bytes),
              each(least->workers, l->decode_scratch_bytes), 0);
+}
+
+void table_add_scan(struct memory_table *t, const struct scan *scan, const struct scan *least)
+{
+    add_scan(t, "verify: tables and ring", scan, least);
+}
+
+void table_fill_scan(struct memory_table *t, const struct scan *scan, const struct scan *least, uint64_t metadata_bytes)
+{
+    memset(t, 0, sizeof *t);
+    line_add(t, "program and libraries", one(program_bytes()), one(program_bytes()), 0);
+    line_add(t, "plan and tables", one(table_bytes()), one(table_bytes()), 0);
+    line_add(t, "metadata, read and passed on", one(metadata_bytes), one(metadata_bytes), 0);
+    add_scan(t, "workers: stack and ring", scan, least);
 }
 
 uint64_t table_chosen_bytes(const struct memory_table *t)

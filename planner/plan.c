@@ -11,6 +11,26 @@ static const double census_seconds_max = 0.03;
 
 enum { WARNINGS_BYTES_MAX = 64 * 1024 };
 
+/* With room beside the stages for reading back, if they do with the rest; else in all of the budget. */
+static bool plan_stages(struct plan *p, const struct job *job, const struct room *room, struct error *err)
+{
+    uint64_t beside_bytes = plan_beside(p, job), memory_bytes = p->memory_bytes;
+    struct error ignored = { 0 };
+    bool ok;
+
+    if (beside_bytes == 0)
+        return plan_from_metas(p, job, room, err);
+    p->memory_bytes -= beside_bytes;
+    ok = plan_from_metas(p, job, room, &ignored);
+    p->memory_bytes = memory_bytes;
+    if (!ok)
+        return plan_from_metas(p, job, room, err);
+    if (p->more_memory.memory_bytes)        /* what would buy time is beside it, too */
+        p->more_memory.memory_bytes += beside_bytes;
+    plan_beside_use(p);
+    return true;
+}
+
 static bool make(struct plan *p, const struct job *job, struct error *err)
 {
     struct host host;
@@ -31,7 +51,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
-    return plan_verified(p, job, p->resume ? plan_resumed(p, job, err) : plan_from_metas(p, job, &room, err), err);
+    return plan_verified(p, job, p->resume ? plan_resumed(p, job, err) : plan_stages(p, job, &room, err), err);
 }
 
 bool plan_make(struct plan *p, const struct job *job, struct error *err)

@@ -23,7 +23,7 @@ struct memory_line {
     uint64_t least_bytes, useful_bytes, chosen_bytes;
     unsigned count;                 /* how many of them, for the text; the bytes above are for all together */
 };
-enum { MEMORY_LINES_MAX = 16 };
+enum { MEMORY_LINES_MAX = 24 };
 struct memory_table {
     struct memory_line lines[MEMORY_LINES_MAX];
     unsigned count;
@@ -89,7 +89,9 @@ struct plan {
 
     struct memory_table memory[STAGES_MAX];     /* of each stage of the graph */
     struct scan read_back, read_source;         /* of job.verify: the graph's passes, which point here */
+    struct scan read_beside;                    /* the graph's, if it has one */
     struct memory_table verify_memory;          /* of the hungrier of them */
+    struct memory_table beside_memory;          /* of reading back beside the last stage: its lines alone */
     struct plan_candidate candidates[CANDIDATES_MAX];
     unsigned candidate_count, chosen;
     struct more_memory more_memory;

@@ -211,7 +211,8 @@ uint64_t fit_minimum(enum plan_kind kind, const struct basis *b, struct arrangem
 /* The lines of one stage. `least`: the same plan in the least memory. */
 void table_fill(struct memory_table *t, const struct basis *b, const struct arrangement *a, unsigned stage,
                 const struct arrangement *least);
-/* The lines of a pass that only reads. */
+/* Of a pass that only reads: what it holds beside the program and its tables; all of it. */
+void table_add_scan(struct memory_table *t, const struct scan *scan, const struct scan *least);
 void table_fill_scan(struct memory_table *t, const struct scan *scan, const struct scan *least, uint64_t metadata_bytes);
 uint64_t table_chosen_bytes(const struct memory_table *t);
 
@@ -256,6 +257,11 @@ uint64_t scan_digest_bytes(unsigned workers);
 
 /* ---- verified.c ---- */
 
+/* If the job wants it, and it is little beside the budget: memory to read back what is written while the last stage goes
+ * on. 0: there is to be none; else what all stages must leave of the budget. */
+uint64_t plan_beside(struct plan *p, const struct job *job);
+/* The rest was planned in what that leaves: the memory is the graph's, if its last stage writes whole chunks. */
+void plan_beside_use(struct plan *p);
 /* If the job wants it: the passes by which the run proves its output, planned and put into the graph. `ok`, `err`: what
  * came of planning the rest. A budget that holds all but a pass is refused; one that holds neither, with what both need. */
 bool plan_verified(struct plan *p, const struct job *job, bool ok, struct error *err);

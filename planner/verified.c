@@ -1,6 +1,9 @@
 /* verified.c - verify: true takes passes that only read: over the target as it was written, and, when the run has not
  * delivered all of the source, over the source. They are planned with the rest, so that what does not fit is refused
- * before the first read. They come when the stages' memory is given back, so the budget must hold the hungriest. */
+ * before the first read. They come when the stages' memory is given back, so the budget must hold the hungriest.
+ *
+ * Where the memory of the pass over the target is little of the budget, it is put aside for good, and the last stage's
+ * workers read back what they have written while they wait for something else. It is never what a job is refused for. */
 #include "planner/planner.h"
 
 #include <string.h>
@@ -24,6 +27,45 @@ static uint64_t scan_least(const struct scan *scan, const struct chunk_census *c
     *least = *scan;
     plan_scan(least, 0, 1, census, SPAN_NONE, &ignored);
     return ignored.need_bytes;
+}
+
+/* How much of the budget may be put aside: about what costs nothing elsewhere. */
+enum { BESIDE_SHARE = 16 };
+/* What is left, of the seconds of a pass, of one that goes on beside a stage. */
+static const double beside_seconds_left = 0.5;
+
+uint64_t plan_beside(struct plan *p, const struct job *job)
+{
+    struct scan *scan = &p->read_beside, least;
+    struct error ignored = { 0 };
+    struct chunk_census census;
+    uint64_t always_bytes = program_bytes() + table_bytes() + metadata_bytes(&p->target);
+
+    if (!job->verify || p->present.chunks)
+        return 0;
+    target_census(p, &census);
+    *scan = (struct scan){ .array = &p->target, .span = job->output.span, .backend = p->io.backend };
+    scan_least(scan, &census, &least);
+    if (!plan_scan(scan, always_bytes + p->memory_bytes / BESIDE_SHARE, p->graph.threads, &census, SPAN_NONE, &ignored) ||
+        scan->source != FROM_CHUNKS)
+        return 0;
+    memset(&p->beside_memory, 0, sizeof p->beside_memory);
+    table_add_scan(&p->beside_memory, scan, &least);
+    return table_chosen_bytes(&p->beside_memory);
+}
+
+void plan_beside_use(struct plan *p)
+{
+    struct graph *g = &p->graph;
+    struct memory_table *t = &p->memory[g->stage_count - 1];
+    struct stage pass = { .workers = p->read_beside.workers, .memory = p->read_beside.memory };
+
+    if (g->stages[g->stage_count - 1].sink != TO_CHUNKS)
+        return;
+    for (unsigned i = 0; i < p->beside_memory.count; i++)
+        t->lines[t->count++] = p->beside_memory.lines[i];
+    g->pool_bytes += stage_pool_bytes(&pass);
+    g->read_beside = &p->read_beside;
 }
 
 /* One pass, within the budget. *least_bytes: what it takes at least. */
@@ -58,7 +100,8 @@ static void add_seconds(struct plan *p)
 
         if (!p->candidates[i].fits)
             continue;
-        cost->verify_seconds = cost_scan_seconds(&b, written, p->read_back.workers);
+        cost->verify_seconds = cost_scan_seconds(&b, written, p->read_back.workers) *
+                               (p->graph.read_beside ? beside_seconds_left : 1);
         cost->seconds += cost->verify_seconds;
     }
 }

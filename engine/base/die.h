@@ -9,6 +9,7 @@
  *   before-index                                 the blocks of a segment are written
  *   before-record, torn-record, after-record     of any kind
  *   before-give-back                             of extents that are merged
+ *   before-read-back                             of a task, while the stage goes on
  *   before-stage-end, before-discard, after-discard      the scratch file goes
  *   before-verify                                the target is there, and nobody has looked at it yet
  *   before-committing, before-publish, after-exchange, after-publish, after-note, after-journal

@@ -142,6 +142,8 @@ static void advance(struct stage_run *run, bool locked)
             run->alone_task = run->alone_task > done ? run->alone_task : 0;
             if (run->from->tasks_recorded)
                 run->from->tasks_recorded(run);
+            if (run->follower)
+                stage_follow(run->follower, done);
         }
     }
     if (!locked)

@@ -116,7 +116,7 @@ struct verified {
     bool read_source;               /* the source was read for this alone: this process had not read all of it */
     uint64_t d1, d2;                /* the digest of both (array/digest.h), against the source's fill value */
     double sum_seconds;             /* of a worker, while elements were on their way from the source */
-    double pass_seconds;            /* of the passes over what was written, and over the source */
+    double pass_seconds;            /* from the last chunk written on: what was left to read back, passes */
 };
 
 struct graph {
@@ -152,6 +152,10 @@ struct graph {
      * has not delivered all of it. As planned, in memory of their own when the stages' is given back; the target's store is
      * the run's. NULL: not wanted. */
     const struct scan *read_back, *read_source;
+    /* What the last stage has written and closed its workers read back while it goes on, in memory that is in the pool beside
+     * that of the stages. What that does not see (of a run that goes on, chunks written in parts) takes the pass. NULL: all
+     * takes the pass. */
+    const struct scan *read_beside;
     struct verified *verified;      /* filled in; NULL: nobody asks */
     struct resume *resume;          /* an earlier run to go on with (resume.h), whose plan this is; borrowed. NULL: look
                                        whether there is one of the same request */

@@ -104,8 +104,9 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
     ok = ok && (number > 0 || proof_begin(r->proof, g, r->resume->continues, &run, err));
     if (ok) {
         stage_begin_at(&run);
-        ok = stage_run(&run, err);
+        ok = proof_follow(r->proof, g, &run, err) && stage_run(&run, err);
     }
+    ok = proof_follow_end(r->proof, g, &run, ok, err);
     if (number == 0)
         proof_end(r->proof, &run, ok);
     stage_release(&run);
@@ -281,8 +282,10 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     if (!r.resume && (!resume_find(&r.resume, &graph, false, NULL, err) ||
                       (!r.resume && !resume_new(&r.resume, &graph, err))))
         return false;
-    if (!request->resume && r.resume->continues)
+    if (!request->resume && r.resume->continues) {
         resume_plan(r.resume, &graph);
+        graph.read_beside = NULL;       /* that plan's pool may have no room for it */
+    }
     if (r.resume->published) {
         report_note(report, "an earlier run had finished it, and only had to tidy up%s", graph.read_back
                     ? ": it is not read back now, sluice verify compares" : "");

@@ -16,4 +16,17 @@ bool stage_prepare(struct stage_run *run, struct error *err);
 bool stage_list_tasks(struct stage_run *run, struct error *err);
 void stage_release(struct stage_run *run);
 
+/* A scan as a stage at work: pinned, for `run` points to `stage`. */
+struct scan_run {
+    struct stage stage;
+    struct stage_run run;
+};
+/* Nothing to be released yet. */
+void scan_run_init(struct scan_run *r, const struct scan *s, const struct box *within, struct report *report,
+                   const volatile int *stop);
+/* Areas in r->run.pool, and a digest for each worker. */
+bool scan_run_prepare(struct scan_run *r, const struct scan *s, const struct digest_frame *frame, struct error *err);
+/* Always after scan_run_prepare. `ok`: the run was; what its workers summed is added to `d`, and must be all elements. */
+bool scan_run_end(struct scan_run *r, const struct scan *s, bool ok, struct digest *d, struct error *err);
+
 #endif

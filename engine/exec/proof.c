@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/die.h"
+#include "engine/base/size.h"
 #include "engine/format/census.h"
 #include "engine/io/os.h"
 
@@ -58,6 +59,7 @@ void proof_end(struct proof *p, struct stage_run *run, bool ok)
 void proof_release(struct proof *p)
 {
     digest_release(&p->source);
+    digest_release(&p->target);
 }
 
 /* ---- what was written ---- */
@@ -144,18 +146,35 @@ static bool sum_source(struct proof *p, const struct graph *g, struct report *re
     return scan_digest(&scan, NULL, &p->source, report, stop, err);
 }
 
-static bool sum_target(const struct graph *g, struct store *target, struct digest *d, struct report *report,
+/* What the target's digest is summed in. */
+static bool begin_target(struct proof *p, const struct graph *g, struct error *err)
+{
+    struct digest_frame frame;
+
+    frame_of(g, &frame);
+    digest_release(&p->target);
+    return digest_init(&p->target, &frame) || no_memory(g, err);
+}
+
+static bool is_wrong_read_back(const struct graph *g, struct error *err)
+{
+    if (!error_is_stop(err))
+        error_prefix(err, "the output, read back");
+    return is_wrong(g, err);
+}
+
+static bool sum_target(struct proof *p, const struct graph *g, struct store *target, struct report *report,
                        const volatile int *stop, struct error *err)
 {
     struct scan scan = *g->read_back;
     struct chunk_list list = { 0 };
     struct chunk_census census;
-    struct digest_frame frame;
     bool ok;
 
-    frame_of(g, &frame);
-    if (!digest_init(d, &frame))
-        return no_memory(g, err);
+    if (p->followed)
+        return true;
+    if (!begin_target(p, g, err))
+        return false;
     scan.name = "read back";
     scan.store = target;
     if (g->present && !array_census_listed(g->target, target, listing_seconds_max, &list, &census, err)) {
@@ -163,23 +182,52 @@ static bool sum_target(const struct graph *g, struct store *target, struct diges
         return false;
     }
     scan.present = list.chunks && census.listed ? &list : NULL;
-    ok = scan_digest(&scan, NULL, d, report, stop, err);
+    ok = scan_digest(&scan, NULL, &p->target, report, stop, err);
     chunk_list_release(&list);
-    if (ok)
-        return true;
-    if (!error_is_stop(err))
-        error_prefix(err, "the output, read back");
-    return is_wrong(g, err);
+    return ok || is_wrong_read_back(g, err);
 }
 
-static bool compare(const struct proof *p, const struct graph *g, const struct digest *target, struct error *err)
+/* ---- beside the last stage ---- */
+
+bool proof_follow(struct proof *p, const struct graph *g, struct stage_run *run, struct error *err)
+{
+    struct scan_run *f = &p->following;
+
+    if (!g->read_beside || run->stage->sink != TO_CHUNKS || g->present || run->recorded > 0)
+        return true;
+    if (!begin_target(p, g, err))
+        return false;
+    p->back = *g->read_beside;
+    p->back.store = run->target_store;
+    p->back.tasks = run->stage->tasks;
+    p->back.workers = (unsigned)size_min(p->back.workers, run->worker_count);
+    scan_run_init(f, &p->back, NULL, report_aside(run->report), run->stop);
+    f->stage.walk = run->stage->walk;
+    f->run.pool = run->pool;
+    run->follower = &f->run;
+    return scan_run_prepare(f, &p->back, &p->target.frame, err);
+}
+
+bool proof_follow_end(struct proof *p, const struct graph *g, struct stage_run *run, bool ok, struct error *err)
+{
+    if (!run->follower)
+        return ok;
+    run->follower = NULL;
+    if (run->failed_following)
+        is_wrong_read_back(g, err);
+    p->follow_seconds = ok ? os_now() - run->done_at : 0;
+    p->followed = ok = scan_run_end(&p->following, &p->back, ok, &p->target, err);
+    return ok;
+}
+
+static bool compare(const struct proof *p, const struct graph *g, struct error *err)
 {
     const struct grid *boxes = &p->source.frame.boxes;
     uint64_t count = grid_cells(boxes), differ = 0, first = 0, coords[RANK_MAX];
     struct text place;
 
     for (uint64_t i = 0; i < count; i++) {
-        const struct digest_sum *a = &p->source.sums[i], *b = &target->sums[i];
+        const struct digest_sum *a = &p->source.sums[i], *b = &p->target.sums[i];
 
         if (a->d1 == b->d1 && a->d2 == b->d2)
             continue;
@@ -204,25 +252,21 @@ static void note_result(const struct proof *p, const struct graph *g, double sec
 
     if (g->verified)
         *g->verified = (struct verified){ .done = true, .read_source = !p->whole, .d1 = total.d1, .d2 = total.d2,
-                                          .sum_seconds = p->sum_seconds, .pass_seconds = seconds };
+                                          .sum_seconds = p->sum_seconds, .pass_seconds = p->follow_seconds + seconds };
 }
 
 bool proof_make(struct proof *p, const struct graph *g, struct store *target, struct report *report,
                 const volatile int *stop, struct error *err)
 {
-    struct digest written = { 0 };
+    struct report *aside = report_aside(report);
     double began = os_now();
-    bool ok;
 
     if (!g->read_back)
         return true;
     die_at("before-verify");
-    report_aside(report, true);
-    ok = metadata_is_right(g, target, err) && sum_source(p, g, report, stop, err) &&
-         sum_target(g, target, &written, report, stop, err) && compare(p, g, &written, err);
-    report_aside(report, false);
-    digest_release(&written);
-    if (ok)
-        note_result(p, g, os_now() - began);
-    return ok;
+    if (!metadata_is_right(g, target, err) || !sum_source(p, g, aside, stop, err) ||
+        !sum_target(p, g, target, aside, stop, err) || !compare(p, g, err))
+        return false;
+    note_result(p, g, os_now() - began);
+    return true;
 }

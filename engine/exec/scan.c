@@ -30,16 +30,17 @@ static bool take_back_present(const struct stage_run *run, struct digest *d, str
     }
     return true;
 }
-bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
-                 const volatile int *stop, struct error *err)
+
+void scan_run_init(struct scan_run *r, const struct scan *s, const struct box *within, struct report *report,
+                   const volatile int *stop)
 {
-    struct stage stage = {
+    r->stage = (struct stage){
         .name = s->name ? s->name : "scan", .span = s->span, .source = s->source, .tasks = s->tasks,
         .piece_raw_bytes = s->piece_raw_bytes, .workers = s->workers, .reads_in_flight = s->reads_in_flight,
         .memory = s->memory,
     };
-    struct stage_run run = {
-        .stage = &stage, .report = report, .stop = stop, .backend = s->backend,
+    r->run = (struct stage_run){
+        .stage = &r->stage, .report = report, .stop = stop, .backend = s->backend,
         .from = s->source == FROM_STREAM ? &from_stream : &from_chunks,
         .array = s->array, .store = s->store, .source_span = s->span, .seen = s->seen, .missing_max = UINT64_MAX,
         .present = s->present, .skips_missing = s->present != NULL,
@@ -47,32 +48,52 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
         .cells = s->array->chunks, .subs = 1, .within = within, .tasks = within ? 1 : grid_cells(&s->tasks),
         .damaged = s->damaged, .damaged_context = s->context,
     };
-    uint64_t elements_before = digest_total(d).elements, elements;
+    assert(s->source != FROM_SEGMENTS && (s->source != FROM_STREAM || s->workers == 1));
+    if (s->piece_raw_bytes)
+        r->run.subs = size_div_up(array_chunk_bytes(s->array), s->piece_raw_bytes);
+}
+
+bool scan_run_prepare(struct scan_run *r, const struct scan *s, const struct digest_frame *frame, struct error *err)
+{
+    if (!stage_prepare(&r->run, err))
+        return false;
+    for (unsigned i = 0; i < r->run.worker_count; i++)
+        if (!digest_init(&r->run.workers[i].digest, frame))
+            return error_sys(err, ENOMEM, s->span, "the digest of '%s'", store_path(s->store));
+    return !s->present || take_back_present(&r->run, &r->run.workers[0].digest, err);
+}
+
+bool scan_run_end(struct scan_run *r, const struct scan *s, bool ok, struct digest *d, struct error *err)
+{
+    uint64_t elements_before = digest_total(d).elements, elements, wanted = elements_wanted(s, r->run.within);
+
+    for (unsigned i = 0; r->run.workers && i < r->run.worker_count; i++) {
+        if (ok)
+            digest_merge(d, &r->run.workers[i].digest);
+        digest_release(&r->run.workers[i].digest);
+    }
+    stage_release(&r->run);
+    elements = digest_total(d).elements - elements_before;
+    if (ok && !s->damaged && elements != wanted)
+        return error_at(err, ERR_IO, s->span, "a pass over '%s' saw %" PRIu64 " elements of %" PRIu64 ": this is a bug",
+                        store_path(s->store), elements, wanted);
+    return ok;
+}
+
+bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
+                 const volatile int *stop, struct error *err)
+{
+    struct scan_run r;
     bool ok;
 
-    assert(s->source != FROM_SEGMENTS && (s->source != FROM_STREAM || s->workers == 1));
     if (elements_wanted(s, within) == 0)        /* there is nothing in it */
         return true;
-    if (s->piece_raw_bytes)
-        run.subs = size_div_up(array_chunk_bytes(s->array), s->piece_raw_bytes);
-    if (!pool_open(&run.pool, stage_pool_bytes(&stage), err))
+    scan_run_init(&r, s, within, report, stop);
+    if (!pool_open(&r.run.pool, stage_pool_bytes(&r.stage), err))
         return false;
-    report_stage(report, stage.name);
-    ok = stage_prepare(&run, err);
-    for (unsigned i = 0; ok && i < run.worker_count; i++)
-        if (!digest_init(&run.workers[i].digest, &d->frame))
-            ok = error_sys(err, ENOMEM, s->span, "the digest of '%s'", store_path(s->store));
-    ok = ok && (!s->present || take_back_present(&run, &run.workers[0].digest, err)) && stage_run(&run, err);
-    for (unsigned i = 0; run.workers && i < run.worker_count; i++) {
-        if (ok)
-            digest_merge(d, &run.workers[i].digest);
-        digest_release(&run.workers[i].digest);
-    }
-    stage_release(&run);
-    pool_close(run.pool);
-    elements = digest_total(d).elements - elements_before;
-    if (ok && !s->damaged && elements != elements_wanted(s, within))
-        ok = error_at(err, ERR_IO, s->span, "a pass over '%s' saw %" PRIu64 " elements of %" PRIu64 ": this is a bug",
-                      store_path(s->store), elements, elements_wanted(s, within));
+    report_stage(report, r.stage.name);
+    ok = scan_run_prepare(&r, s, &d->frame, err) && stage_run(&r.run, err);
+    ok = scan_run_end(&r, s, ok, d, err);
+    pool_close(r.run.pool);
     return ok;
 }

@@ -19,6 +19,11 @@
  *     segment is complete.
  *
  * A source (from_*.c) and a sink (to_*.c) are each a small table of functions.
+ *
+ * The follower of a stage is a scan of what the stage writes. The same threads do both, over one io each: the follower's
+ * pieces when the stage has nothing for them, and what is left of it at the end. A task of the follower opens when the
+ * stage's task of that number is done for good. One that fails takes the other with it. The stage's lock may be held
+ * when the follower's is taken, never the other way round.
  */
 #ifndef SLUICE_EXEC_STAGE_H
 #define SLUICE_EXEC_STAGE_H
@@ -74,6 +79,7 @@ struct begun_chunk {
 /* A piece on its way in. */
 struct read {
     enum read_state state;          /* lock */
+    struct worker *reader;          /* who submitted it */
     struct piece piece;
     struct object object;           /* FROM_CHUNKS: fd -1 if there is nothing to read */
     bool empty;                     /* there is nothing to decode: its chunk is damaged, and was reported */
@@ -165,6 +171,8 @@ struct worker {
     bool started;
     struct io *io;
     bool sleeping;                  /* lock */
+    struct worker *beside;          /* the same thread, in the follower; NULL: there is none */
+    uint64_t open_seen;             /* lock: run->tasks_open when it last looked for a piece to claim */
     struct read *waiting;           /* lock: its one piece that waits for memory or was just granted it */
     unsigned reads_in_flight;
     struct decoder *decoder;
@@ -253,6 +261,9 @@ struct stage_run {
     struct task_sums sums_before;   /* lock: of the tasks before the one at hand */
     uint64_t alone_task;            /* lock: one with which a process could begin, not recorded yet; 0: none */
     struct task_sums alone_sums;    /* lock: of the tasks before it */
+    struct stage_run *follower;     /* reads back what this one writes; borrowed, prepared; NULL: nobody does */
+    bool failed_following;          /* lock: the error is the follower's */
+    double done_at;                 /* lock: when the last task was drained */
     /* a scan */
     const struct box *within;
     void (*damaged)(void *context, const char *key, const struct error *why);
@@ -266,6 +277,7 @@ struct stage_run {
     pthread_mutex_t lock;
     /* all below: lock */
     uint64_t tasks;
+    uint64_t tasks_open;            /* those that may be claimed from: all of them, but for a follower */
     uint64_t claim_task, claim_piece, claim_pieces; /* the cursor; claim_pieces of claim_task */
     struct box claim_box;
     struct cell_range claim_cells;
@@ -299,7 +311,7 @@ extern const struct stage_to to_chunks, to_segments, to_slices, to_ranges;
 bool chunk_stream_new(struct chunk_stream **s, const struct stage_run *run, char *memory, struct error *err);
 void chunk_stream_free(struct chunk_stream *s);     /* NULL is fine */
 
-/* Run a prepared stage until its last task is drained. */
+/* Run a prepared stage until its last task is drained, and all of its follower too. */
 bool stage_run(struct stage_run *run, struct error *err);
 
 /* ---- for sources and sinks ---- */
@@ -359,6 +371,8 @@ void stage_record(struct stage_run *run);
 void stage_wake(struct worker *w);
 void stage_wake_all(struct stage_run *run);
 void stage_wake_one(struct stage_run *run);
+/* Lock held, of the stage that it follows: so many of its tasks are done for good. */
+void stage_follow(struct stage_run *follower, uint64_t tasks);
 /* The first failure wins. stage_fail: lock held. */
 void stage_fail(struct stage_run *run, const struct error *why);
 void stage_fail_unlocked(struct stage_run *run, const struct error *why);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "engine/base/die.h"
 #include "engine/base/size.h"
 #include "engine/io/os.h"
 
@@ -142,6 +143,15 @@ void stage_wake_one(struct stage_run *run)
         }
 }
 
+void stage_follow(struct stage_run *follower, uint64_t tasks)
+{
+    die_at("before-read-back");
+    pthread_mutex_lock(&follower->lock);
+    follower->tasks_open = tasks;
+    stage_wake_all(follower);
+    pthread_mutex_unlock(&follower->lock);
+}
+
 /* The first failure wins. */
 void stage_fail(struct stage_run *run, const struct error *why)
 {
@@ -235,6 +245,7 @@ static void end_task(struct stage_run *run)
     stage_task_begins(run);
     if (run->task == run->tasks) {
         run->phase = PHASE_DONE;
+        run->done_at = os_now();
         stage_wake_all(run);
     } else {
         begin_task(run);
@@ -360,18 +371,20 @@ static void handle(struct worker *w, struct io_request *request)
     struct error err = { 0 };
 
     if (request->op == IO_READ) {
-        read_done(w, (struct read *)((char *)request - offsetof(struct read, request)));
+        struct read *read = (struct read *)((char *)request - offsetof(struct read, request));
+
+        read_done(read->reader, read);
         return;
     }
     if (!w->run->to->written(w, (struct write *)((char *)request - offsetof(struct write, request)), &err))
         stage_fail_unlocked(w->run, &err);
 }
 
-/* Before sleeping: is there really nothing? Sets `sleeping`. */
-static bool may_sleep(struct worker *w)
+/* Before sleeping: is there really nothing? Sets `sleeping`. *over: nor will there ever be. */
+static bool has_nothing(struct worker *w, bool *over)
 {
     struct stage_run *run = w->run;
-    bool base, ready, units, held, granted, over, sleep;
+    bool base, ready, units, held, granted, opened, nothing;
 
     pthread_mutex_lock(&run->lock);
     base = has_base(run);
@@ -379,45 +392,103 @@ static bool may_sleep(struct worker *w)
     units = has_unit(w);
     held = has_held(w);
     granted = w->waiting && w->waiting->state == READ_GRANTED;
-    over = run->failed || run->phase == PHASE_DONE;
-    w->sleeping = over ? io_in_flight(w->io) > 0 : !base && !ready && !units && !held && !granted;
-    sleep = w->sleeping;        /* from here on another worker may change it */
+    opened = w->open_seen != run->tasks_open;
+    *over = run->failed || run->phase == PHASE_DONE;
+    w->sleeping = *over || (!base && !ready && !units && !held && !granted && !opened);
+    nothing = w->sleeping;      /* from here on another worker may change it */
     pthread_mutex_unlock(&run->lock);
-    return sleep;
+    return nothing;
+}
+
+static bool may_sleep(struct worker *w)
+{
+    bool over, over_beside = true;
+
+    return has_nothing(w, &over) && (!w->beside || has_nothing(w->beside, &over_beside)) &&
+           !(over && over_beside && io_in_flight(w->io) == 0);
+}
+
+static void sleeps_no_more(struct worker *w)
+{
+    pthread_mutex_lock(&w->run->lock);
+    w->sleeping = false;
+    pthread_mutex_unlock(&w->run->lock);
+}
+
+enum outcome { GOES_ON, IS_DONE, HAS_FAILED };
+
+static enum outcome outcome_of(struct stage_run *run)
+{
+    enum outcome outcome;
+
+    pthread_mutex_lock(&run->lock);
+    outcome = run->failed ? HAS_FAILED : run->phase == PHASE_DONE ? IS_DONE : GOES_ON;
+    pthread_mutex_unlock(&run->lock);
+    return outcome;
+}
+
+/* A stage and its follower: one that failed takes the other with it. */
+static void fail_too(struct stage_run *run, struct stage_run *other)
+{
+    struct error why;
+
+    pthread_mutex_lock(&other->lock);
+    why = other->error;
+    pthread_mutex_unlock(&other->lock);
+    pthread_mutex_lock(&run->lock);
+    run->failed_following = run->failed_following || (!run->failed && other == run->follower);
+    stage_fail(run, &why);
+    pthread_mutex_unlock(&run->lock);
 }
 
 static bool finished(struct worker *w)
 {
-    struct stage_run *run = w->run;
-    bool over;
+    struct stage_run *run = w->run, *follower = w->beside ? w->beside->run : NULL;
+    enum outcome outcome = outcome_of(run), following = follower ? outcome_of(follower) : outcome;
 
-    pthread_mutex_lock(&run->lock);
-    over = (run->failed || run->phase == PHASE_DONE) && io_in_flight(w->io) == 0;
-    pthread_mutex_unlock(&run->lock);
-    return over;
+    if (outcome == HAS_FAILED && following != HAS_FAILED)
+        fail_too(follower, run);
+    else if (following == HAS_FAILED && outcome != HAS_FAILED)
+        fail_too(run, follower);
+    return outcome != GOES_ON && following != GOES_ON && io_in_flight(w->io) == 0;
+}
+
+/* Reads of the follower are begun like those of the stage, so that there is something to decode when there is time for it.
+ * False: there was nothing to do. */
+static bool step(struct worker *w)
+{
+    struct error err = { 0 };
+    bool started = stage_start_reads(w, &err), started_beside = w->beside && stage_start_reads(w->beside, &err);
+
+    return base_one(w) || stage_decode_ready(w) || drain_one(w) || started ||
+           (w->beside && stage_decode_ready(w->beside)) || started_beside;
 }
 
 static void work(struct worker *w)
 {
-    struct stage_run *run = w->run;
     struct io_request *done[REAP_MAX];
     bool idle = false;
 
     while (!finished(w)) {
-        struct error err = { 0 };
-        bool sleep = idle && may_sleep(w), started;
-        unsigned count = io_reap(w->io, done, REAP_MAX, sleep);
+        unsigned count = io_reap(w->io, done, REAP_MAX, idle && may_sleep(w));
 
-        if (sleep) {
-            pthread_mutex_lock(&run->lock);
-            w->sleeping = false;
-            pthread_mutex_unlock(&run->lock);
+        if (idle) {
+            sleeps_no_more(w);
+            if (w->beside)
+                sleeps_no_more(w->beside);
         }
         for (unsigned i = 0; i < count; i++)
             handle(w, done[i]);
-        started = stage_start_reads(w, &err);
-        idle = !base_one(w) && !stage_decode_ready(w) && !drain_one(w) && !started && count == 0;
+        idle = !step(w) && count == 0;
     }
+}
+
+/* How many requests it may have in flight. */
+static unsigned io_depth(const struct worker *w)
+{
+    const struct stage *stage = w->run->stage;
+
+    return stage->reads_in_flight + stage->memory.write_slots + (w->beside ? w->beside->run->stage->reads_in_flight : 0);
 }
 
 /* The worker opens its io itself: a ring takes requests from the thread that made it alone. */
@@ -427,10 +498,12 @@ static void *worker_main(void *argument)
     struct stage_run *run = w->run;
     struct error err = { 0 };
 
-    if (!io_open(&w->io, run->backend, run->stage->reads_in_flight + run->stage->memory.write_slots, &err)) {
+    if (!io_open(&w->io, run->backend, io_depth(w), &err)) {
         stage_fail_unlocked(run, &err);
         return NULL;
     }
+    if (w->beside)
+        w->beside->io = w->io;
     work(w);
     io_close(w->io);
     w->io = NULL;
@@ -483,16 +556,37 @@ static void join(struct stage_run *run, pthread_t thread)
     } while (pthread_timedjoin_np(thread, NULL, &until) == ETIMEDOUT);
 }
 
+/* False, without an error: there is nothing to do. */
+static bool begin(struct stage_run *run, struct error *err)
+{
+    run->first_task = run->task = run->claim_task = stage_next_task(run, 0);
+    if (run->task == run->tasks || !run->from->enter_task(run, err))
+        return false;
+    begin_task(run);
+    return true;
+}
+
+/* Its workers are those of the stage, which writes as it reads: task by task. */
+static bool begin_following(struct stage_run *run, struct error *err)
+{
+    struct stage_run *follower = run->follower;
+
+    if (!follower)
+        return true;
+    assert(follower->worker_count <= run->worker_count && run->first_task == 0);
+    for (unsigned i = 0; i < follower->worker_count; i++)
+        run->workers[i].beside = &follower->workers[i];
+    follower->tasks_open = 0;
+    return begin(follower, err);
+}
+
 bool stage_run(struct stage_run *run, struct error *err)
 {
     struct error first = { 0 };
 
-    run->first_task = run->task = run->claim_task = stage_next_task(run, 0);
-    if (run->task == run->tasks)
-        return true;
-    if (!run->from->enter_task(run, err))
-        return false;
-    begin_task(run);
+    run->tasks_open = run->tasks;
+    if (!begin(run, err) || !begin_following(run, err))
+        return err->code == ERR_NONE;
     for (unsigned i = 0; i < run->worker_count; i++) {
         struct worker *w = &run->workers[i];
         pthread_attr_t attributes;

@@ -96,12 +96,14 @@ static struct read *claim(struct worker *w, struct error *err)
     struct read *read = run->unused;
     struct piece *piece;
 
-    if (run->failed || w->waiting || !read || w->reads_in_flight >= run->stage->reads_in_flight)
+    w->open_seen = run->tasks_open;
+    if (run->failed || run->claim_task >= run->tasks_open || w->waiting || !read ||
+        w->reads_in_flight >= run->stage->reads_in_flight)
         return NULL;
     while (run->claim_piece == run->claim_pieces) {     /* not without end: tasks may be without pieces */
         uint64_t next = stage_next_task(run, run->claim_task + 1);
 
-        if (next >= run->tasks || run->claim_task >= run->task + CLAIM_TASKS_AHEAD_MAX)
+        if (next >= run->tasks_open || run->claim_task >= run->task + CLAIM_TASKS_AHEAD_MAX)
             return NULL;
         run->claim_task = next;
         if (!run->from->enter_task(run, err)) {
@@ -149,6 +151,7 @@ static void submit_granted(struct worker *w)
     if (read) {
         if (run->from->granted)
             run->from->granted(w, read);
+        read->reader = w;
         w->reads_in_flight++;
         io_submit(w->io, &read->request);
     }

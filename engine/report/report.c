@@ -14,8 +14,9 @@ struct stage_time {
 
 struct report {
     struct report_options options;
-    atomic_uint_least64_t counters[COUNT_COUNTERS], aside_counters[COUNT_COUNTERS];
-    bool aside;
+    atomic_uint_least64_t counters[COUNT_COUNTERS];
+    struct report *aside;       /* owned; its `whole` is this */
+    struct report *whole;       /* NULL, but for what is counted apart */
     struct stage_time stages[REPORT_STAGES_MAX];
     unsigned stage_count;
     double started, stopped;    /* 0: not yet */
@@ -28,8 +29,15 @@ struct report *report_new(const struct report_options *o)
 {
     struct report *r = calloc(1, sizeof *r);
 
-    if (r)
-        r->options = *o;
+    if (!r)
+        return NULL;
+    r->options = *o;
+    r->aside = calloc(1, sizeof *r->aside);
+    if (!r->aside) {
+        free(r);
+        return NULL;
+    }
+    r->aside->whole = r;
     return r;
 }
 
@@ -38,14 +46,16 @@ void report_free(struct report *r)
     if (!r)
         return;
     report_stop(r);
+    free(r->aside);
     free(r);
 }
 
 void report_add(struct report *r, enum report_counter c, uint64_t amount)
 {
+    if (r && r->whole && c == COUNT_WORK_BYTES)
+        r = r->whole;
     if (r)
-        atomic_fetch_add_explicit(r->aside && c != COUNT_WORK_BYTES ? &r->aside_counters[c] : &r->counters[c], amount,
-                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->counters[c], amount, memory_order_relaxed);
 }
 
 void report_made(struct report *r, uint64_t bytes)
@@ -54,15 +64,9 @@ void report_made(struct report *r, uint64_t bytes)
     report_add(r, COUNT_MADE_BYTES, bytes);
 }
 
-void report_aside(struct report *r, bool aside)
+struct report *report_aside(struct report *r)
 {
-    if (r)
-        r->aside = aside;
-}
-
-uint64_t report_aside_count(const struct report *r, enum report_counter c)
-{
-    return r ? atomic_load_explicit(&r->aside_counters[c], memory_order_relaxed) : 0;
+    return r ? r->aside : NULL;
 }
 
 uint64_t report_count(const struct report *r, enum report_counter c)
@@ -95,6 +99,8 @@ void report_note(struct report *r, const char *format, ...)
 {
     va_list args;
 
+    if (r && r->whole)
+        r = r->whole;
     if (!r || r->note_count == REPORT_NOTES_MAX)
         return;
     va_start(args, format);
@@ -111,6 +117,8 @@ void report_stage(struct report *r, const char *name)
 {
     struct stage_time *stage;
 
+    if (r && r->whole)
+        r = r->whole;
     if (!r || r->stage_count == REPORT_STAGES_MAX)
         return;
     stage = &r->stages[r->stage_count++];

@@ -64,10 +64,9 @@ void report_add(struct report *r, enum report_counter c, uint64_t amount);      
 /* So many raw bytes were encoded: COUNT_WORK_BYTES and COUNT_MADE_BYTES. */
 void report_made(struct report *r, uint64_t bytes);
 uint64_t report_count(const struct report *r, enum report_counter c);
-/* What passes that only verify read is counted apart, but for COUNT_WORK_BYTES: between report_aside(r, true) and (r,
- * false). No worker is at it then. */
-void report_aside(struct report *r, bool aside);
-uint64_t report_aside_count(const struct report *r, enum report_counter c);
+/* For what is read only to verify: counts apart, but for COUNT_WORK_BYTES; all else is told to r. Belongs to r; NULL for
+ * NULL. */
+struct report *report_aside(struct report *r);
 const char *report_counter_name(enum report_counter c);         /* "source_read_bytes", as in the JSON report */
 
 /* Something the person should know, one sentence; shown in the summary. At most REPORT_NOTES_MAX, more are dropped. */

@@ -34,10 +34,14 @@ def digest(path):
     return find_key(sluice("digest", path, "--json").expect(0).json(), "digest")
 
 
+def staged_chunks(directory):
+    """The longest first: their last bytes matter."""
+    return sorted((p for p in (directory / "out.zarr.sluice-partial").rglob("*") if p.is_file() and p.name[0].isdigit()),
+                  key=lambda p: -p.stat().st_size)
+
+
 def staged_chunk(directory):
-    """One whose last byte matters, of those that were written."""
-    return max((p for p in (directory / "out.zarr.sluice-partial").rglob("*") if p.is_file() and p.name[0].isdigit()),
-               key=lambda p: p.stat().st_size)
+    return staged_chunks(directory)[0]
 
 
 def flip(path, at):
@@ -70,23 +74,34 @@ def killed(place, source, target, *flags):
 
 def test_verify__holds_for_every_plan_and_names_the_digest(directory):
     for number, (name, shape, chunks, flags) in enumerate(PLANS):
+        whole_chunks = name not in ("ranged-write", "slices")
         source = inputs.generate(directory / f"{name}.zarr", shape, chunks)
         if name == "stream":        # of zstd only a beginning can be decoded
             rechunk(source, directory / "in.zarr", "--codec", "zstd:1", "--progress", "none").expect(0)
             source = directory / "in.zarr"
         wanted = digest(source)
-        flags = [*flags, "--memory", minimum_bytes(source, directory / "out.zarr", *flags, "--verify") + (1 << 20)]
-        plain = rechunk(source, directory / "plain.zarr", *flags, "--json").expect(0).json()
+        least = ["--memory", minimum_bytes(source, directory / "out.zarr", *flags, "--verify") + (1 << 20)]
+        plain = rechunk(source, directory / "plain.zarr", *flags, *least, "--json").expect(0).json()
         check(find_key(plain["run"], "verify") is None, "verified without being asked")
-        for backend in BACKENDS[number % len(BACKENDS):][:1] if number else BACKENDS:
-            run = rechunk(source, directory / "out.zarr", *flags, *QUIET, "--io", backend, "--json")
-            report = run.expect(0, "verified: the output, read back", wanted).json()["run"]
+        backends = [(backend, beside) for beside in (False, True) for backend in BACKENDS]
+        for backend, beside in backends if number < 2 else backends[number % len(BACKENDS)::len(BACKENDS)]:
+            memory = ["--memory", "64MiB", *(["--durable"] if number % 2 else [])] if beside else least
+            run = rechunk(source, directory / "out.zarr", *flags, *memory, *QUIET, "--io", backend, "--json")
+            whole = run.expect(0, "verified: the output, read back", wanted).json()
+            report = whole["run"]
+            check(whole["plan"]["verify"]["beside"] == (beside and whole_chunks), name, memory, whole["plan"])
             check(report["verify"]["digest"] == wanted, name, report["verify"])
             check(not report["verify"]["input_read_again"], f"{name}: read the input again")
-            check(report["counters"]["source_read_bytes"] == plain["run"]["counters"]["source_read_bytes"],
+            check(beside or report["counters"]["source_read_bytes"] == plain["run"]["counters"]["source_read_bytes"],
                   f"{name}: what was read back counts as input")
-            check(report["verify"]["read_bytes"] > 0, report["verify"])
+            check(report["verify"]["read_bytes"] == report["counters"]["target_write_bytes"] or not whole_chunks,
+                  f"{name}: not every byte was read back once", report)
             check(SANITIZER or report["usage"]["rss_peak_bytes"] <= report["usage"]["memory_bytes"], name, report["usage"])
+            for stage in whole["plan"]["stages"]:
+                held = sum(line["chosen_bytes"] for line in stage["memory"])
+                check(held <= report["usage"]["memory_bytes"], f"{name}: the lines come to {held}", stage["memory"])
+            read_beside = [line["what"] for line in whole["plan"]["stages"][-1]["memory"] if line["what"].startswith("verify:")]
+            check(bool(read_beside) == (beside and whole_chunks), name, read_beside)
             check(tree(directory / "out.zarr") == tree(directory / "plain.zarr"), f"{name}: other bytes")
             shutil.rmtree(directory / "out.zarr")
         shutil.rmtree(directory / "plain.zarr")
@@ -106,22 +121,70 @@ def test_verify__holds_where_chunks_are_missing_and_the_fill_value_is_not_zero(d
         shutil.rmtree(directory / "out.zarr")
 
 
-def test_verify__finds_a_flipped_bit_and_publishes_nothing(directory):
-    source, target = inputs.generate(directory / "in.zarr", "20,91,180", "1,91,180"), directory / "out.zarr"
-    for flags, words in ((["--codec", "none"], ["does not hold the input's values", "begins at ("]),
-                         (["--codec", "zstd:1"], ["the output, read back"]),
-                         (["--codec", "blosc:lz4:5:shuffle", "--plan", "split"], ["the output, read back"])):
-        run = Stopped("before-verify", source, target, "--chunks", "20,32,32", *flags, *QUIET)
-        flip(staged_chunk(directory), -7)
-        status, _, err = run.go_on()
-        check(status == 5, f"exit {status}\n{err}")
-        check(all(word in err for word in words) and "--restart" in err, err)
-        check(not target.exists(), "published all the same")
-        rechunk(source, target, "--chunks", "20,32,32", *flags, *QUIET).expect(5, "read back", "--restart")
-        rechunk(source, target, "--chunks", "20,32,32", *flags, *QUIET, "--restart").expect(0, "verified")
-        sluice("verify", source, target).expect(0)
-        check_left_alone(directory, "in.zarr", "out.zarr")
+def exchange(a, b):
+    a_bytes, b_bytes = a.read_bytes(), b.read_bytes()
+    check(a_bytes != b_bytes, "nothing to exchange")
+    a.write_bytes(b_bytes)
+    b.write_bytes(a_bytes)
+
+
+# What is done to what was written, before it is read back, and what is said of it.
+HARM = [
+    (["--codec", "none"], lambda chunks: flip(chunks[0], -7), ["does not hold the input's values", "begins at ("]),
+    (["--codec", "none"], lambda chunks: exchange(chunks[0], chunks[1]), ["does not hold the input's values"]),
+    (["--codec", "zstd:1"], lambda chunks: flip(chunks[0], -7), ["the output, read back"]),
+    (["--codec", "blosc:lz4:5:shuffle", "--plan", "split"], lambda chunks: flip(chunks[0], -7), ["the output, read back"]),
+    (["--codec", "lz4", "--plan", "split"], lambda chunks: chunks[0].unlink(), ["does not hold the input's values"]),
+    (["--codec", "lz4"], lambda chunks: exchange(chunks[0], chunks[1]), ["does not hold the input's values"]),
+]
+
+
+def check_harm_is_found(directory, source, place, harm, words, flags):
+    target = directory / "out.zarr"
+    run = Stopped(place, source, target, *flags)
+    harm(staged_chunks(directory))
+    status, _, err = run.go_on()
+    check(status == 5, f"exit {status}\n{err}")
+    check(all(word in err for word in words) and "--restart" in err, err)
+    check(not target.exists(), "published all the same")
+    rechunk(source, target, *flags).expect(5, "read back", "--restart")
+    rechunk(source, target, *flags, "--restart").expect(0, "verified")
+    sluice("verify", source, target).expect(0)
+    check_left_alone(directory, "in.zarr", "out.zarr")
+    shutil.rmtree(target)
+
+
+def test_verify__finds_a_chunk_that_is_damaged_lost_or_another_and_publishes_nothing(directory):
+    source = inputs.generate(directory / "in.zarr", "20,91,180", "1,91,180")
+    for number, (flags, harm, words) in enumerate(HARM):
+        flags = ["--chunks", "20,32,32", *flags]
+        check_harm_is_found(directory, source, "before-read-back", harm, words,
+                            [*flags, "--memory", "64MiB", "--io", BACKENDS[number % len(BACKENDS)], *QUIET])
+        if number % 2 == 0:
+            least = minimum_bytes(source, directory / "out.zarr", *flags, "--verify")
+            check_harm_is_found(directory, source, "before-verify", harm, words, [*flags, "--memory", least, *QUIET])
+
+
+def test_verify__finds_it_while_the_stage_still_writes_and_goes_on_from_there(directory):
+    source, target = inputs.generate(directory / "in.zarr", "20,721,720", "1,721,720"), directory / "out.zarr"
+    flags = ["--chunks", "20,32,32", "--codec", "zstd:1", "--memory", "28MiB", *QUIET]
+    plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
+    check(plan["verify"]["beside"] and plan["stages"][-1]["tasks"] > 3, plan["stages"])
+    for more in ([], ["--durable"]):        # a task is open when it is written, and not before
+        rechunk(source, target, *flags, *more).expect(0, "verified")
         shutil.rmtree(target)
+    run = Stopped("before-read-back", source, target, *flags)
+    first = min(staged_chunks(directory), key=lambda p: p.stat().st_mtime_ns)
+    whole = first.read_bytes()
+    first.write_bytes(whole[:len(whole) // 2])
+    status, _, err = run.go_on()
+    check(status == 5 and "read back" in err and first.name in err, f"exit {status}\n{err}")
+    check(not target.exists(), "published all the same")
+    first.write_bytes(whole)
+    report = rechunk(source, target, *flags, "--json").expect(0, "verified").json()["run"]
+    check(report["verify"]["input_read_again"], report["verify"])
+    check(report["continued_percent"] < 100, "the damage was found only when all was written")
+    sluice("verify", source, target).expect(0)
 
 
 def test_verify__reads_the_metadata_back_too(directory):
