@@ -456,13 +456,13 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
 
     if (!find_left(&r, path, true, span, err))
         return false;
-    if (!r)
-        return true;
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     what = what ? what : &nobody;
-    if (r->published)
+    if (r && r->published)
         text_addf(what, "ended what an earlier run of '%s' had left to do: the output is complete\n", path);
-    ok = restart_over(r, what, err);
+    if (r && store_took_over(r->store)[0])
+        text_addf(what, "%s\n", store_took_over(r->store));
+    ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);
     text_release(&nobody);
     resume_close(r);
     return ok;

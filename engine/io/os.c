@@ -98,7 +98,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
-    [LACK_LOCK] = "no file locks: two runs that write the same output at once would not notice one another",
+    [LACK_LOCK] = "no file locks: a lock file beside the output kept other runs away",
     [LACK_DIRECT] = "no direct I/O: files are read and written through the page cache",
 };
 
@@ -162,7 +162,7 @@ int os_lock(int fd)
     if (result == 0 || result == -EWOULDBLOCK)
         return result;
     note_lack(LACK_LOCK);
-    return 0;
+    return -EOPNOTSUPP;
 }
 
 int os_set_buffered(int fd)

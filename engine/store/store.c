@@ -60,12 +60,14 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
+    store_lock_file_give_back(s);
     if (s->root_fd >= 0)
         os_close(s->root_fd);
     if (s->parent_fd >= 0)
         os_close(s->parent_fd);
     free(s->staging_name);
     free(s->aside_name);
+    free(s->lock_name);
     free(s->path);
     free(s);
 }
