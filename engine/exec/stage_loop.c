@@ -426,14 +426,19 @@ static void *worker_main(void *argument)
     struct worker *w = argument;
     struct stage_run *run = w->run;
     struct error err = { 0 };
+    int result;
 
     if (!io_open(&w->io, run->backend, run->stage->reads_in_flight + run->stage->memory.write_slots, &err)) {
         stage_fail_unlocked(run, &err);
         return NULL;
     }
     work(w);
-    io_close(w->io);
+    result = io_close(w->io);
     w->io = NULL;
+    if (result < 0) {
+        error_sys(&err, -result, run->stage->span, "cannot write out what was written");
+        stage_fail_unlocked(run, &err);
+    }
     return NULL;
 }
 

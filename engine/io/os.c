@@ -26,6 +26,9 @@ enum {
     AGAIN_MAX = 1000,           /* EAGAIN in a row before it is believed */
 };
 
+/* The kernel reads ahead in pages as large as this, and drops only whole ones: the one before must have its turn again. */
+#define FOLIO_BYTES_MAX (4 * MIB)
+
 /* ---- the seam ---- */
 
 /* The seam is the one state of this file: tests set it for the whole process, under whatever is being tested. */
@@ -99,7 +102,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
     [LACK_LOCK] = "no file locks: a lock file beside the output kept other runs away",
-    [LACK_DIRECT] = "no direct I/O: files are read and written through the page cache",
+    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind the writer",
 };
 
 static atomic_uint lacks;
@@ -112,6 +115,11 @@ static void note_lack(enum lack lack)
 void os_lacks_direct(void)
 {
     note_lack(LACK_DIRECT);
+}
+
+bool os_is_without_direct(void)
+{
+    return atomic_load_explicit(&lacks, memory_order_relaxed) & 1u << LACK_DIRECT;
 }
 
 const char *os_lacks(unsigned i)
@@ -169,7 +177,7 @@ int os_set_buffered(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
-    return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT) < 0 ? -errno : 0;
+    return flags < 0 ? -errno : (int)CALL(OS_DIRECT, fcntl(fd, F_SETFL, flags & ~O_DIRECT));
 }
 
 bool os_is_direct(int fd)
@@ -177,6 +185,35 @@ bool os_is_direct(int fd)
     int flags = fcntl(fd, F_GETFL);
 
     return flags >= 0 && (flags & O_DIRECT);
+}
+
+bool os_cannot_write_out(int64_t result)
+{
+    return result == -ENOSYS || result == -EOPNOTSUPP || result == -EINVAL || result == -EPERM;
+}
+
+int os_write_out(int fd, uint64_t offset, uint64_t bytes)
+{
+    int result = (int)CALL(OS_SYNC, sync_file_range(fd, (off_t)offset, (off_t)bytes, OS_WRITE_OUT_FLAGS));
+
+    return os_cannot_write_out(result) ? os_fdatasync(fd) : result;
+}
+
+void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes)
+{
+    sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+}
+
+int os_dup(int fd)
+{
+    return (int)CALL(OS_OPEN, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+void os_drop_cached(int fd, uint64_t offset, uint64_t bytes)
+{
+    uint64_t before_bytes = bytes ? size_min(offset, FOLIO_BYTES_MAX) : 0;
+
+    posix_fadvise(fd, (off_t)(offset - before_bytes), (off_t)(bytes ? bytes + before_bytes : 0), POSIX_FADV_DONTNEED);
 }
 
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)

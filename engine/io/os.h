@@ -31,6 +31,17 @@ int os_lock(int fd);
 int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */
 bool os_is_direct(int fd);
+/* Where there is no O_DIRECT, what large files leave in the page cache is kept small. Begin to write it out; */
+void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes);
+/* write it out and wait: an error is that of the write, and nothing is to be believed of it; */
+int os_write_out(int fd, uint64_t offset, uint64_t bytes);
+#define OS_WRITE_OUT_FLAGS (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
+/* (is there no sync_file_range, or the ring's, as its `result` says?) */
+bool os_cannot_write_out(int64_t result);
+/* and what is clean of it leaves the page cache; 0 bytes: to the end. Only a hint, it cannot fail. */
+void os_drop_cached(int fd, uint64_t offset, uint64_t bytes);
+/* Another descriptor of the same open file. */
+int os_dup(int fd);
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset);
 /* As much as there is up to `bytes`, or -errno. */
@@ -70,6 +81,8 @@ int os_remove_tree_but(int dir_fd, const char *path, const char *kept);
 
 /* O_DIRECT was refused (-EINVAL) where the same open without it worked: os_lacks() is to say so. */
 void os_lacks_direct(void);
+/* Was it? Then what goes through the page cache is not to stay there. */
+bool os_is_without_direct(void);
 /* What this kernel or file system turned out not to have, one sentence each, for the report: i = 0, 1, ... until
  * NULL. Only what was tried is known. */
 const char *os_lacks(unsigned i);
@@ -97,7 +110,7 @@ enum os_kind {
     OS_PUNCH = 1 << 14,
     OS_LOCK = 1 << 15,
     OS_CLOSE = 1 << 16,             /* the descriptor is closed all the same */
-    OS_DIRECT = 1 << 17,            /* an open with O_DIRECT, before it counts as OPEN or OPENAT2 */
+    OS_DIRECT = 1 << 17,            /* an open with O_DIRECT, before it counts as OPEN or OPENAT2; or turning it off */
     OS_MEMORY = 1 << 18,
     OS_LIST = 1 << 19,              /* readdir */
     OS_THREAD = 1 << 20,

@@ -203,6 +203,8 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
 
 void store_object_close(struct object *o)
 {
+    if (o->fd >= 0 && !o->direct && os_is_without_direct())
+        os_drop_cached(o->fd, 0, 0);        /* also what the kernel read ahead of us */
     if (o->fd >= 0)
         os_close(o->fd);
     o->fd = -1;
