@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,11 +15,17 @@
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/base/die.h"
 #include "engine/base/size.h"
+
+/* Of file systems that linux/magic.h does not name. */
+enum { ZFS_MAGIC = 0x2fc12fc1, JFS_MAGIC = 0x3153464a };
+#define BCACHEFS_MAGIC 0xca451a4eu
+#define EXFAT_MAGIC 0x2011bab0u
 
 enum {
     REMOVE_DEPTH_MAX = 128,
@@ -101,7 +108,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
-    [LACK_LOCK] = "no file locks: a lock file beside the output kept other runs away",
+    [LACK_LOCK] = "no file locks that reach other machines: a lock file beside the output kept other runs away",
     [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind the writer",
 };
 
@@ -163,11 +170,29 @@ int os_close(int fd)
     return how == EINTR ? 0 : -how;
 }
 
+/* Only one kernel has such a file system mounted at a time. Others, of networks and FUSE, keep locks of directories to
+ * themselves even where those of files reach other machines: neither NFS nor Lustre nor FUSE is told of them. */
+static bool is_of_one_machine(int fd)
+{
+    static const unsigned types[] = {
+        EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, RAMFS_MAGIC,
+        OVERLAYFS_SUPER_MAGIC, ZFS_MAGIC, BCACHEFS_MAGIC, MSDOS_SUPER_MAGIC, EXFAT_MAGIC, REISERFS_SUPER_MAGIC, JFS_MAGIC,
+    };
+    struct statfs place;
+
+    if (CALL(OS_STAT, fstatfs(fd, &place)) < 0)
+        return false;
+    for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++)
+        if ((unsigned)place.f_type == types[i])
+            return true;
+    return false;
+}
+
 int os_lock(int fd)
 {
     int result = (int)CALL(OS_LOCK, flock(fd, LOCK_EX | LOCK_NB));
 
-    if (result == 0 || result == -EWOULDBLOCK)
+    if (result == -EWOULDBLOCK || (result == 0 && is_of_one_machine(fd)))
         return result;
     note_lack(LACK_LOCK);
     return -EOPNOTSUPP;

@@ -24,8 +24,8 @@ int os_openat(int dir_fd, const char *path, int flags, mode_t mode);
  * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. Not for O_PATH (-EINVAL), which opens links. */
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 int os_close(int fd);
-/* Lock the open file or directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else
- * has it. -EOPNOTSUPP: there are no such locks here, and os_lacks() says so. */
+/* Lock the open directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else has it.
+ * -EOPNOTSUPP: there are no such locks here, or it is locked for this machine alone; os_lacks() says so. */
 int os_lock(int fd);
 /* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
 int os_set_buffered(int fd);

@@ -1,8 +1,8 @@
 /* lock.c - one run of a target at a time.
  *
- * Where the file system has flock, that is all: the kernel gives the lock back at death. Where it has none (some mounts
- * of Lustre, NFS without a lock daemon, much of FUSE) the lock is a file beside the target, `<target>.sluice-lock`, made
- * with O_EXCL and saying who made it (owner.h):
+ * On the file systems of one machine the staging directory is locked, and that is all: the kernel gives the lock back at
+ * death. On others such a lock is missing or reaches no other machine (Lustre, NFS, FUSE: os_lock), so there the lock is
+ * a file beside the target, `<target>.sluice-lock`, made with O_EXCL and saying who made it (owner.h):
  *
  *   it works        refused, with who and since when
  *   it is gone      the file is removed, under a second lock of the same kind (`...-lock-takeover`), so that of two
@@ -156,7 +156,8 @@ static bool refuse(const struct store *s, const struct owner *o, enum owner_stat
         return store_busy(s, o->pid ? sentence : NULL, err);
     error_at(err, ERR_EXISTS, s->span, "another run is writing '%s', or died on another machine", s->path);
     error_note(err, "%s", sentence);
-    error_note(err, "there are no file locks here, so it cannot be told from this machine whether it is still at work");
+    error_note(err, "file locks of this place do not reach other machines, so from here it cannot be told whether it is "
+               "still at work");
     error_help(err, "wait for it to end; if you are sure that it has, remove '%s.sluice-lock' and give the same "
                "command again", s->path);
     return false;

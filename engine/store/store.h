@@ -5,8 +5,8 @@
  *
  * Writing: a target is staged in `<path>.sluice-partial/` beside it and appears by one rename at the end, so a
  * reader sees it whole or not at all. The staging directory is locked while its store is open, so a second run is
- * refused instead of removing the first one's work: by flock, or where there is none by a file `<path>.sluice-lock`
- * (lock.c). A death leaves it where it is: the next run takes it up.
+ * refused instead of removing the first one's work: by flock, or where that reaches no other machine by a file
+ * `<path>.sluice-lock` (lock.c). A death leaves it where it is: the next run takes it up.
  *
  * Errors of the kernel are ERR_IO or ERR_FIT (error_sys), something odd under a key is ERR_INPUT; all name the path
  * and carry the span that the store was opened with.

@@ -7,15 +7,18 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import SANITIZER, Skip, Suite, TREE, check, minimum_bytes, mounted, rechunk, sluice  # noqa: E402
+from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, TREE, check, command, minimum_bytes, mounted,  # noqa: E402
+                     rechunk, sluice)
 import refuse  # noqa: E402
 
 import inputs  # noqa: E402
+import numpy as np  # noqa: E402
 
 # 10 MB of what no codec shrinks, which the plan cannot know: it looks at some chunks only.
 NOISE = ["40,181,360", "1,181,360", "--field", "random"]
@@ -273,6 +276,51 @@ def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(director
         check(names(front) == ["in.zarr", "out.zarr"], f"left behind: {list(front.iterdir())}")
 
 
+# How a plan is forced, and what it goes from and to; all at the least memory.
+WAYS = {
+    "direct": ("maps", [*CHUNKS, "--plan", "direct"]),
+    "split": ("maps", [*CHUNKS, "--plan", "split"]),
+    "passes": ("maps", [*CHUNKS, "--plan", "passes"]),
+    "carry": ("maps", ["--chunks", "3,181,360", "--codec", "zstd:1", "--threads", 2]),
+    "ranges": ("maps", [*CHUNKS, "--codec", "none", "--plan", "ranged-write"]),
+    "slices": ("maps", ["--chunks", "40,181,360", "--codec", "zstd:1", "--threads", 2]),
+    "streams": ("block", ["--chunks", "1,181,360", "--threads", 2]),
+}
+
+
+def dying(argv, place):
+    """True: it died there."""
+    done = subprocess.run(argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=120)
+    check(done.returncode in (0, -signal.SIGKILL), f"exit {done.returncode} at {place}\n{done.stderr.decode()}")
+    return done.returncode != 0
+
+
+def fuse_way(way):
+    def test(directory):
+        shape, flags = WAYS[way]
+        local = inputs.generate(directory / "in.zarr", *NOISE)
+        wanted = inputs.values(local)
+        if shape == "block":
+            rechunk(local, directory / "block.zarr", "--chunks", "40,181,360", "--codec", "zstd:1").expect(0)
+            local = directory / "block.zarr"
+        shutil.copytree(local, directory / "back" / "in.zarr")
+        with lacking(directory) as front:
+            source, target = front / "in.zarr", front / "out.zarr"
+            words = [*flags, "--memory", least(source, target, *flags), "--overwrite", "--progress", "none"]
+            inputs.small(target)            # what is replaced
+            for place, more in (("after-record:2", []), ("after-record:3", ["--durable"]), ("before-record:4", []),
+                                ("after-exchange", []), ("after-note", [])):
+                check(dying(command("rechunk", source, target, *words, *more), place), f"did not die at {place}")
+                check((front / "out.zarr.sluice-lock").exists(), "no lock file")
+                rechunk(source, target, *words, *more).expect(0, "no file locks", "the lock file of a run that is dead")
+                check(np.array_equal(inputs.values(target).view("u4"), wanted.view("u4")), f"other values after {place}")
+                check(names(front) == ["in.zarr", "out.zarr"] and not list(front.glob("*sluice-*")),
+                      f"left behind after {place}: {list(front.iterdir())}")
+    test.__name__ = f"test_fuse__{way}_durable_killed_and_gone_on_with"
+    return test
+
+
 def test_fuse__one_that_is_slow_and_then_fails(directory):
     source = inputs.generate(directory / "in.zarr", *NOISE)
     for plan in ("direct", "split"):
@@ -309,5 +357,6 @@ if __name__ == "__main__":
     suite = Suite("real-faults")
     suite.run(*[full(kind, output, scratch) for kind in ("ext4", "xfs")
                 for output, scratch in ((True, False), (False, True), (True, True))])
+    suite.run(*[fuse_way(way) for way in WAYS])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     sys.exit(suite.close())
