@@ -95,7 +95,7 @@ static bool root_is(const struct resume *r, uint64_t inode)
 {
     struct stat st;
 
-    return os_fstat(store_root_fd(r->store), &st) >= 0 && st.st_ino == inode;
+    return inode == OS_INODE_ANY || (os_fstat(store_root_fd(r->store), &st) >= 0 && st.st_ino == inode);
 }
 
 static void begun_unpack(struct resume *r, struct unpack *u, const struct graph *g, struct text *differences)
@@ -245,8 +245,9 @@ static void look_for_scratch(struct resume *r)
     if (!resume_is_same_boot(r))        /* devices may be numbered otherwise */
         r->scratch_file.device = 0;
     if (r->scratch_file.inode == 0 ||
-        (os_fstatat(AT_FDCWD, r->scratch_path, &st, AT_SYMLINK_NOFOLLOW) >= 0 && st.st_ino == r->scratch_file.inode &&
-         (r->scratch_file.device == 0 || st.st_dev == r->scratch_file.device)))
+        (os_fstatat(AT_FDCWD, r->scratch_path, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
+         (r->scratch_file.inode == OS_INODE_ANY ||
+          (st.st_ino == r->scratch_file.inode && (r->scratch_file.device == 0 || st.st_dev == r->scratch_file.device)))))
         return;
     r->scratch_gone = true;
     r->scratch_file = (struct store_place){ 0 };
@@ -559,7 +560,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
         return append(r, RECORD_RESUMED, &payload, err);
     }
     os_fstat(store_root_fd(r->store), &st);
-    pack_number(&payload, st.st_ino);
+    pack_number(&payload, os_lasting_inode(store_root_fd(r->store), &st));
     run_pack(r, &payload);
     identity_pack(g, &payload);
     plan_pack(g, &payload);

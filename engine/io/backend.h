@@ -1,7 +1,7 @@
 /* backend.h - what an I/O back end is, for io.c and the two of them. Nobody else includes it.
  *
- * io.c counts what is in flight, looks after what is left behind, and asserts the contract of io.h; a back end only moves requests. Its struct begins
- * with `struct io`.
+ * io.c counts what is in flight, looks after what is left behind, and asserts the contract of io.h; a back end only moves
+ * requests. Its struct begins with `struct io`.
  */
 #ifndef SLUICE_IO_BACKEND_H
 #define SLUICE_IO_BACKEND_H

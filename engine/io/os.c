@@ -109,7 +109,8 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
     [LACK_LOCK] = "no file locks that reach other machines: a lock file beside the output kept other runs away",
-    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind the writer",
+    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind "
+                    "the writer",
 };
 
 static atomic_uint lacks;
@@ -170,8 +171,8 @@ int os_close(int fd)
     return how == EINTR ? 0 : -how;
 }
 
-/* Only one kernel has such a file system mounted at a time. Others, of networks and FUSE, keep locks of directories to
- * themselves even where those of files reach other machines: neither NFS nor Lustre nor FUSE is told of them. */
+/* Only one kernel has such a file system mounted at a time. Of others it keeps the locks of directories to itself, even
+ * where those of files reach other machines: neither NFS nor Lustre nor FUSE is told of them. */
 static bool is_of_one_machine(int fd)
 {
     static const unsigned types[] = {
@@ -347,6 +348,23 @@ int os_fstat(int fd, struct stat *st)
 int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags)
 {
     return (int)CALL(OS_STAT, fstatat(dir_fd, path, st, flags));
+}
+
+uint64_t os_lasting_inode(int fd, const struct stat *st)
+{
+    struct statfs place;
+
+    if (CALL(OS_STAT, fstatfs(fd, &place)) < 0)
+        return st->st_ino;
+    switch ((unsigned)place.f_type) {
+    case FUSE_SUPER_MAGIC:
+    case CIFS_SUPER_MAGIC:
+    case SMB2_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case V9FS_MAGIC:
+        return OS_INODE_ANY;
+    }
+    return st->st_ino;
 }
 
 int os_mkdirat(int dir_fd, const char *path, mode_t mode)

@@ -56,6 +56,10 @@ int os_fallocate(int fd, uint64_t offset, uint64_t bytes);
 int os_punch_hole(int fd, uint64_t offset, uint64_t bytes);
 int os_fstat(int fd, struct stat *st);
 int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags);
+/* The inode of `st`, for a later run to know the file by: where numbers do not outlive the kernel's memory of a file (most
+ * of FUSE, some of CIFS; `fd` is anything there) OS_INODE_ANY, which is not compared. */
+enum { OS_INODE_ANY = 1 };
+uint64_t os_lasting_inode(int fd, const struct stat *st);
 int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
 /* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */

@@ -199,10 +199,10 @@ char *store_note(int fd)
 
 static bool is_still_there(const struct store *s, const char *name, int fd)
 {
-    struct stat opened;
+    struct stat opened, named;
 
-    return os_fstat(fd, &opened) >= 0 &&
-           store_place_is(s, &(struct store_place){ opened.st_dev, opened.st_ino }, name);
+    return os_fstat(fd, &opened) >= 0 && os_fstatat(s->parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) >= 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 /* A directory in our parent that holds a note or a journal: locked, and the note is ours (NULL: it stays). *fd -1: there
@@ -379,6 +379,8 @@ bool store_clean_lock(const char *path, struct span span, struct text *what, str
     struct store *s = staged_new(path, ".sluice-lock", span, err);
     bool ok;
 
+    if (!s && err->code == ERR_NONE)
+        s = staged_new(path, ".sluice-lock-takeover", span, err);   /* left by one that could not remove it */
     if (!s)
         return err->code == ERR_NONE;
     ok = store_lock_file_take(s, err);

@@ -54,9 +54,9 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
  * neither the old nor the new. One that was replaced or removed is still what was opened. Else 0 or -errno. */
 int store_object_changed(const struct object *o);
 void store_object_close(struct object *o);
-/* Of size, time of change and inode: differs when an object was changed or replaced. Never 0. */
+/* Of size, time of change and (where it lasts) inode: differs when an object was changed or replaced. Never 0. */
 struct stat;
-uint64_t store_stamp(const struct stat *st);
+uint64_t store_stamp(const struct store *s, const struct stat *st);
 
 /* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
  * the staging directory as the output's: an input in there would be removed. 1 or 0; -errno: it cannot be found out. */
@@ -95,7 +95,7 @@ void store_make_durable(struct store *s);
 /* What a name leads to. */
 struct store_place {
     uint64_t device;            /* 0: any; numbers may change when a machine starts anew */
-    uint64_t inode;
+    uint64_t inode;             /* os_lasting_inode: OS_INODE_ANY is like any */
 };
 /* What stands at the target's path now. False: nothing. */
 bool store_place_of(const struct store *s, struct store_place *target);

@@ -12,6 +12,7 @@ struct store {
     char *path;                     /* owned; without slashes at its end */
     struct span span;
     int root_fd;
+    bool inodes_last;               /* opened for reading: os_lasting_inode */
     atomic_bool direct_refused;     /* O_DIRECT gave EINVAL once: not tried again */
 
     /* Staged stores only. */

@@ -288,6 +288,11 @@ WAYS = {
 }
 
 
+def drop_caches():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("2")
+
+
 def dying(argv, place):
     """True: it died there."""
     done = subprocess.run(argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, stdin=subprocess.DEVNULL, capture_output=True,
@@ -310,9 +315,10 @@ def fuse_way(way):
             words = [*flags, "--memory", least(source, target, *flags), "--overwrite", "--progress", "none"]
             inputs.small(target)            # what is replaced
             for place, more in (("after-record:2", []), ("after-record:3", ["--durable"]), ("before-record:4", []),
-                                ("after-exchange", []), ("after-note", [])):
+                                ("before-publish", []), ("after-exchange", []), ("after-publish", []), ("after-note", [])):
                 check(dying(command("rechunk", source, target, *words, *more), place), f"did not die at {place}")
                 check((front / "out.zarr.sluice-lock").exists(), "no lock file")
+                drop_caches()               # and with that, inode numbers
                 rechunk(source, target, *words, *more).expect(0, "no file locks", "the lock file of a run that is dead")
                 check(np.array_equal(inputs.values(target).view("u4"), wanted.view("u4")), f"other values after {place}")
                 check(names(front) == ["in.zarr", "out.zarr"] and not list(front.glob("*sluice-*")),

@@ -202,12 +202,21 @@ static void test_lock__a_text_that_is_torn_or_foreign_is_no_owner(void)
     CHECK(!owner_read(&read, "\nhost=x\npid=0x7\nend\n"));
 }
 
+/* What is published stays: who died after that has only left his lock. */
 static bool run_to_its_end(const struct directory *d)
 {
     struct error err = { 0 };
-    struct store *s = run_begins(d, &err);
+    struct store *s;
+    struct text what;
     bool ok;
 
+    if (directory_has(d, "out")) {
+        text_init(&what, 1000);
+        ok = store_clean_lock(directory_path(d, "out"), SPAN_NONE, &what, &err);
+        text_release(&what);
+        return ok;
+    }
+    s = run_begins(d, &err);
     if (!s) {
         error_print(&err, stderr);
         return false;
