@@ -618,7 +618,7 @@ bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const 
     int got;
 
     if (!scratch_file(s, &file.device, &file.inode))
-        return error_sys(err, EBADF, r->span, "cannot look at the scratch file");
+        return error_sys(err, EIO, r->span, "cannot look at the scratch file '%s'", scratch_layout(s)->path);
     /* The first time its name, too. */
     got = !r->durable ? 0 : r->scratch_synced ? os_fdatasync(scratch_fd(s)) : os_syncfs(scratch_fd(s));
     r->scratch_synced = true;

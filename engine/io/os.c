@@ -203,7 +203,7 @@ int os_set_buffered(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
-    return flags < 0 ? -errno : (int)CALL(OS_DIRECT, fcntl(fd, F_SETFL, flags & ~O_DIRECT));
+    return flags < 0 ? -errno : (int)CALL(OS_FLAGS, fcntl(fd, F_SETFL, flags & ~O_DIRECT));
 }
 
 bool os_is_direct(int fd)

@@ -114,11 +114,12 @@ enum os_kind {
     OS_PUNCH = 1 << 14,
     OS_LOCK = 1 << 15,
     OS_CLOSE = 1 << 16,             /* the descriptor is closed all the same */
-    OS_DIRECT = 1 << 17,            /* an open with O_DIRECT, before it counts as OPEN or OPENAT2; or turning it off */
+    OS_DIRECT = 1 << 17,            /* an open with O_DIRECT, before it counts as OPEN or OPENAT2 */
     OS_MEMORY = 1 << 18,
     OS_LIST = 1 << 19,              /* readdir */
     OS_THREAD = 1 << 20,
-    OS_EVERY_KIND = ((1 << 21) - 1) & ~OS_ENTER,   /* that can answer any errno */
+    OS_FLAGS = 1 << 21,             /* turning O_DIRECT off */
+    OS_EVERY_KIND = ((1 << 22) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
 enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2, OS_FAULT_KILL = -3 };

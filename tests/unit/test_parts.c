@@ -383,7 +383,7 @@ static void test_parts__a_thin_box_of_a_huge_chunk_takes_only_its_own_pieces(voi
  * nothing to turn off. */
 static void test_parts__scattered_blocks_that_cannot_be_read_through_the_page_cache_are_named(void)
 {
-    static const struct os_faults refused = { .kinds = OS_DIRECT, .forever = true, .how = EIO };
+    static const struct os_faults refused = { .kinds = OS_FLAGS, .forever = true, .how = EIO };
     static const struct os_faults none = { .absent = OS_DIRECT };
     struct part_case o = { .codec = "blosc:zstd:1:shuffle:1024", .piece_raw_bytes = 76800 * 2, .workers = 2, .split = true,
                            .planned_block_bytes = 1024, .stride = 5, .slab_length = 8, .backend = IO_THREADS,
