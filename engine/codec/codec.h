@@ -65,7 +65,8 @@ void codec_chain_text(const struct codec_chain *c, struct text *out);
  * `item_bytes` is blosc's typesize. Complaints are ERR_USAGE without a span; the chain is as it was then. */
 bool codec_chain_from_text(struct codec_chain *c, const char *words, uint32_t item_bytes, struct error *err);
 
-/* Which libraries encode, and their versions: another one may write other bytes. "c-blosc 1.21.3, zstd 1.5.4, ..." */
+/* Which libraries encode, and their versions: another one may write other bytes. "c-blosc 1.21.3, zstd 1.5.4, ..." (one
+ * without a version: by what it makes of a sample). */
 void codec_versions_text(struct text *out);
 
 /* What one worker needs for one direction. All are upper bounds; library bytes come from malloc inside the codec

@@ -281,8 +281,10 @@ static bool decode_by_hand(struct worker *w, struct read *read, struct error *er
     uint64_t frame_bytes = read->range.frame_bytes;
     char *places = read->memory + room_bytes;
     struct codec_range range;
+    int result = read->object.direct ? os_set_buffered(read->object.fd) : 0;
 
-    os_set_buffered(read->object.fd);
+    if (result < 0)
+        return error_sys(err, -result, SPAN_NONE, "cannot read it through the page cache");
     read->object.direct = false;
     for (; first < end; first += range.raw_bytes) {
         if (stop_asked(run->stop))

@@ -300,6 +300,8 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
         die_at("after-discard");
         ok = ok && verify(&r, err) && resume_publish(r.resume, err);
     }
+    if (store_took_over(r.resume->store)[0])
+        report_note(report, "%s", store_took_over(r.resume->store));
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
     error_locate(err, graph.target_span);

@@ -93,7 +93,7 @@ static bool sum_sources(const struct check *c, const struct box *box, struct new
             return error_sys(err, -got, c->graph->source_span, "cannot look at '%s/%s'",
                              store_path(c->graph->source_store), place.key);
         if (got >= 0)
-            stamp = store_stamp(&st);
+            stamp = store_stamp(c->graph->source_store, &st);
         if (got >= 0 && (st.st_mtim.tv_sec > newest->when.tv_sec ||
                          (st.st_mtim.tv_sec == newest->when.tv_sec && st.st_mtim.tv_nsec >= newest->when.tv_nsec))) {
             newest->when = st.st_mtim;

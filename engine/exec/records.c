@@ -118,10 +118,10 @@ static void check_place(struct resume *r, struct text *differences, int *sys_err
 
     if (got < 0)
         *sys_errno = -got;
-    if (got < 0 || st.st_ino == r->begun_inode)
+    if (got < 0 || r->begun_inode == OS_INODE_ANY || st.st_ino == r->begun_inode)
         return;
-    r->replaced = r->committing && r->old.inode && st.st_ino == r->old.inode && store_place_of(r->store, &now) &&
-                  now.inode == r->begun_inode;
+    r->replaced = r->committing && r->old.inode && (r->old.inode == OS_INODE_ANY || st.st_ino == r->old.inode) &&
+                  store_place_of(r->store, &now) && now.inode == r->begun_inode;
     if (!r->replaced)
         text_add(differences, "it was copied or moved from another place\n");
 }
@@ -217,7 +217,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
         run_pack(r, &payload);
         return append(r, RECORD_RESUMED, &payload, err);
     }
-    pack_number(&payload, st.st_ino);
+    pack_number(&payload, os_lasting_inode(store_root_fd(r->store), &st));
     run_pack(r, &payload);
     identity_pack(g, &payload);
     plan_pack(g, &payload);

@@ -80,8 +80,9 @@ static void look_for_scratch(struct resume *r)
     if (!resume_is_same_boot(r))        /* devices may be numbered otherwise */
         r->scratch_file.device = 0;
     if (r->scratch_file.inode == 0 ||
-        (os_fstatat(AT_FDCWD, r->scratch_path, &st, AT_SYMLINK_NOFOLLOW) >= 0 && st.st_ino == r->scratch_file.inode &&
-         (r->scratch_file.device == 0 || st.st_dev == r->scratch_file.device)))
+        (os_fstatat(AT_FDCWD, r->scratch_path, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
+         (r->scratch_file.inode == OS_INODE_ANY ||
+          (st.st_ino == r->scratch_file.inode && (r->scratch_file.device == 0 || st.st_dev == r->scratch_file.device)))))
         return;
     r->scratch_gone = true;
     r->scratch_file = (struct store_place){ 0 };
@@ -293,13 +294,13 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
 
     if (!find_left(&r, path, true, span, err))
         return false;
-    if (!r)
-        return true;
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     what = what ? what : &nobody;
-    if (r->published)
+    if (r && r->published)
         text_addf(what, "ended what an earlier run of '%s' had left to do: the output is complete\n", path);
-    ok = restart_over(r, what, err);
+    if (r && store_took_over(r->store)[0])
+        text_addf(what, "%s\n", store_took_over(r->store));
+    ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);
     text_release(&nobody);
     resume_close(r);
     return ok;

@@ -12,6 +12,7 @@
 #include "engine/exec/scratch.h"
 #include "engine/mem/pool.h"
 #include "engine/report/report.h"
+#include "engine/store/owner.h"
 #include "engine/store/store.h"
 
 /* Sums modulo 2^64, so that order does not matter: over source objects that were read (store_stamp of each with its
@@ -50,12 +51,6 @@ struct resume {
     uint64_t segment_count;
     uint64_t records;               /* of segments and tasks */
 };
-
-/* "" where the kernel does not say. */
-enum { BOOT_BYTES = 40 };
-void boot_now(char boot[BOOT_BYTES]);
-/* What a second run is told of this one. */
-void owner_note(char *note, size_t note_bytes);
 
 /* How many segments the first `stages` of the graph write: as many as they have tasks. */
 uint64_t graph_segments_of(const struct graph *g, unsigned stages);

@@ -112,7 +112,7 @@ int scratch_file(const struct scratch *s, uint64_t *device, uint64_t *inode)
     if (got < 0)
         return got;
     *device = st.st_dev;
-    *inode = st.st_ino;
+    *inode = os_lasting_inode(s->fd, &st);
     return 0;
 }
 
@@ -138,7 +138,8 @@ bool scratch_reopen(struct scratch *s, uint64_t device, uint64_t inode, uint64_t
         return false;
     if (fd < 0)
         return error_sys(err, -fd, s->layout.span, "cannot open the scratch file '%s' of the earlier run", path);
-    if (os_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_ino != inode || (device && st.st_dev != device)) {
+    if (os_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        (inode != OS_INODE_ANY && (st.st_ino != inode || (device && st.st_dev != device)))) {
         os_close(fd);
         return false;
     }

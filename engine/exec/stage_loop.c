@@ -497,6 +497,7 @@ static void *worker_main(void *argument)
     struct worker *w = argument;
     struct stage_run *run = w->run;
     struct error err = { 0 };
+    int result;
 
     if (!io_open(&w->io, run->backend, io_depth(w), &err)) {
         stage_fail_unlocked(run, &err);
@@ -505,8 +506,12 @@ static void *worker_main(void *argument)
     if (w->beside)
         w->beside->io = w->io;
     work(w);
-    io_close(w->io);
+    result = io_close(w->io);
     w->io = NULL;
+    if (result < 0) {
+        error_sys(&err, -result, run->stage->span, "cannot write out what was written");
+        stage_fail_unlocked(run, &err);
+    }
     return NULL;
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +39,7 @@ const char *io_backend_name(enum io_backend backend)
 
 uint32_t io_request_next_bytes(const struct io_request *request)
 {
-    return (uint32_t)size_min(request->bytes - request->done_bytes, GIB);
+    return (uint32_t)size_min(request->bytes - request->done_bytes, request->is_cached ? IO_CACHED_STEP_BYTES : GIB);
 }
 
 static bool finish(struct io_request *request, int64_t result)
@@ -47,14 +48,36 @@ static bool finish(struct io_request *request, int64_t result)
     return true;
 }
 
+/* What was last written is on its way no more: it need not stay in the cache. */
+static bool advance_written_out(struct io_request *request, int64_t result)
+{
+    uint64_t bytes = request->dirty_bytes;
+
+    if (os_cannot_write_out(result))
+        result = os_fdatasync(request->fd);
+    if (result < 0)
+        return finish(request, result);
+    request->dirty_bytes = 0;
+    os_drop_cached(request->fd, request->offset + request->done_bytes - bytes, bytes);
+    return request->done_bytes == request->bytes && finish(request, (int64_t)request->done_bytes);
+}
+
 bool io_request_advance(struct io_request *request, int64_t result)
 {
     if ((result == -EINTR || result == -EAGAIN) && request->retries++ < RETRIES_MAX)
         return false;
+    if (io_request_writes_out(request))
+        return advance_written_out(request, result);
     if (result < 0)
         return finish(request, result);
     request->retries = 0;
+    if (request->is_cached && request->op == IO_READ)
+        os_drop_cached(request->fd, request->offset + request->done_bytes, (uint64_t)result);
     request->done_bytes += (uint64_t)result;
+    if (request->is_cached && request->op == IO_WRITE && result > 0 && request->done_bytes < request->bytes) {
+        request->dirty_bytes = (uint32_t)result;
+        return false;
+    }
     if (request->done_bytes == request->bytes)
         return finish(request, (int64_t)request->done_bytes);
     if (result == 0)
@@ -63,6 +86,58 @@ bool io_request_advance(struct io_request *request, int64_t result)
     if (request->op == IO_READ && (request->offset + request->done_bytes) % IO_ALIGN && os_is_direct(request->fd))
         return finish(request, (int64_t)request->done_bytes);
     return false;
+}
+
+/* ---- what is left behind in the page cache ---- */
+
+/* Of all ios. */
+static atomic_uint_fast64_t behind_bytes;
+static atomic_uint behind_descriptors;
+
+static void wait_for(struct io *io, int fd, uint64_t offset, uint64_t bytes)
+{
+    int result = os_write_out(fd, offset, bytes);
+
+    if (result < 0 && io->behind_error == 0)
+        io->behind_error = result;
+    os_drop_cached(fd, offset, bytes);
+}
+
+static void wait_for_oldest(struct io *io)
+{
+    struct behind *oldest = &io->behind[io->behind_first];
+
+    io->behind_first = (io->behind_first + 1) % BEHIND_MAX;
+    io->behind_count--;
+    wait_for(io, oldest->fd, oldest->offset, oldest->bytes);
+    os_close(oldest->fd);
+    atomic_fetch_sub(&behind_bytes, oldest->bytes);
+    atomic_fetch_sub(&behind_descriptors, 1);
+}
+
+/* A request was written, and its caller may close the file. */
+static void leave_behind(struct io *io, struct io_request *request)
+{
+    uint64_t bytes = size_min(request->bytes, IO_CACHED_STEP_BYTES), offset = request->offset + request->bytes - bytes;
+    int fd = os_dup(request->fd);
+
+    if (fd < 0) {
+        wait_for(io, request->fd, offset, bytes);
+    } else {
+        os_begin_write_out(fd, offset, bytes);
+        if (io->behind_count == BEHIND_MAX)
+            wait_for_oldest(io);
+        io->behind[(io->behind_first + io->behind_count++) % BEHIND_MAX] = (struct behind){ fd, offset, bytes };
+        atomic_fetch_add(&behind_bytes, bytes);
+        atomic_fetch_add(&behind_descriptors, 1);
+    }
+    while (io->behind_count > 0 && (atomic_load(&behind_bytes) > IO_BEHIND_BYTES ||
+                                    atomic_load(&behind_descriptors) > BEHIND_DESCRIPTORS_MAX))
+        wait_for_oldest(io);
+    if (io->behind_error) {
+        request->result = io->behind_error;
+        io->behind_error = 0;
+    }
 }
 
 /* ---- the contract of io.h ---- */
@@ -83,15 +158,23 @@ bool io_open(struct io **io, enum io_backend backend, unsigned depth_max, struct
     (*io)->type = type;
     (*io)->depth_max = depth_max;
     (*io)->in_flight = 0;
+    (*io)->behind_first = (*io)->behind_count = 0;
+    (*io)->behind_error = 0;
     return true;
 }
 
-void io_close(struct io *io)
+int io_close(struct io *io)
 {
+    int result;
+
     if (!io)
-        return;
+        return 0;
     assert(io->in_flight == 0);
+    while (io->behind_count > 0)
+        wait_for_oldest(io);
+    result = io->behind_error;
     io->type->close(io);
+    return result;
 }
 
 void io_submit(struct io *io, struct io_request *request)
@@ -101,6 +184,8 @@ void io_submit(struct io *io, struct io_request *request)
     request->result = 0;
     request->done_bytes = 0;
     request->retries = 0;
+    request->dirty_bytes = 0;
+    request->is_cached = os_is_without_direct() && !os_is_direct(request->fd);
     request->next = NULL;
     io->type->submit(io, request);
 }
@@ -111,6 +196,9 @@ unsigned io_reap(struct io *io, struct io_request **done, unsigned max, bool wai
 
     assert(count <= io->in_flight);
     io->in_flight -= count;
+    for (unsigned i = 0; i < count; i++)
+        if (done[i]->is_cached && done[i]->op == IO_WRITE && done[i]->result > 0)
+            leave_behind(io, done[i]);
     return count;
 }
 

@@ -9,6 +9,13 @@
  * hands it back. Interrupted calls are retried and short ones carried on inside: `result` is all the bytes asked
  * for, fewer only at the end of the file (reads), or -errno. A write that ends short with no error is -ENOSPC.
  * Every request counts as one or more calls of kind OS_READ or OS_WRITE for the seam of os.h.
+ *
+ * Where there is no direct I/O (os_is_without_direct) what was read or written is kept from staying in the page cache,
+ * which a memory cgroup counts, and of which the kernel makes us wait when too much is dirty. What was read is dropped at
+ * once. What was written is written out from then on, and waited for and dropped when IO_BEHIND_BYTES of all ios were
+ * written since; a long request is cut into steps, and only its last one is left behind. So no more is cached than what
+ * is in flight and that. Writing out counts as calls of kind OS_SYNC. If it fails, the next request says so, or io_close.
+ *
  * Completions are collected first and acted on by the caller, never inside a callback.
  *
  * The io_uring ring has no DEFER_TASKRUN: with it nothing completes while a worker computes, and our codec calls
@@ -23,8 +30,11 @@
 #include <stdint.h>
 
 #include "engine/base/error.h"
+#include "engine/base/size.h"
 
 enum io_op { IO_READ, IO_WRITE };
+#define IO_CACHED_STEP_BYTES (8 * MIB)
+#define IO_BEHIND_BYTES (32 * MIB)
 
 struct io_request {
     enum io_op op;
@@ -36,6 +46,8 @@ struct io_request {
     /* the back end's own */
     uint64_t done_bytes;
     unsigned retries;
+    bool is_cached;             /* goes through the page cache for want of something better */
+    uint32_t dirty_bytes;       /* up to done_bytes, being written out: that is the next call */
     struct io_request *next;
 };
 
@@ -55,8 +67,8 @@ struct io;
 
 /* For at most `depth_max` requests at once. */
 bool io_open(struct io **io, enum io_backend backend, unsigned depth_max, struct error *err);
-/* No request may be in flight. NULL is fine. */
-void io_close(struct io *io);
+/* No request may be in flight. NULL is fine. 0, or the -errno of what was left behind. */
+int io_close(struct io *io);
 
 /* Start a request. Never waits; more than depth_max in flight is a bug. The request is handed to the kernel at
  * once; should the kernel be out of memory for it, by the next io_reap of this worker. */

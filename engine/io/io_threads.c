@@ -55,17 +55,20 @@ static struct io_request *pop(struct request_queue *q)
     return r;
 }
 
+static int64_t next_call(const struct io_request *r)
+{
+    char *memory = (char *)r->memory + r->done_bytes;
+    uint64_t offset = r->offset + r->done_bytes;
+
+    if (io_request_writes_out(r))
+        return os_write_out(r->fd, offset - r->dirty_bytes, r->dirty_bytes);
+    return r->op == IO_READ ? os_pread(r->fd, memory, io_request_next_bytes(r), offset)
+                            : os_pwrite(r->fd, memory, io_request_next_bytes(r), offset);
+}
+
 static void carry_out(struct io_request *r)
 {
-    int64_t result;
-
-    do {
-        char *memory = (char *)r->memory + r->done_bytes;
-        uint64_t offset = r->offset + r->done_bytes;
-
-        result = r->op == IO_READ ? os_pread(r->fd, memory, io_request_next_bytes(r), offset)
-                                  : os_pwrite(r->fd, memory, io_request_next_bytes(r), offset);
-    } while (!io_request_advance(r, result));
+    while (!io_request_advance(r, next_call(r))) { }
 }
 
 static void *help(void *argument)

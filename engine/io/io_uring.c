@@ -93,11 +93,14 @@ static void queue_request(struct uring *u, struct io_request *r)
 {
     struct io_uring_sqe *sqe = take_sqe(u);
     char *memory = (char *)r->memory + r->done_bytes;
+    uint64_t offset = r->offset + r->done_bytes;
 
-    if (r->op == IO_READ)
-        io_uring_prep_read(sqe, r->fd, memory, io_request_next_bytes(r), r->offset + r->done_bytes);
+    if (io_request_writes_out(r))
+        io_uring_prep_sync_file_range(sqe, r->fd, r->dirty_bytes, offset - r->dirty_bytes, OS_WRITE_OUT_FLAGS);
+    else if (r->op == IO_READ)
+        io_uring_prep_read(sqe, r->fd, memory, io_request_next_bytes(r), offset);
     else
-        io_uring_prep_write(sqe, r->fd, memory, io_request_next_bytes(r), r->offset + r->done_bytes);
+        io_uring_prep_write(sqe, r->fd, memory, io_request_next_bytes(r), offset);
     io_uring_sqe_set_data(sqe, r);
 }
 
@@ -167,10 +170,12 @@ static void uring_submit(struct io *io, struct io_request *request)
 /* What the seam makes of a completed call. */
 static int64_t result_after_fault(const struct io_request *r, int64_t result)
 {
-    int how = os_fault(r->op == IO_READ ? OS_READ : OS_WRITE);
+    int how = os_fault(io_request_writes_out(r) ? OS_SYNC : r->op == IO_READ ? OS_READ : OS_WRITE);
 
     if (how > 0)
         return -how;
+    if (io_request_writes_out(r))
+        return result;
     if (how == OS_FAULT_ZERO && result > 0)
         return 0;
     if (how == OS_FAULT_SHORT && result > 0)
@@ -190,7 +195,8 @@ static void take_wake(struct uring *u)
     u->woken = true;
 }
 
-/* Finished requests, at most `max`, from the completion queue; makes no system call. */
+/* Finished requests, at most `max`, from the completion queue; makes no system call (but of what
+ * goes through the page cache). */
 static unsigned collect(struct uring *u, struct io_request **done, unsigned max)
 {
     struct io_uring_cqe *cqes[REAP_BATCH];

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,17 +15,26 @@
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/base/die.h"
 #include "engine/base/size.h"
 
+/* Of file systems that linux/magic.h does not name. */
+enum { ZFS_MAGIC = 0x2fc12fc1, JFS_MAGIC = 0x3153464a };
+#define BCACHEFS_MAGIC 0xca451a4eu
+#define EXFAT_MAGIC 0x2011bab0u
+
 enum {
     REMOVE_DEPTH_MAX = 128,
     REMOVE_PASSES_MAX = 64,
     AGAIN_MAX = 1000,           /* EAGAIN in a row before it is believed */
 };
+
+/* The kernel reads ahead in pages as large as this, and drops only whole ones: the one before must have its turn again. */
+#define FOLIO_BYTES_MAX (4 * MIB)
 
 /* ---- the seam ---- */
 
@@ -98,8 +108,9 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_RENAME_EXCHANGE] = "no rename that exchanges: the old output was moved aside before the new one came",
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
-    [LACK_LOCK] = "no file locks: two runs that write the same output at once would not notice one another",
-    [LACK_DIRECT] = "no direct I/O: files are read and written through the page cache",
+    [LACK_LOCK] = "no file locks that reach other machines: a lock file beside the output kept other runs away",
+    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind "
+                    "the writer",
 };
 
 static atomic_uint lacks;
@@ -112,6 +123,11 @@ static void note_lack(enum lack lack)
 void os_lacks_direct(void)
 {
     note_lack(LACK_DIRECT);
+}
+
+bool os_is_without_direct(void)
+{
+    return atomic_load_explicit(&lacks, memory_order_relaxed) & 1u << LACK_DIRECT;
 }
 
 const char *os_lacks(unsigned i)
@@ -155,21 +171,39 @@ int os_close(int fd)
     return how == EINTR ? 0 : -how;
 }
 
+/* Only one kernel has such a file system mounted at a time. Of others it keeps the locks of directories to itself, even
+ * where those of files reach other machines: neither NFS nor Lustre nor FUSE is told of them. */
+static bool is_of_one_machine(int fd)
+{
+    static const unsigned types[] = {
+        EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, RAMFS_MAGIC,
+        OVERLAYFS_SUPER_MAGIC, ZFS_MAGIC, BCACHEFS_MAGIC, MSDOS_SUPER_MAGIC, EXFAT_MAGIC, REISERFS_SUPER_MAGIC, JFS_MAGIC,
+    };
+    struct statfs place;
+
+    if (CALL(OS_STAT, fstatfs(fd, &place)) < 0)
+        return false;
+    for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++)
+        if ((unsigned)place.f_type == types[i])
+            return true;
+    return false;
+}
+
 int os_lock(int fd)
 {
     int result = (int)CALL(OS_LOCK, flock(fd, LOCK_EX | LOCK_NB));
 
-    if (result == 0 || result == -EWOULDBLOCK)
+    if (result == -EWOULDBLOCK || (result == 0 && is_of_one_machine(fd)))
         return result;
     note_lack(LACK_LOCK);
-    return 0;
+    return -EOPNOTSUPP;
 }
 
 int os_set_buffered(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
-    return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT) < 0 ? -errno : 0;
+    return flags < 0 ? -errno : (int)CALL(OS_FLAGS, fcntl(fd, F_SETFL, flags & ~O_DIRECT));
 }
 
 bool os_is_direct(int fd)
@@ -177,6 +211,35 @@ bool os_is_direct(int fd)
     int flags = fcntl(fd, F_GETFL);
 
     return flags >= 0 && (flags & O_DIRECT);
+}
+
+bool os_cannot_write_out(int64_t result)
+{
+    return result == -ENOSYS || result == -EOPNOTSUPP || result == -EINVAL || result == -EPERM;
+}
+
+int os_write_out(int fd, uint64_t offset, uint64_t bytes)
+{
+    int result = (int)CALL(OS_SYNC, sync_file_range(fd, (off_t)offset, (off_t)bytes, OS_WRITE_OUT_FLAGS));
+
+    return os_cannot_write_out(result) ? os_fdatasync(fd) : result;
+}
+
+void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes)
+{
+    sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+}
+
+int os_dup(int fd)
+{
+    return (int)CALL(OS_OPEN, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+void os_drop_cached(int fd, uint64_t offset, uint64_t bytes)
+{
+    uint64_t before_bytes = bytes ? size_min(offset, FOLIO_BYTES_MAX) : 0;
+
+    posix_fadvise(fd, (off_t)(offset - before_bytes), (off_t)(bytes ? bytes + before_bytes : 0), POSIX_FADV_DONTNEED);
 }
 
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
@@ -285,6 +348,23 @@ int os_fstat(int fd, struct stat *st)
 int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags)
 {
     return (int)CALL(OS_STAT, fstatat(dir_fd, path, st, flags));
+}
+
+uint64_t os_lasting_inode(int fd, const struct stat *st)
+{
+    struct statfs place;
+
+    if (CALL(OS_STAT, fstatfs(fd, &place)) < 0)
+        return st->st_ino;
+    switch ((unsigned)place.f_type) {
+    case FUSE_SUPER_MAGIC:
+    case CIFS_SUPER_MAGIC:
+    case SMB2_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case V9FS_MAGIC:
+        return OS_INODE_ANY;
+    }
+    return st->st_ino;
 }
 
 int os_mkdirat(int dir_fd, const char *path, mode_t mode)

@@ -24,13 +24,24 @@ int os_openat(int dir_fd, const char *path, int flags, mode_t mode);
  * (-EXDEV, -ELOOP). O_NONBLOCK is added, so a FIFO cannot hang us. Not for O_PATH (-EINVAL), which opens links. */
 int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode);
 int os_close(int fd);
-/* Lock the open file or directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else
- * has it. Where there are no such locks the answer is 0, and os_lacks() says so. */
+/* Lock the open directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else has it.
+ * -EOPNOTSUPP: there are no such locks here, or it is locked for this machine alone; os_lacks() says so. */
 int os_lock(int fd);
 /* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
 int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */
 bool os_is_direct(int fd);
+/* Where there is no O_DIRECT, what large files leave in the page cache is kept small. Begin to write it out; */
+void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes);
+/* write it out and wait: an error is that of the write, and nothing is to be believed of it; */
+int os_write_out(int fd, uint64_t offset, uint64_t bytes);
+#define OS_WRITE_OUT_FLAGS (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
+/* (is there no sync_file_range, or the ring's, as its `result` says?) */
+bool os_cannot_write_out(int64_t result);
+/* and what is clean of it leaves the page cache; 0 bytes: to the end. Only a hint, it cannot fail. */
+void os_drop_cached(int fd, uint64_t offset, uint64_t bytes);
+/* Another descriptor of the same open file. */
+int os_dup(int fd);
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset);
 /* As much as there is up to `bytes`, or -errno. */
@@ -45,6 +56,10 @@ int os_fallocate(int fd, uint64_t offset, uint64_t bytes);
 int os_punch_hole(int fd, uint64_t offset, uint64_t bytes);
 int os_fstat(int fd, struct stat *st);
 int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags);
+/* The inode of `st`, for a later run to know the file by: where numbers do not outlive the kernel's memory of a file (most
+ * of FUSE, some of CIFS; `fd` is anything there) OS_INODE_ANY, which is not compared. */
+enum { OS_INODE_ANY = 1 };
+uint64_t os_lasting_inode(int fd, const struct stat *st);
 int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
 /* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */
@@ -70,6 +85,8 @@ int os_remove_tree_but(int dir_fd, const char *path, const char *kept);
 
 /* O_DIRECT was refused (-EINVAL) where the same open without it worked: os_lacks() is to say so. */
 void os_lacks_direct(void);
+/* Was it? Then what goes through the page cache is not to stay there. */
+bool os_is_without_direct(void);
 /* What this kernel or file system turned out not to have, one sentence each, for the report: i = 0, 1, ... until
  * NULL. Only what was tried is known. */
 const char *os_lacks(unsigned i);
@@ -101,7 +118,8 @@ enum os_kind {
     OS_MEMORY = 1 << 18,
     OS_LIST = 1 << 19,              /* readdir */
     OS_THREAD = 1 << 20,
-    OS_EVERY_KIND = ((1 << 21) - 1) & ~OS_ENTER,   /* that can answer any errno */
+    OS_FLAGS = 1 << 21,             /* turning O_DIRECT off */
+    OS_EVERY_KIND = ((1 << 22) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
 enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2, OS_FAULT_KILL = -3 };

@@ -11,8 +11,10 @@ bool store_place_is(const struct store *s, const struct store_place *place, cons
 {
     struct stat st;
 
-    return os_fstatat(s->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0 && st.st_ino == place->inode &&
-           (st.st_dev == place->device || place->device == 0);
+    if (os_fstatat(s->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    return place->inode == OS_INODE_ANY ||
+           (st.st_ino == place->inode && (st.st_dev == place->device || place->device == 0));
 }
 
 int store_remove_staging(const struct store *s)
@@ -66,10 +68,12 @@ static int mark_goes(struct store *s, const char *mark, bool to_old)
 }
 
 /* The target has its name. What is ours leaves it, the journal last: as long as it is there the next run knows what to
- * end. Only then what stood there before goes, which may take long, or fail; it has the journal by then. */
+ * end. Only then what stood there before goes, which may take long, or fail; it has the journal by then. Where inodes do not
+ * last nobody could tell it from a new one that has not got its name: there it goes first. */
 static bool publish_end(struct store *s, const struct store_place *old, struct error *err)
 {
     int got = 0, old_fd = -1;
+    bool ok, to_old;
 
     s->published = true;
     if (s->durable)
@@ -88,19 +92,23 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     } else {
         old = NULL;
     }
-    got = mark_goes(s, STAGING_NOTE, old);
-    die_at("after-note");
-    if (got >= 0)
-        got = mark_goes(s, STAGING_JOURNAL, old);
+    ok = !old || old->inode != OS_INODE_ANY || remove_old(s, err);
+    to_old = old && old->inode != OS_INODE_ANY;
+    got = ok ? mark_goes(s, STAGING_NOTE, to_old) : 0;
+    if (ok)
+        die_at("after-note");
+    if (ok && got >= 0)
+        got = mark_goes(s, STAGING_JOURNAL, to_old);
     if (got < 0)
         error_sys(err, -got, s->span, "cannot tidy up in '%s', which is complete", s->path);
-    if (got >= 0 && old) {
+    ok = ok && got >= 0;
+    if (ok && to_old) {
         die_at("after-journal");
-        got = remove_old(s, err) ? 0 : -EIO;
+        ok = remove_old(s, err);
     }
     if (old_fd >= 0)
         os_close(old_fd);
-    return got >= 0;
+    return ok;
 }
 
 bool store_place_of(const struct store *s, struct store_place *target)
@@ -109,7 +117,7 @@ bool store_place_of(const struct store *s, struct store_place *target)
 
     if (os_fstatat(s->parent_fd, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
-    *target = (struct store_place){ st.st_dev, st.st_ino };
+    *target = (struct store_place){ st.st_dev, os_lasting_inode(s->parent_fd, &st) };
     return true;
 }
 

@@ -5,7 +5,8 @@
  *     publish   is one rename to <parent>/<name> (publish.c)
  *
  * What a dead run left is taken up, or removed, only while we hold its lock, so a living run never loses its staging
- * directory. The lock is that of the root's file descriptor: the kernel gives it back when the process dies.
+ * directory. The lock is that of the root's file descriptor: the kernel gives it back when the process dies; where it
+ * has none to give, see lock.c.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -60,8 +61,10 @@ static bool open_parent(struct store *s, struct error *err)
     parent = slash == s->path ? strdup("/") : slash ? strndup(s->path, (size_t)(slash - s->path)) : strdup(".");
     if (!parent || asprintf(&s->staging_name, "%s%s", s->name, staging_suffix) < 0)
         s->staging_name = NULL;
-    if (!s->staging_name || asprintf(&s->aside_name, "%s.sluice-aside", s->name) < 0) {
+    if (!s->staging_name || asprintf(&s->aside_name, "%s.sluice-aside", s->name) < 0)
         s->aside_name = NULL;
+    if (!s->aside_name || asprintf(&s->lock_name, "%s.sluice-lock", s->name) < 0) {
+        s->lock_name = NULL;
         free(parent);
         return error_at(err, ERR_FIT, s->span, "no memory to stage '%s'", s->path);
     }
@@ -150,12 +153,6 @@ bool store_check_target(const struct store *s, bool *there, struct error *err)
     return true;
 }
 
-/* Lock the directory. False: somebody else holds it. Where there are no such locks, everybody may. */
-static bool lock_directory(int fd)
-{
-    return os_lock(fd) != -EWOULDBLOCK;
-}
-
 /* The note in a directory that we may have left: 0 or -errno. -ENOENT: it is not ours. An empty directory is ours too: we
  * died before the note was written; and so is one with a journal: that is the last to go. */
 static int read_note(int fd, char **note)
@@ -192,32 +189,25 @@ static int write_note(int fd, const char *note)
     return got;
 }
 
-/* Somebody else has the directory `fd` (-1: not known). */
-static bool busy(const struct store *s, int fd, struct error *err)
+char *store_note(int fd)
 {
     char *note = NULL;
 
-    if (fd >= 0)
-        read_note(fd, &note);
-    error_at(err, ERR_EXISTS, s->span, "another run is writing '%s' at this moment", s->path);
-    if (note && *note)
-        error_note(err, "%s", note);
-    error_help(err, "wait for it to end, or give another path; its work is in '%s.sluice-partial'", s->path);
-    free(note);
-    return false;
+    read_note(fd, &note);
+    return note;
 }
 
 static bool is_still_there(const struct store *s, const char *name, int fd)
 {
-    struct stat opened;
+    struct stat opened, named;
 
-    return os_fstat(fd, &opened) >= 0 &&
-           store_place_is(s, &(struct store_place){ opened.st_dev, opened.st_ino }, name);
+    return os_fstat(fd, &opened) >= 0 && os_fstatat(s->parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) >= 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 /* A directory in our parent that holds a note or a journal: locked, and the note is ours (NULL: it stays). *fd -1: there
  * is none. */
-static bool take_directory(const struct store *s, const char *name, const char *note, int *fd, struct error *err)
+static bool take_directory(struct store *s, const char *name, const char *note, int *fd, struct error *err)
 {
     char *old = NULL;
     int got;
@@ -229,8 +219,7 @@ static bool take_directory(const struct store *s, const char *name, const char *
     }
     if (*fd < 0 && *fd != -ENOTDIR && *fd != -ELOOP)
         return error_sys(err, -*fd, s->span, "cannot open '%s.sluice-partial', which is there", s->path);
-    if (*fd >= 0 && !lock_directory(*fd)) {
-        busy(s, *fd, err);
+    if (*fd >= 0 && !store_lock(s, *fd, err)) {
         os_close(*fd);
         return false;
     }
@@ -265,21 +254,24 @@ static bool make_staging(struct store *s, const char *note, struct error *err)
     int got = os_mkdirat(s->parent_fd, s->staging_name, 0777);
 
     if (got == -EEXIST)
-        return busy(s, -1, err);
+        return store_busy(s, NULL, err);
     if (got < 0) {
         error_sys(err, -got, s->span, "cannot make the directory '%s.sluice-partial'", s->path);
         return space_explain(err, s->parent_fd, 0);
     }
     got = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (got == -ENOENT)             /* empty, and taken for a leftover before we could lock it */
-        return busy(s, -1, err);
+        return store_busy(s, NULL, err);
     if (got < 0) {
         os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
         return error_sys(err, -got, s->span, "cannot open the directory '%s.sluice-partial'", s->path);
     }
     s->root_fd = got;
-    if (!lock_directory(s->root_fd))
-        return busy(s, s->root_fd, err);
+    if (!store_lock(s, s->root_fd, err)) {
+        if (err->code != ERR_EXISTS)
+            os_unlinkat(s->parent_fd, s->staging_name, AT_REMOVEDIR);
+        return false;
+    }
     got = os_fstat(s->root_fd, &opened);
     if (got >= 0)
         got = os_fstatat(s->parent_fd, s->staging_name, &named, AT_SYMLINK_NOFOLLOW);
@@ -287,7 +279,7 @@ static bool make_staging(struct store *s, const char *note, struct error *err)
         return error_sys(err, -got, s->span, "cannot look at '%s.sluice-partial'", s->path);
     /* Between mkdir and lock another run may have taken it for a leftover. */
     if (got < 0 || named.st_dev != opened.st_dev || named.st_ino != opened.st_ino)
-        return busy(s, s->root_fd, err);
+        return store_busy(s, NULL, err);
     got = write_note(s->root_fd, note);
     if (got >= 0)
         return true;
@@ -380,6 +372,22 @@ bool store_stage_published(struct store **out, const char *path, struct span spa
     else
         *out = s;
     return true;
+}
+
+bool store_clean_lock(const char *path, struct span span, struct text *what, struct error *err)
+{
+    struct store *s = staged_new(path, ".sluice-lock", span, err);
+    bool ok;
+
+    if (!s && err->code == ERR_NONE)
+        s = staged_new(path, ".sluice-lock-takeover", span, err);   /* left by one that could not remove it */
+    if (!s)
+        return err->code == ERR_NONE;
+    ok = store_lock_file_take(s, err);
+    if (s->took_over[0])
+        text_addf(what, "%s\n", s->took_over);
+    store_close(s);
+    return ok;
 }
 
 void store_make_durable(struct store *s)

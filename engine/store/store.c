@@ -30,6 +30,13 @@ struct store *store_new(const char *path, struct span span, struct error *err)
     return s;
 }
 
+static bool inodes_last(int fd)
+{
+    struct stat st = { .st_ino = OS_INODE_ANY + 1 };
+
+    return os_lasting_inode(fd, &st) != OS_INODE_ANY;
+}
+
 bool store_open(struct store **out, const char *path, struct span span, struct error *err)
 {
     struct store *s;
@@ -52,6 +59,7 @@ bool store_open(struct store **out, const char *path, struct span span, struct e
             return error_at(err, ERR_INPUT, span, "'%s' is not a directory", path);
         return error_sys(err, sys_errno, span, "cannot open '%s'", path);
     }
+    s->inodes_last = inodes_last(s->root_fd);
     *out = s;
     return true;
 }
@@ -60,12 +68,14 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
+    store_lock_file_give_back(s);
     if (s->root_fd >= 0)
         os_close(s->root_fd);
     if (s->parent_fd >= 0)
         os_close(s->parent_fd);
     free(s->staging_name);
     free(s->aside_name);
+    free(s->lock_name);
     free(s->path);
     free(s);
 }
@@ -131,10 +141,10 @@ static bool open_key(const struct store *s, const char *key, int flags, int *fd,
     }
 }
 
-uint64_t store_stamp(const struct stat *st)
+uint64_t store_stamp(const struct store *s, const struct stat *st)
 {
     uint64_t parts[4] = { (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
-                          st->st_ino };
+                          s->inodes_last ? st->st_ino : OS_INODE_ANY };
     uint64_t stamp = 0;
 
     for (unsigned i = 0; i < 4; i++) {
@@ -157,7 +167,7 @@ static bool check_kind(const struct store *s, const char *key, struct object *o,
                         kind_name(st.st_mode));
     o->bytes = (uint64_t)st.st_size;
     o->written = st.st_mtim;
-    o->stamp = store_stamp(&st);
+    o->stamp = store_stamp(s, &st);
     return true;
 }
 
@@ -201,6 +211,8 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
 
 void store_object_close(struct object *o)
 {
+    if (o->fd >= 0 && !o->direct && os_is_without_direct())
+        os_drop_cached(o->fd, 0, 0);        /* also what the kernel read ahead of us */
     if (o->fd >= 0)
         os_close(o->fd);
     o->fd = -1;

@@ -4,8 +4,9 @@
  * anything else under a chunk's key is an error, never "missing". Sources are opened read-only, always.
  *
  * Writing: a target is staged in `<path>.sluice-partial/` beside it and appears by one rename at the end, so a
- * reader sees it whole or not at all. The staging directory is locked (flock) while its store is open, so a second
- * run is refused instead of removing the first one's work. A death leaves it where it is: the next run takes it up.
+ * reader sees it whole or not at all. The staging directory is locked while its store is open, so a second run is
+ * refused instead of removing the first one's work: by flock, or where that reaches no other machine by a file
+ * `<path>.sluice-lock` (lock.c). A death leaves it where it is: the next run takes it up.
  *
  * Errors of the kernel are ERR_IO or ERR_FIT (error_sys), something odd under a key is ERR_INPUT; all name the path
  * and carry the span that the store was opened with.
@@ -22,6 +23,7 @@
 #include <time.h>
 
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 
 enum { KEY_BYTES_MAX = 512 };   /* "c/" + 16 x 20 digits and separators, or a metadata key; longer is refused */
 
@@ -52,9 +54,9 @@ bool store_object_open(struct store *s, const char *key, struct object *o, struc
  * neither the old nor the new. One that was replaced or removed is still what was opened. Else 0 or -errno. */
 int store_object_changed(const struct object *o);
 void store_object_close(struct object *o);
-/* Of size, time of change and inode: differs when an object was changed or replaced. Never 0. */
+/* Of size, time of change and (where it lasts) inode: differs when an object was changed or replaced. Never 0. */
 struct stat;
-uint64_t store_stamp(const struct stat *st);
+uint64_t store_stamp(const struct store *s, const struct stat *st);
 
 /* Is the output the input, in it, or around it? Compares what the paths lead to, not how they are spelled. Counts
  * the staging directory as the output's: an input in there would be removed. 1 or 0; -errno: it cannot be found out. */
@@ -82,13 +84,18 @@ bool store_stage_again(struct store **s, const char *path, bool overwrite, const
 /* The target at `path` itself, if a run died after giving it its name and before it had tidied up: it holds a
  * journal then, and store_publish_end does the rest. *s NULL: it is not so. */
 bool store_stage_published(struct store **s, const char *path, struct span span, struct error *err);
+/* "", or whose lock file was in the way, for the report: that run is dead, and its file was taken over. */
+const char *store_took_over(const struct store *s);
+/* Remove the lock file that a dead run of the target at `path` left, if nothing else of it is there to be taken up.
+ * `what` gets a line if there was one. */
+bool store_clean_lock(const char *path, struct span span, struct text *what, struct error *err);
 /* Publishing waits until the kernel has written everything out. */
 void store_make_durable(struct store *s);
 
 /* What a name leads to. */
 struct store_place {
     uint64_t device;            /* 0: any; numbers may change when a machine starts anew */
-    uint64_t inode;
+    uint64_t inode;             /* os_lasting_inode: OS_INODE_ANY is like any */
 };
 /* What stands at the target's path now. False: nothing. */
 bool store_place_of(const struct store *s, struct store_place *target);

@@ -1,15 +1,18 @@
-/* store_impl.h - what a directory store is made of. For store.c (reading), stage.c and publish.c (writing) only. */
+/* store_impl.h - what a directory store is made of. For store.c (reading), stage.c, lock.c and publish.c
+ * (writing) only. */
 #ifndef SLUICE_STORE_STORE_IMPL_H
 #define SLUICE_STORE_STORE_IMPL_H
 
 #include <stdatomic.h>
 
+#include "engine/store/owner.h"
 #include "engine/store/store.h"
 
 struct store {
     char *path;                     /* owned; without slashes at its end */
     struct span span;
     int root_fd;
+    bool inodes_last;               /* opened for reading: os_lasting_inode */
     atomic_bool direct_refused;     /* O_DIRECT gave EINVAL once: not tried again */
 
     /* Staged stores only. */
@@ -17,6 +20,9 @@ struct store {
     const char *name;               /* of the target in its parent; points into path */
     char *staging_name;             /* owned */
     char *aside_name;               /* owned: where the old target is for a moment, without a rename that exchanges */
+    char *lock_name;                /* owned: of the lock file */
+    char *lock_text;                /* owned: what is in it while it is ours; NULL: it is not */
+    char took_over[OWNER_SENTENCE_BYTES + 80];  /* "", or whose lock file was in the way */
     bool overwrite;
     bool taken_up;                  /* an earlier run left files in it */
     bool durable;
@@ -35,6 +41,18 @@ void store_without_direct(struct store *s);
 #define STAGING_NOTE ".sluice-note"
 /* What begins so in that root is ours and no object. */
 #define STAGING_MARK ".sluice-"
+
+/* Lock the directory `fd`, and so the target, until the store is closed. False: another run has it (ERR_EXISTS, and
+ * nothing may be touched), or it cannot be locked. */
+bool store_lock(struct store *s, int fd, struct error *err);
+/* Another run is at work on the target, as its `note` says (NULL: not known). False. */
+bool store_busy(const struct store *s, const char *note, struct error *err);
+/* Take the lock file, whatever the file system can do. */
+bool store_lock_file_take(struct store *s, struct error *err);
+/* If we have it. */
+void store_lock_file_give_back(struct store *s);
+/* The note in the directory `fd`, to be freed; NULL: none. */
+char *store_note(int fd);
 
 /* What is at the staging name, so that it can be told at every instant whose it is. 0 or -errno. */
 int store_remove_staging(const struct store *s);

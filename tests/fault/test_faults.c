@@ -38,6 +38,7 @@ static const struct fault faults[] = {
     { "open", "EIO ENOSPC EMFILE", "3 5" },
     { "openat2", "EIO ENOSPC EMFILE EPERM", "3 5" },
     { "direct", "EINVAL", "" },
+    { "flags", "EIO", "5" },
     { "stat", "EIO", "5" },
     { "list", "EIO", "5 6" },
     { "read", "EIO", "5" },

@@ -7,15 +7,19 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import SANITIZER, Skip, Suite, TREE, check, minimum_bytes, mounted, rechunk, sluice  # noqa: E402
+from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, TREE, check, command, minimum_bytes, mounted,  # noqa: E402
+                     rechunk, sluice)
 import refuse  # noqa: E402
+from cgroup import Group  # noqa: E402
 
 import inputs  # noqa: E402
+import numpy as np  # noqa: E402
 
 # 10 MB of what no codec shrinks, which the plan cannot know: it looks at some chunks only.
 NOISE = ["40,181,360", "1,181,360", "--field", "random"]
@@ -227,6 +231,96 @@ def test_lacking__each_lack_has_its_fallback_and_its_sentence(directory):
     check_works(source, directory / "out.zarr", *flags, "--overwrite")
 
 
+def test_lacking__scratch_space_that_cannot_be_given_back_is_kept(directory):
+    """Where there is plenty nothing is given back, so the disk is a small one."""
+    source = inputs.generate(directory / "in.zarr", *NOISE)
+    with disk(directory, "ext4") as place:
+        flags = [*CHUNKS, "--plan", "split", "--scratch", place]
+        flags += ["--memory", least(source, directory / "out.zarr", *flags)]
+        space = os.statvfs(place)
+        with open(place / "ballast", "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, space.f_bavail * space.f_frsize - (24 << 20))
+        rechunk(source, directory / "out.zarr", *flags, fault="punch:absent").expect(0, "no hole punching")
+        sluice("verify", source, directory / "out.zarr").expect(0)
+        check(names(place) == [], f"left on the disk: {list(place.iterdir())}")
+
+
+def peak_cached_bytes(group, argv, fault):
+    """What the group's files had in the page cache at most, while argv ran there."""
+    process = subprocess.Popen(group.command(argv), env={**ENVIRONMENT, "SLUICE_FAULT": fault}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
+        stat = dict(line.split() for line in (group.path / "memory.stat").read_text().splitlines())
+        peak = max(peak, int(stat["cache" if group.old else "file"]))
+        time.sleep(0.01)
+    err = process.communicate()[1].decode()
+    check(process.returncode == 0, f"exit {process.returncode}\n{err}")
+    return peak
+
+
+def test_lacking__without_direct_io_the_page_cache_is_not_filled(directory):
+    """300 MB in, 300 MB out; the group would have room for all of it."""
+    if SANITIZER or not FAULTY:
+        raise Skip("judges memory, with the program that heeds SLUICE_FAULT")
+    if subprocess.run(["stat", "-f", "-c", "%T", str(directory)], capture_output=True, text=True).stdout.strip() == "tmpfs":
+        raise Skip("the tests' directory is memory")
+    source = inputs.generate(directory / "in.zarr", "72,721,1440", "1,721,1440", "--codec", "none")
+    for plan in ("direct", "split"):
+        for backend in ("uring", "threads"):
+            argv = command("rechunk", source, directory / "out.zarr", "--chunks", "36,91,90", "--plan", plan, "--memory",
+                           "100MiB", "--threads", 2, "--io", backend, "--overwrite", "--progress", "none")
+            try:
+                group = Group(2 << 30)
+            except OSError as problem:
+                raise Skip(f"memory cgroups cannot be made here: {problem}") from None
+            try:
+                peak = peak_cached_bytes(group, [FAULTY, *argv[1:]], "direct:absent")
+            finally:
+                group.remove()
+            check(peak < 150 << 20, f"{plan}, {backend}: {peak >> 20} MiB in the page cache")
+
+
+# ---- libraries ----
+
+SNAPPY = """
+#include <stddef.h>
+#include <string.h>
+/* Another snappy: what it makes is all literals, which any snappy reads. */
+int snappy_compress(const char *from, size_t bytes, char *to, size_t *to_bytes)
+{
+    size_t at = 0, left = bytes;
+    for (; left >= 128; left >>= 7)
+        to[at++] = (char)(left | 128);
+    to[at++] = (char)left;
+    while (bytes > 0) {
+        size_t part = bytes < 60 ? bytes : 60;
+        to[at++] = (char)((part - 1) << 2);
+        memcpy(to + at, from, part);
+        at += part, from += part, bytes -= part;
+    }
+    *to_bytes = at;
+    return 0;
+}
+"""
+
+
+def test_library__another_snappy_is_another_program(directory):
+    """It has no version that could be asked for."""
+    if SANITIZER:
+        raise Skip("a sanitizer wants to be the first library")
+    (directory / "snappy.c").write_text(SNAPPY)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", directory / "snappy.so", directory / "snappy.c"], check=True)
+    source, target = inputs.generate(directory / "in.zarr", *NOISE), directory / "out.zarr"
+    flags = [*CHUNKS, "--codec", "blosc:snappy", "--plan", "split", "--progress", "none"]
+    flags += ["--memory", least(source, target, *flags)]
+    check(dying(command("rechunk", source, target, *flags), "after-record:3"), "did not die")
+    other = subprocess.run(command("rechunk", source, target, *flags), capture_output=True, text=True,
+                           env={**ENVIRONMENT, "LD_PRELOAD": str(directory / "snappy.so")})
+    check(other.returncode == 6 and "snappy that makes" in other.stderr, other.stderr)
+    check_works(source, target, *flags)
+
+
 # ---- a file system in user space ----
 
 @contextlib.contextmanager
@@ -273,6 +367,57 @@ def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(director
         check(names(front) == ["in.zarr", "out.zarr"], f"left behind: {list(front.iterdir())}")
 
 
+# How a plan is forced, and what it goes from and to; all at the least memory.
+WAYS = {
+    "direct": ("maps", [*CHUNKS, "--plan", "direct"]),
+    "split": ("maps", [*CHUNKS, "--plan", "split"]),
+    "passes": ("maps", [*CHUNKS, "--plan", "passes"]),
+    "carry": ("maps", ["--chunks", "3,181,360", "--codec", "zstd:1", "--threads", 2]),
+    "ranges": ("maps", [*CHUNKS, "--codec", "none", "--plan", "ranged-write"]),
+    "slices": ("maps", ["--chunks", "40,181,360", "--codec", "zstd:1", "--threads", 2]),
+    "streams": ("block", ["--chunks", "1,181,360", "--threads", 2]),
+}
+
+
+def drop_caches():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("2")
+
+
+def dying(argv, place):
+    """True: it died there."""
+    done = subprocess.run(argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=120)
+    check(done.returncode in (0, -signal.SIGKILL), f"exit {done.returncode} at {place}\n{done.stderr.decode()}")
+    return done.returncode != 0
+
+
+def fuse_way(way):
+    def test(directory):
+        shape, flags = WAYS[way]
+        local = inputs.generate(directory / "in.zarr", *NOISE)
+        wanted = inputs.values(local)
+        if shape == "block":
+            rechunk(local, directory / "block.zarr", "--chunks", "40,181,360", "--codec", "zstd:1").expect(0)
+            local = directory / "block.zarr"
+        shutil.copytree(local, directory / "back" / "in.zarr")
+        with lacking(directory) as front:
+            source, target = front / "in.zarr", front / "out.zarr"
+            words = [*flags, "--memory", least(source, target, *flags), "--overwrite", "--progress", "none"]
+            inputs.small(target)            # what is replaced
+            for place, more in (("after-record:2", []), ("after-record:3", ["--durable"]), ("before-record:4", []),
+                                ("before-publish", []), ("after-exchange", []), ("after-publish", []), ("after-note", [])):
+                check(dying(command("rechunk", source, target, *words, *more), place), f"did not die at {place}")
+                check((front / "out.zarr.sluice-lock").exists(), "no lock file")
+                drop_caches()               # and with that, inode numbers
+                rechunk(source, target, *words, *more).expect(0, "no file locks", "the lock file of a run that is dead")
+                check(np.array_equal(inputs.values(target).view("u4"), wanted.view("u4")), f"other values after {place}")
+                check(names(front) == ["in.zarr", "out.zarr"] and not list(front.glob("*sluice-*")),
+                      f"left behind after {place}: {list(front.iterdir())}")
+    test.__name__ = f"test_fuse__{way}_durable_killed_and_gone_on_with"
+    return test
+
+
 def test_fuse__one_that_is_slow_and_then_fails(directory):
     source = inputs.generate(directory / "in.zarr", *NOISE)
     for plan in ("direct", "split"):
@@ -309,5 +454,6 @@ if __name__ == "__main__":
     suite = Suite("real-faults")
     suite.run(*[full(kind, output, scratch) for kind in ("ext4", "xfs")
                 for output, scratch in ((True, False), (False, True), (True, True))])
+    suite.run(*[fuse_way(way) for way in WAYS])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     sys.exit(suite.close())

@@ -1,4 +1,5 @@
 /* Source chunks bigger than what a stage may hold: read by ranges and as streams, in graphs made by hand. */
+#include <errno.h>
 #include <fcntl.h>
 
 #include "tests/unit/codec_bench.h"
@@ -378,6 +379,26 @@ static void test_parts__a_thin_box_of_a_huge_chunk_takes_only_its_own_pieces(voi
     os_remove_tree(AT_FDCWD, path);
 }
 
+/* What is read past the page cache is opened so; blocks one by one are not, which may be refused. Where nothing is, there is
+ * nothing to turn off. */
+static void test_parts__scattered_blocks_that_cannot_be_read_through_the_page_cache_are_named(void)
+{
+    static const struct os_faults refused = { .kinds = OS_FLAGS, .forever = true, .how = EIO };
+    static const struct os_faults none = { .absent = OS_DIRECT };
+    struct part_case o = { .codec = "blosc:zstd:1:shuffle:1024", .piece_raw_bytes = 76800 * 2, .workers = 2, .split = true,
+                           .planned_block_bytes = 1024, .stride = 5, .slab_length = 8, .backend = IO_THREADS,
+                           .skip_chunk = UINT64_MAX, .faults = &refused };
+    struct part_result result = { 0 };
+    struct error err = { 0 };
+
+    CHECK(!run_parts(&o, &result, &err));
+    CHECK_EQUAL(err.code, ERR_IO);
+    CHECK(strstr(err.message, "chunk '0.0.") && strstr(err.message, "cannot read it through the page cache"));
+    err = (struct error){ 0 };
+    o.faults = &none;
+    CHECK(run_parts(&o, &result, &err));
+}
+
 int main(void)
 {
     if (!mkdtemp(folder))
@@ -392,6 +413,7 @@ int main(void)
     RUN(test_parts__a_chunk_that_is_cut_short_is_named);
     RUN(test_parts__larger_blocks_than_planned_are_remembered);
     RUN(test_parts__survives_reads_that_fail_or_are_short);
+    RUN(test_parts__scattered_blocks_that_cannot_be_read_through_the_page_cache_are_named);
     os_remove_tree(AT_FDCWD, folder);
     return test_summary();
 }
