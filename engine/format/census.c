@@ -59,13 +59,14 @@ static bool sample_chunk(const struct array_meta *m, struct store *s, uint64_t i
     return true;
 }
 
-/* The first, the last, and some evenly between. */
-static bool sample(const struct array_meta *m, struct store *s, double until, struct chunk_census *out,
-                   struct sizes *sizes, struct error *err)
+/* The first, the last, and some evenly between: all of them however slow the disk is, for what a plan needs at least must
+ * not depend on the time of day. */
+static bool sample(const struct array_meta *m, struct store *s, struct chunk_census *out, struct sizes *sizes,
+                   struct error *err)
 {
     uint64_t wanted = size_min(out->chunks, SAMPLES_MAX);
 
-    for (uint64_t i = 0; i < wanted && (i == 0 || os_now() < until); i++) {
+    for (uint64_t i = 0; i < wanted; i++) {
         uint64_t index = wanted == 1 ? 0 :
                          (uint64_t)((unsigned __int128)i * (out->chunks - 1) / (wanted - 1));
 
@@ -308,7 +309,7 @@ bool array_census_listed(const struct array_meta *m, struct store *s, double sec
     *out = (struct chunk_census){ .chunks = grid_cells(&m->chunks) };
     if (list)
         *list = (struct chunk_list){ .chunks = malloc(LISTED_CHUNKS_MAX * sizeof *list->chunks) };
-    if (!sample(m, s, until, out, &sizes, err))
+    if (!sample(m, s, out, &sizes, err))
         return false;
     out->encoded_bytes_mean = sizes.present ? sizes.bytes / sizes.present : 0;
     out->encoded_bytes_max = sizes.bytes_max;

@@ -1,7 +1,7 @@
 /* census.h - what is really there of an array: how many of its chunks, how large, framed how.
  *
- * Reads directory listings and the heads of a few chunks, never whole chunks, and stops at a time limit: a plan must
- * be quick also for 10^9 chunks. What could not be counted in time says so.
+ * Reads the heads of a few chunks, never whole chunks, and directory listings, of which no more names than can be looked at
+ * while somebody waits: a plan must be quick also for 10^9 chunks. What could not be counted in time says so.
  */
 #ifndef SLUICE_FORMAT_CENSUS_H
 #define SLUICE_FORMAT_CENSUS_H
