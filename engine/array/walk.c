@@ -77,3 +77,42 @@ void walk_grid_coords(const struct walk *w, const struct grid *g, uint64_t index
     whole_grid(g, &all);
     walk_coords(g->rank, w, &all, index, coords);
 }
+
+/* Elements of `count` cells of an axis from `first` on, the last one clipped. */
+static uint64_t axis_elements(const struct grid *g, unsigned axis, uint64_t first, uint64_t count)
+{
+    uint64_t from = size_min(g->shape[axis], size_mul_sat(first, g->cell[axis]));
+
+    return size_min(g->shape[axis] - from, size_mul_sat(count, g->cell[axis]));
+}
+
+uint64_t walk_elements_before(const struct walk *w, const struct grid *g, uint64_t index)
+{
+    uint64_t coords[RANK_MAX], start[RANK_MAX], group[RANK_MAX], within = 1, before = 0, above = 1;
+    uint64_t below = shape_elements(g->rank, g->shape);
+    struct cell_range all;
+
+    if (index >= grid_cells(g))
+        return below;
+    whole_grid(g, &all);
+    walk_coords(g->rank, w, &all, index, coords);
+    /* The groups before, as in walk_index; then within the group the cells before, in the same way. */
+    for (unsigned i = 0; i < g->rank; i++) {
+        uint64_t cells = group_cells(w, &all, i, coords[i], &start[i]);
+
+        group[i] = axis_elements(g, i, start[i], cells);
+        below /= g->shape[i];
+        before += above * axis_elements(g, i, 0, start[i]) * below;
+        above *= group[i];
+        within *= group[i];
+    }
+    above = 1;
+    for (unsigned i = 0; i < g->rank; i++) {
+        unsigned axis = inner_axis(w, i);
+
+        within /= group[axis];
+        before += above * axis_elements(g, axis, start[axis], coords[axis] - start[axis]) * within;
+        above *= axis_elements(g, axis, coords[axis], 1);
+    }
+    return before;
+}

@@ -36,4 +36,7 @@ void walk_coords(unsigned rank, const struct walk *w, const struct cell_range *r
 uint64_t walk_grid_index(const struct walk *w, const struct grid *g, const uint64_t *coords);
 void walk_grid_coords(const struct walk *w, const struct grid *g, uint64_t index, uint64_t *coords);
 
+/* Elements of the cells that come before the index-th of the walk; of all cells if there is none. */
+uint64_t walk_elements_before(const struct walk *w, const struct grid *g, uint64_t index);
+
 #endif

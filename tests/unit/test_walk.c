@@ -91,11 +91,41 @@ static void test_walk__visits_every_cell_once_and_leaves_no_group_early(void)
     }
 }
 
+/* Cells on the border are clipped, and may be longer than the axis. */
+static void test_walk__counts_the_elements_of_the_cells_before_one(void)
+{
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        uint64_t state = seed * UINT64_C(0x9E3779B97F4A7C15), elements = 0;
+        struct grid g = { .rank = (unsigned)(seed % 5) };
+        struct walk w = { .group = { 0 } };
+
+        for (unsigned i = 0; i < g.rank; i++) {
+            state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            g.shape[i] = (state >> 33) % 30 ? 1 + (state >> 36) % 9 : 0;
+            g.cell[i] = 1 + (state >> 40) % 4;
+            w.group[i] = (state >> 50) % 5 == 4 ? WALK_ALL : (state >> 50) % 5;
+            w.order[i] = (uint8_t)((i + seed / 5) % g.rank);
+        }
+        w.ordered = seed % 3 == 0;
+        for (uint64_t n = 0; n < grid_cells(&g); n++) {
+            uint64_t at[RANK_MAX];
+            struct box box;
+
+            CHECK_EQUAL(walk_elements_before(&w, &g, n), elements);
+            walk_grid_coords(&w, &g, n, at);
+            grid_cell_box(&g, at, &box);
+            elements += box_elements(g.rank, &box);
+        }
+        CHECK_EQUAL(walk_elements_before(&w, &g, grid_cells(&g)), elements);
+    }
+}
+
 int main(void)
 {
     RUN(test_walk__is_c_order_when_nothing_is_said);
     RUN(test_walk__runs_down_one_axis_before_the_next_column);
     RUN(test_walk__takes_the_cells_of_a_group_in_the_order_that_is_said);
     RUN(test_walk__visits_every_cell_once_and_leaves_no_group_early);
+    RUN(test_walk__counts_the_elements_of_the_cells_before_one);
     return test_summary();
 }
