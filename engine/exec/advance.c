@@ -12,6 +12,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "engine/base/size.h"
 #include "engine/exec/stage.h"
 
 uint64_t source_stamp(uint64_t chunk_index, uint64_t stamp)
@@ -26,15 +27,9 @@ uint64_t object_hash(const char *key, const void *bytes, uint64_t length)
     return XXH3_64bits_withSeed(bytes, length, XXH3_64bits_withSeed(key, strlen(key), length));
 }
 
-uint64_t stage_source_stamp(const struct stage_run *run, uint64_t task, const uint64_t *coords, uint64_t stamp)
+uint64_t stage_chunk_runs(const struct stage *stage, const struct array_meta *source)
 {
-    struct box box;
-
-    stage_task_box(run, task, &box);
-    for (unsigned i = 0; i < run->cells.rank; i++)
-        if (coords[i] * run->cells.cell[i] < box.start[i])
-            return 0;
-    return source_stamp(grid_index(&run->cells, coords), stamp);
+    return stage->piece_raw_bytes ? size_div_up(array_chunk_bytes(source), stage->piece_raw_bytes) : 1;
 }
 
 void stage_source_read(struct stage_run *run, const uint64_t *coords, uint64_t stamp)
@@ -56,7 +51,9 @@ void stage_begin_at(struct stage_run *run)
 {
     uint64_t done = run->resume->tasks_done[run->number];
 
-    while (run->recorded < run->tasks && walk_tasks(run, run->recorded) < done)
+    if (!run->listed_tasks)
+        run->recorded = done;
+    while (run->listed_tasks && run->recorded < run->tasks && run->listed_tasks[run->recorded] < done)
         run->recorded++;
 }
 
@@ -165,6 +162,8 @@ void stage_task_ends(struct stage_run *run)
         run->alone_task = run->task + 1;
         run->alone_sums = run->sums;
     }
+    run->sums.source += run->carried_source;
+    run->carried_source = 0;
 }
 
 void stage_task_begins(struct stage_run *run)

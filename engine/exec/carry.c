@@ -98,6 +98,14 @@ void carry_begin(struct stage_run *run)
     tile_init(&run->carry, TILE_CLIPPED, run->item_bytes, &run->carry_parts, &strip, NULL, run->carry_memory);
 }
 
+bool carry_takes(const struct stage_run *run, const struct piece *piece)
+{
+    unsigned axis = run->stage->carry_axis;
+
+    return run->carrying &&
+           piece->box.start[axis] + piece->box.length[axis] > run->box.start[axis] + run->box.length[axis];
+}
+
 static uint64_t strip_items(const struct stage_run *run)
 {
     return box_elements(run->carry.parts.rank, &run->carry.box);

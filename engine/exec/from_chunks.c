@@ -178,8 +178,8 @@ static bool locate(struct worker *w, struct read *read, struct error *err)
     read->payload_bytes = chunk.bytes;
     if (!ok)
         return false;
-    if (run->resume && piece->sub == 0)
-        read->stamp = stage_source_stamp(run, piece->task, piece->coords, read->object.stamp);
+    if (run->resume)
+        read->stamp = source_stamp(grid_index(&run->cells, piece->coords), read->object.stamp);
     return read->object.fd < 0 || locate_chunk(w, read, chunk.place.key, err);
 }
 

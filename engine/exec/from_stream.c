@@ -121,8 +121,6 @@ static bool open_chunk(struct stage_run *run, const struct slice *slice, bool *m
     s->object = chunk.object;
     if (!ok)
         return false;
-    if (slice->is_first)
-        stage_source_read(run, slice->coords, s->object.stamp);
     *missing = s->object.fd < 0;
     if (*missing)
         return true;
@@ -233,6 +231,8 @@ static bool decode_slice(struct worker *w, const struct slice *slice, struct err
     } else if (s->part.first + s->part.count > slice->first) {
         stage_deliver(w, &s->part);
     }
+    if (run->resume)
+        stage_source_read(run, slice->coords, s->object.stamp);
     if (missing) {
         stage_deliver_missing(w, &slice->needed, run->array->fill);
         report_add(run->report, COUNT_CHUNKS_MISSING, slice->is_first);

@@ -19,17 +19,6 @@ static const struct stage_from *const sources[] = {
     [FROM_CHUNKS] = &from_chunks, [FROM_STREAM] = &from_stream, [FROM_SEGMENTS] = &from_segments,
 };
 
-/* May boxes without a chunk be passed over: would nothing be written, and nothing refused? (Not of streams: their walk
- * has to stay in a column, and missing chunks count once, not once for each box.) */
-static bool may_list_tasks(const struct graph *g)
-{
-    const struct stage *only = &g->stages[0];
-
-    return g->present && g->stage_count == 1 && only->source == FROM_CHUNKS && only->sink == TO_CHUNKS &&
-           !only->carries && !g->refuse_missing_chunks && !g->write_empty_chunks && !g->target->fill_undefined &&
-           memcmp(g->source->fill, g->target->fill, g->source->dtype.item_bytes) == 0;
-}
-
 /* A graph at work. */
 struct running {
     const struct graph *graph;
@@ -80,8 +69,7 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
 
     if (stage->source == FROM_CHUNKS) {
         run.cells = g->source->chunks;
-        if (stage->piece_raw_bytes)
-            run.subs = size_div_up(array_chunk_bytes(g->source), stage->piece_raw_bytes);
+        run.subs = stage_chunk_runs(stage, g->source);
     } else if (stage->source == FROM_STREAM) {
         run.cells = stage->tasks;       /* a task is one piece, whatever it touches */
     } else {
@@ -90,6 +78,9 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
         run.segments_before = graph_segments_of(g, number - 1);
         run.cells = run.before->tasks;
         run.subs = extent_blocks_max(&run.before->tasks, &run.before->parts, item_bytes, g->scratch.block_bytes);
+        if (!resume_same_slabs(r->resume, g, scratch_segment(r->scratch, 0), &run.sums.source, err))
+            return false;
+        run.sums_before = run.sums;
     }
     if (stage->sink == TO_SEGMENTS) {
         assert(number + 1 < g->stage_count);
@@ -100,7 +91,7 @@ static bool run_stage(const struct running *r, unsigned number, uint64_t *damage
     }
     report_stage(r->report, stage->name);
     pool_reset(r->pool);
-    ok = stage_prepare(&run, err) && (!may_list_tasks(g) || stage_list_tasks(&run, err));
+    ok = stage_prepare(&run, err) && (number > 0 || stage_list_tasks(&run, g, err));
     ok = ok && (number > 0 || proof_begin(r->proof, g, r->resume->continues, &run, err));
     if (ok) {
         stage_begin_at(&run);
@@ -227,14 +218,16 @@ static bool run_all(struct running *r, struct error *err)
         return false;
     if (g->scratch.memory_bytes)
         segment_memory = pool_carve_for_good(r->pool, "segments in memory", g->scratch.memory_bytes);
+    if (!resume_check_sources(r->resume, g, r->stop, err))
+        return false;
     /* an empty array has no segments, and its stages ask for the scratch all the same */
-    if (g->stage_count > 1 && !scratch_open(&r->scratch, &g->scratch, segment_memory, segments, err))
+    if (g->stage_count > 1 && !scratch_open(&r->scratch, &g->scratch, segment_memory, segments, &r->resume->segments, err))
         return false;
     if (r->resume->continues && (!resume_check(r->resume, g, r->scratch, r->pool, r->report, r->stop, err) ||
                                  !resume_begin(r->resume, g, err)))
         return false;
     die_at("before-stages");
-    return run_stages(r, err);
+    return run_stages(r, err) && resume_check_end(r->resume, g, r->stop, err);
 }
 
 /* What was done stays for the same command, if anything was. */

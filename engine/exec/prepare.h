@@ -11,9 +11,8 @@
 
 /* `run` holds the source, target, scratch and stage already; the rest is filled in. */
 bool stage_prepare(struct stage_run *run, struct error *err);
-/* Walk only the tasks that touch one of run->present, if they are few, and report what the others would. For a direct
- * stage whose other boxes leave nothing behind. */
-bool stage_list_tasks(struct stage_run *run, struct error *err);
+/* Walk only the tasks that graph_list_tasks lists (all, if it does not), and report what the others would. */
+bool stage_list_tasks(struct stage_run *run, const struct graph *g, struct error *err);
 void stage_release(struct stage_run *run);
 
 /* A scan as a stage at work: pinned, for `run` points to `stage`. */

@@ -1,8 +1,6 @@
 /* recheck.c - before a run is gone on with: is what the journal says still so?
  *
- * Always: every source object that a finished task read is looked at (not read): size, time of change and inode, summed
- * over the task's chunks, must be what they were. So a chunk that was changed, replaced, removed or added is found,
- * whichever it is, if any of the three tells.
+ * Always: the source's objects (sources.c).
  *
  * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. Then
  * all of it is read again: segments by their checksums, objects of the target by their hash or (written.h) what was summed
@@ -31,6 +29,8 @@ struct check {
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
     struct digest written;          /* of what is read of the target (written.h) */
+    uint64_t *listed;               /* graph_list_tasks */
+    uint64_t listed_count;
 };
 
 static bool go_on(const struct check *c, struct error *err)
@@ -54,107 +54,6 @@ static bool begins_within(const struct grid *chunks, const uint64_t *coords, con
     for (unsigned i = 0; i < chunks->rank; i++)
         if (coords[i] * chunks->cell[i] < box->start[i])
             return false;
-    return true;
-}
-
-/* ---- sources ---- */
-
-/* The object of those looked at that changed last, for the message. */
-struct newest {
-    char key[KEY_BYTES_MAX];
-    struct timespec when;
-};
-
-/* Sum over the chunks whose first element lies in the box, as stage_source_stamp counts them. */
-static bool sum_sources(const struct check *c, const struct box *box, struct newest *newest, uint64_t *sum,
-                        struct error *err)
-{
-    const struct array_meta *source = c->graph->source;
-    unsigned rank = source->chunks.rank;
-    struct cell_range cells;
-    uint64_t count;
-
-    grid_cells_touched(&source->chunks, box, &cells);
-    count = cell_range_cells(rank, &cells);
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t coords[RANK_MAX], stamp = 0;
-        struct chunk_place place;
-        struct stat st;
-        int got;
-
-        cell_range_coords(rank, &cells, i, coords);
-        if (!begins_within(&source->chunks, coords, box))
-            continue;
-        array_chunk_place(source, coords, &place);
-        got = -ENOENT;
-        if (!c->graph->present || chunk_list_has(c->graph->present, grid_index(&source->chunks, coords)))
-            got = os_fstatat(store_root_fd(c->graph->source_store), place.key, &st, AT_SYMLINK_NOFOLLOW);
-        if (got < 0 && got != -ENOENT)
-            return error_sys(err, -got, c->graph->source_span, "cannot look at '%s/%s'",
-                             store_path(c->graph->source_store), place.key);
-        if (got >= 0)
-            stamp = store_stamp(c->graph->source_store, &st);
-        if (got >= 0 && (st.st_mtim.tv_sec > newest->when.tv_sec ||
-                         (st.st_mtim.tv_sec == newest->when.tv_sec && st.st_mtim.tv_nsec >= newest->when.tv_nsec))) {
-            newest->when = st.st_mtim;
-            memcpy(newest->key, place.key, sizeof newest->key);
-        }
-        *sum += source_stamp(grid_index(&source->chunks, coords), stamp);
-        if (i % 1024 == 0 && !go_on(c, err))
-            return false;
-    }
-    return true;
-}
-
-static bool refuse_source(const struct check *c, const struct newest *newest, struct error *err)
-{
-    const char *path = store_path(c->graph->source_store);
-
-    c->resume->source_changed = true;
-    error_at(err, ERR_EXISTS, c->graph->source_span, "the input '%s' is not what it was when the unfinished run of '%s' "
-             "read it", path, c->graph->target_path);
-    if (newest->key[0])
-        error_note(err, "of the chunks in question '%s' was changed last", newest->key);
-    error_help(err, "start over with --restart, or remove what it left with: sluice clean %s", c->graph->target_path);
-    return false;
-}
-
-static bool check_sources(const struct check *c, unsigned number, struct error *err)
-{
-    const struct stage *stage = &c->graph->stages[number];
-    uint64_t tasks = grid_cells(&stage->tasks), first = graph_segments_of(c->graph, number), sum = 0;
-    struct newest newest = { 0 };
-    struct box box;
-
-    for (uint64_t task = 0; task < tasks; task++) {
-        const struct segment *segment =
-            stage->sink == TO_SEGMENTS ? &c->resume->segments[stage_segment_number(stage, first, task)] : NULL;
-
-        if (segment ? !segment->complete : task >= c->resume->tasks_done[number])
-            continue;
-        if (segment) {
-            newest = (struct newest){ 0 };
-            sum = 0;
-        }
-        task_box(stage, task, &box);
-        if (!sum_sources(c, &box, &newest, &sum, err))
-            return false;
-        if (segment && sum != segment->source_sum)
-            return refuse_source(c, &newest, err);
-    }
-    return stage->sink == TO_SEGMENTS || sum == c->resume->sums[number].source || refuse_source(c, &newest, err);
-}
-
-bool resume_check_sources(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err)
-{
-    struct check c = { .resume = r, .graph = g, .stop = stop };
-
-    if (!r->continues || r->published || r->sources_checked)
-        return true;
-    for (unsigned i = 0; i < g->stage_count; i++)
-        if (g->stages[i].source != FROM_SEGMENTS && !check_sources(&c, i, err))
-            return false;
-    r->sources_checked = true;
     return true;
 }
 
@@ -401,6 +300,14 @@ static uint64_t sum_task(struct check *c, unsigned number, uint64_t task)
     return sum;
 }
 
+/* The first from `task` on that can have written anything. */
+static uint64_t next_task(const struct check *c, uint64_t task)
+{
+    const struct chunk_list listed = { c->listed, c->listed_count };
+
+    return c->listed ? chunk_list_next(&listed, task) : task;
+}
+
 /* How far what the journal says of the stage is true. */
 struct good {
     uint64_t done;
@@ -430,7 +337,7 @@ static bool read_again(struct check *c, unsigned number, struct journal *j, char
             *good = (struct good){ done, sums };
             continue;
         }
-        for (uint64_t task = good->done; task < done; task++) {
+        for (uint64_t task = next_task(c, good->done); task < done; task = next_task(c, task + 1)) {
             if (!go_on(c, err))
                 return false;
             objects += sum_task(c, number, task);
@@ -488,6 +395,8 @@ static bool check_objects(struct check *c, unsigned number, struct error *err)
     bool ok;
 
     if (*done > 0) {
+        if (!graph_list_tasks(c->graph, &c->listed, &c->listed_count, err))
+            return false;
         buffer = malloc(RECORD_BYTES_MAX);
         ok = buffer || error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
         ok = ok && (sink == TO_RANGES ? written_values_init(&c->written, c->graph->target, err)
@@ -496,6 +405,7 @@ static bool check_objects(struct check *c, unsigned number, struct error *err)
         ok = ok && read_again(c, number, &again, buffer, &good, err);
         digest_release(&c->written);
         free(buffer);
+        free(c->listed);
         if (!ok)
             return false;
     }
@@ -514,7 +424,7 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
 {
     struct check c = { .resume = r, .graph = g, .scratch = s, .report = report, .stop = stop };
 
-    if (!resume_check_sources(r, g, stop, err) || (s && !resume_scratch(r, g, s, report, err)))
+    if (s && !resume_scratch(r, g, s, report, err))
         return false;
     if (r->was_durable || resume_is_same_boot(r))
         return true;

@@ -32,34 +32,39 @@ uint64_t stage_segment_number(const struct stage *stage, uint64_t first_segment,
     return first_segment + grid_index(&stage->tasks, coords);
 }
 
-static uint64_t task_work_bytes(const struct graph *g, const struct stage *stage, uint64_t task)
+/* Elements of the tasks of a stage that have written segments. */
+static uint64_t segments_elements(const struct resume *r, const struct graph *g, unsigned number)
 {
-    uint64_t coords[RANK_MAX];
-    struct box box;
+    const struct grid *tasks = &g->stages[number].tasks;
+    uint64_t first = graph_segments_of(g, number), count = grid_cells(tasks), elements = 0;
 
-    walk_grid_coords(&stage->walk, &stage->tasks, task, coords);
-    grid_cell_box(&stage->tasks, coords, &box);
-    return 2 * box_elements(stage->tasks.rank, &box) * g->source->dtype.item_bytes;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t coords[RANK_MAX];
+        struct box box;
+
+        if (!r->segments[first + i].complete)
+            continue;
+        grid_coords(tasks, i, coords);
+        grid_cell_box(tasks, coords, &box);
+        elements += box_elements(tasks->rank, &box);
+    }
+    return elements;
 }
 
 uint64_t resume_work_bytes(const struct resume *r, const struct graph *g)
 {
+    uint64_t all = shape_elements(g->source->chunks.rank, g->source->chunks.shape), elements = 0;
     bool needed = true;
-    uint64_t bytes = 0;
 
     for (unsigned i = g->stage_count; i-- > 0; ) {
         const struct stage *stage = &g->stages[i];
-        uint64_t tasks = grid_cells(&stage->tasks), done = 0, first = graph_segments_of(g, i);
+        uint64_t done = !needed ? all : stage->sink == TO_SEGMENTS ? segments_elements(r, g, i)
+                        : walk_elements_before(&stage->walk, &stage->tasks, r->tasks_done[i]);
 
-        for (uint64_t task = 0; task < tasks; task++)
-            if (!needed || (stage->sink == TO_SEGMENTS ? r->segments[stage_segment_number(stage, first, task)].complete
-                                                       : task < r->tasks_done[i])) {
-                bytes += task_work_bytes(g, stage, task);
-                done++;
-            }
-        needed = done < tasks;
+        elements += done;
+        needed = done < all;
     }
-    return bytes;
+    return 2 * elements * g->source->dtype.item_bytes;
 }
 
 /* ---- is it still this machine, and its scratch? ---- */
@@ -363,12 +368,13 @@ bool resume_is_empty(const struct resume *r)
 bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, struct report *report,
                     struct error *err)
 {
+    struct segment *segments = scratch_segment(s, 0);
     uint64_t end_offset = g->scratch.memory_bytes;
 
     if (!r->continues)
         return true;
     for (uint64_t i = 0; i < r->segment_count; i++)
-        end_offset = size_max(end_offset, r->segments[i].index_offset + r->segments[i].index_bytes);
+        end_offset = size_max(end_offset, segments[i].index_offset + segments[i].index_bytes);
     if (r->scratch_file.inode &&
         !scratch_reopen(s, r->scratch_file.device, r->scratch_file.inode, end_offset, err)) {
         if (err->code != ERR_NONE)
@@ -381,13 +387,9 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
         report_note(report, "the scratch of the earlier run is gone: what it held is made again, finished chunks of the "
                     "output are kept (it was '%s')", r->scratch_path);
     if (r->scratch_file.inode == 0) {
-        memset(r->segments, 0, r->segment_count * sizeof *r->segments);
+        memset(segments, 0, r->segment_count * sizeof *segments);
         scratch_remove_leftover(r->scratch_path);   /* begun, but no segment of it was finished */
     }
-    for (uint64_t i = 0; i < r->segment_count; i++)
-        *scratch_segment(s, i) = r->segments[i];
-    free(r->segments);
-    r->segments = NULL;
     return true;
 }
 

@@ -8,7 +8,7 @@
  *   committing      when everything is there, just before the target gets its name
  *
  * and only after the record is the space of what was read given back. Doing a task twice is harmless, so what was under
- * way at the death is done again: one slab, or one bucket.
+ * way at the death is done again: one slab, or one bucket; and segments that were in memory, if they are still needed.
  *
  * The order of a publication: committing - the rename or the exchange - the note and the journal leave the target (for the
  * old one, if there is one) - the old target goes.

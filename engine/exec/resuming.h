@@ -15,8 +15,9 @@
 #include "engine/store/owner.h"
 #include "engine/store/store.h"
 
-/* Sums modulo 2^64, so that order does not matter: over source objects that were read (store_stamp of each with its
- * chunk), over target objects that were written (of key, length and bytes of each; of parts of objects written.h). */
+/* Sums modulo 2^64, so that order does not matter: over source objects that were read (sources.c; of a stage that reads
+ * segments: over all slabs that they were made of), over target objects that were written (of key, length and bytes of
+ * each; of parts of objects written.h). */
 struct task_sums {
     uint64_t source, objects;
 };
@@ -47,7 +48,7 @@ struct resume {
     /* lock of the stage at work */
     uint64_t tasks_done[STAGES_MAX];    /* of stages that write chunks: a prefix of the walk */
     struct task_sums sums[STAGES_MAX];  /* of those tasks */
-    struct segment *segments;       /* until the scratch has them; those that are not complete are zero */
+    struct segment *segments;       /* until scratch_open takes them; those that are not complete are zero */
     uint64_t segment_count;
     uint64_t records;               /* of segments and tasks */
 };
@@ -57,6 +58,10 @@ uint64_t graph_segments_of(const struct graph *g, unsigned stages);
 /* Which number a segment has that a stage makes in `task`. Stages count their segments on from one another; within a
  * stage they are counted as its tasks' grid is, whatever the walk. */
 uint64_t stage_segment_number(const struct stage *stage, uint64_t first_segment, uint64_t task);
+
+/* Which tasks of the one stage touch a chunk of g->present, sorted as the walk counts; to be freed. The others would write
+ * nothing. NULL, and *count is that of all tasks: it is not so, or there are too many. */
+bool graph_list_tasks(const struct graph *g, uint64_t **tasks, uint64_t *count, struct error *err);
 
 /* Begin anew: staging directory, note, and an empty journal. */
 bool resume_new(struct resume **r, const struct graph *g, struct error *err);
@@ -76,15 +81,22 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err);
 /* Nothing was done yet that is worth being kept. */
 bool resume_is_empty(const struct resume *r);
 
-/* What the scratch file holds, for a scratch that is open; if it is gone, that is noted, and everything of it is to be
- * done again, at the path that is g's now. */
+/* Take up the scratch file, for a scratch that is open and has the segments; if it is gone, that is noted, and everything
+ * of it is to be done again, at the path that is g's now. */
 bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, struct report *report,
                     struct error *err);
-/* Is what was done still true? Sources unchanged since they were read, always; after another boot, without durable, the
- * segments and the target's objects as they were written: what is wrong is done again. Uses the pool and gives it
+/* Is what was done still true, of a source that resume_check_sources found unchanged? After another boot, without durable,
+ * the segments and the target's objects are read: what is not as it was written is done again. Uses the pool and gives it
  * back. */
 bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
                   struct report *report, const volatile int *stop, struct error *err);
+
+/* Before a stage that reads segments: what slabs were made of, for its sums, and for those of its segments. ERR_INPUT: some
+ * of them were made again, and not of what was used before. */
+bool resume_same_slabs(struct resume *r, const struct graph *g, const struct segment *segments, uint64_t *sum,
+                       struct error *err);
+/* All stages are done. ERR_INPUT: the source's objects are not what they were when they were read. */
+bool resume_check_end(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
 
 /* Was the machine not started anew since the last run? */
 bool resume_is_same_boot(const struct resume *r);
@@ -103,7 +115,10 @@ bool resume_committing(struct resume *r, struct error *err);
 /* Give the target its name. */
 bool resume_publish(struct resume *r, struct error *err);
 
-/* What a chunk of the source adds to the sums. `stamp` 0: there is no such object, and it adds nothing. */
+/* In how many runs a stage reads a chunk of the source. */
+uint64_t stage_chunk_runs(const struct stage *stage, const struct array_meta *source);
+/* What each run of a chunk of the source adds to the sums of each task that touches it. `stamp` 0: there is no such object,
+ * and it adds nothing. */
 uint64_t source_stamp(uint64_t chunk_index, uint64_t stamp);
 /* And an object of the target. */
 uint64_t object_hash(const char *key, const void *bytes, uint64_t length);

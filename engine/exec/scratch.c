@@ -62,14 +62,18 @@ static bool make_file(struct scratch *s, struct error *err)
 }
 
 bool scratch_open(struct scratch **out, const struct scratch_layout *layout, char *memory, uint64_t segments,
-                  struct error *err)
+                  struct segment **table, struct error *err)
 {
     struct scratch *s = calloc(1, sizeof *s);
 
-    if (!s || !(s->segments = calloc(segments ? segments : 1, sizeof *s->segments))) {
+    if (!*table)
+        *table = calloc(segments ? segments : 1, sizeof **table);
+    if (!s || !*table) {
         free(s);
         return error_sys(err, ENOMEM, layout->span, "the segment table of %llu segments", (unsigned long long)segments);
     }
+    s->segments = *table;
+    *table = NULL;
     s->layout = *layout;
     s->memory = memory;
     s->fd = -1;

@@ -66,9 +66,10 @@ static inline uint64_t segment_step_tasks(uint64_t tasks) { return tasks / SEGME
 
 struct scratch;
 
-/* Room for `segments`. `memory` has layout->memory_bytes (NULL: none) and outlives the scratch. */
+/* Room for `segments`: *table, of an earlier run, which becomes the scratch's; *table NULL: a new one. `memory` has
+ * layout->memory_bytes (NULL: none) and outlives the scratch. */
 bool scratch_open(struct scratch **s, const struct scratch_layout *layout, char *memory, uint64_t segments,
-                  struct error *err);
+                  struct segment **table, struct error *err);
 /* Remove the scratch file that a dead run left at `path` (as it noted: what does not end in SCRATCH_SUFFIX is not
  * touched). Returns the bytes it held; 0: there was none. */
 #define SCRATCH_SUFFIX ".sluice-scratch"

@@ -91,7 +91,7 @@ struct read {
     struct index_entry entry;       /* FROM_SEGMENTS */
     uint64_t segment, block;        /* FROM_SEGMENTS: which one, as the index counts */
     const char *kept;               /* FROM_SEGMENTS: the block never left memory, and is here */
-    uint64_t stamp;                 /* FROM_CHUNKS: what it adds to the sum over the source's objects */
+    uint64_t stamp;                 /* FROM_CHUNKS: what each of its runs adds to the sum over the source's objects */
     uint64_t ring_id;
     char *memory;                   /* NULL: no bytes (missing, empty) */
     struct io_request request;
@@ -259,6 +259,7 @@ struct stage_run {
     uint64_t recorded;              /* lock: tasks before it are */
     struct task_sums sums;          /* lock: of all tasks, and of the one at hand as far as it has come */
     struct task_sums sums_before;   /* lock: of the tasks before the one at hand */
+    uint64_t carried_source;        /* lock: what the one at hand adds to the next one's, with what it carries over */
     uint64_t alone_task;            /* lock: one with which a process could begin, not recorded yet; 0: none */
     struct task_sums alone_sums;    /* lock: of the tasks before it */
     struct stage_run *follower;     /* reads back what this one writes; borrowed, prepared; NULL: nobody does */
@@ -347,10 +348,7 @@ void stage_write_begins(struct worker *w, struct write *write, uint64_t hash);
 void stage_write_ends(struct worker *w, struct write *write);
 /* No lock. The task at hand wrote, or is going to write, what adds `sum` to that over the target's objects. */
 void stage_object_written(struct stage_run *run, uint64_t sum);
-/* What reading the chunk at `coords` for the task at hand adds to the sum over the source's objects. A chunk counts
- * once, in the task that its first element belongs to. */
-uint64_t stage_source_stamp(const struct stage_run *run, uint64_t task, const uint64_t *coords, uint64_t stamp);
-/* No lock: it is read now, its first element included. */
+/* No lock. The task at hand reads the chunk at `coords`; once for each task and chunk. */
 void stage_source_read(struct stage_run *run, const uint64_t *coords, uint64_t stamp);
 
 /* ---- advance.c, for stage_loop.c: which tasks are done for good ---- */
@@ -401,6 +399,8 @@ void blank_unit(struct worker *w, uint64_t unit);
 void carry_check(const struct stage_run *run);
 /* Lock held: what was carried is copied; the area now waits for what the box at hand passes on. */
 void carry_begin(struct stage_run *run);
+/* Does what the piece is of reach into the next box, with a carry area to hold that? */
+bool carry_takes(const struct stage_run *run, const struct piece *piece);
 /* Lock held: in how many units it is copied into the next tile; 0: nothing was carried. */
 uint64_t carry_units(const struct stage_run *run);
 /* No lock. Copy one unit. */

@@ -256,7 +256,8 @@ bool stage_decode_ready(struct worker *w)
     report_add(run->report, COUNT_WORK_BYTES, piece_work_bytes(run, &read->piece));
     subs = read->piece.subs;
     pthread_mutex_lock(&run->lock);
-    run->sums.source += read->stamp;
+    run->sums.source += read->stamp * subs;
+    run->carried_source += carry_takes(run, &read->piece) ? read->stamp * subs : 0;
     if (run->begun)
         begun_chunk(run, &read->piece)->subs_left -= subs;
     release_read(run, read);

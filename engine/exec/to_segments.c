@@ -197,7 +197,7 @@ static bool leave_task(struct stage_run *run, struct error *err)
         return space_explain(err, scratch_fd(run->scratch), bytes);
     }
     segment->index_sum = scratch_sum(run->index, bytes);
-    segment->source_sum = run->sums.source - run->sums_before.source;
+    segment->source_sum = run->sums.source - (run->before ? 0 : run->sums_before.source);
     segment->in_file = !scratch_at(run->scratch, segment->index_offset) &&
                        !atomic_load_explicit(&run->kept_in_memory, memory_order_relaxed);
     segment->recorded = false;

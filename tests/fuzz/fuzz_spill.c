@@ -16,7 +16,7 @@ static void look_at_entry(const struct index_entry *entry)
     struct scratch *s;
     uint64_t offset;
 
-    MUST(memory && scratch_open(&s, &layout, memory, 1, &err));
+    MUST(memory && scratch_open(&s, &layout, memory, 1, &(struct segment *){ NULL }, &err));
     MUST(scratch_take(s, 3 * IO_ALIGN, &offset, &err));
     if (scratch_holds(s, entry_offset(entry), entry->bytes)) {
         char *at = scratch_at(s, entry_offset(entry));

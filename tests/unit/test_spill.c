@@ -78,7 +78,7 @@ static void test_scratch__a_block_is_all_in_memory_or_all_in_the_file(void)
     struct scratch *s;
     uint64_t offset;
 
-    CHECK(scratch_open(&s, &layout, memory, 1, &err));
+    CHECK(scratch_open(&s, &layout, memory, 1, &(struct segment *){ NULL }, &err));
     CHECK(!scratch_holds(s, 0, 1));
     CHECK(scratch_take(s, MEMORY_BYTES, &offset, &err) && scratch_take(s, IO_ALIGN, &offset, &err));
     CHECK(scratch_holds(s, MEMORY_BYTES - 8, 8) && scratch_holds(s, MEMORY_BYTES, IO_ALIGN));
