@@ -349,42 +349,6 @@ static bool read_again(struct check *c, unsigned number, struct journal *j, char
     return true;
 }
 
-/* Chunks that a task from `done` on begins may be there, and not as they were: a part that is all fill would leave the
- * chunk as it finds it. */
-static bool remove_begun(const struct check *c, unsigned number, uint64_t done, struct error *err)
-{
-    const struct stage *stage = &c->graph->stages[number];
-    const struct grid *chunks = &c->graph->target->chunks;
-    uint64_t tasks = grid_cells(&stage->tasks);
-
-    for (uint64_t task = done; task < tasks; task++) {
-        struct cell_range cells;
-        uint64_t count;
-        struct box box;
-
-        task_box(stage, task, &box);
-        grid_cells_touched(chunks, &box, &cells);
-        count = cell_range_cells(chunks->rank, &cells);
-        for (uint64_t i = 0; i < count; i++) {
-            uint64_t coords[RANK_MAX];
-            struct chunk_place place;
-            int got;
-
-            cell_range_coords(chunks->rank, &cells, i, coords);
-            if (!begins_within(chunks, coords, &box))
-                continue;
-            array_chunk_place(c->graph->target, coords, &place);
-            got = os_unlinkat(store_root_fd(c->resume->store), place.key, 0);
-            if (got < 0 && got != -ENOENT)
-                return error_sys(err, -got, c->resume->span, "cannot remove chunk '%s' of '%s'", place.key,
-                                 store_path(c->resume->store));
-        }
-        if (!go_on(c, err))
-            return false;
-    }
-    return true;
-}
-
 static bool check_objects(struct check *c, unsigned number, struct error *err)
 {
     enum stage_sink sink = c->graph->stages[number].sink;
@@ -414,7 +378,7 @@ static bool check_objects(struct check *c, unsigned number, struct error *err)
         if (!resume_tasks_lost(c->resume, number, good.done, &good.sums, err))
             return false;
     }
-    return sink != TO_RANGES || remove_begun(c, number, *done, err);
+    return true;
 }
 
 /* ---- all of it ---- */

@@ -97,6 +97,9 @@ bool resume_same_slabs(struct resume *r, const struct graph *g, const struct seg
                        struct error *err);
 /* All stages are done. ERR_INPUT: the source's objects are not what they were when they were read. */
 bool resume_check_end(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
+/* Away with what is in the target of tasks that are not recorded as done, before any of them is done again: what they find
+ * to be nothing but the fill value they would leave as it is. */
+bool resume_remove_leftovers(const struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
 
 /* Was the machine not started anew since the last run? */
 bool resume_is_same_boot(const struct resume *r);

@@ -538,9 +538,18 @@ bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o
 }
 
 /* What it is called until it is shown. */
+static const char unshown_suffix[] = ".sluice-new";
+
 static void ranged_name(const char *key, char name[KEY_BYTES_MAX + 16])
 {
-    snprintf(name, KEY_BYTES_MAX + 16, "%s.sluice-new", key);
+    snprintf(name, KEY_BYTES_MAX + 16, "%s%s", key, unshown_suffix);
+}
+
+bool store_key_is_unshown(const char *key)
+{
+    size_t length = strlen(key), suffix_length = strlen(unshown_suffix);
+
+    return length > suffix_length && strcmp(key + length - suffix_length, unshown_suffix) == 0;
 }
 
 bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err)

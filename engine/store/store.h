@@ -122,6 +122,8 @@ bool store_ranged_open(struct store *s, const char *key, struct ranged_object *o
  * made whole or not at all. For one caller, who knows that it is not there, or is to be made anew. */
 bool store_ranged_make(struct store *s, const char *key, uint64_t bytes, struct ranged_object *o, struct error *err);
 bool store_ranged_show(struct store *s, const char *key, struct error *err);
+/* Is that the name of one that was not shown? */
+bool store_key_is_unshown(const char *key);
 /* Not open is fine. */
 bool store_ranged_close(struct store *s, struct ranged_object *o, struct error *err);
 /* Write over the beginning of a new object of which at least `bytes` are there: nothing direct may follow. */

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Objects of tasks that were under way when a run died or failed: no record speaks of them, and nothing of them survives."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from harness import (ENVIRONMENT, Suite, check, check_left_alone, command, minimum_bytes, rechunk, sluice,  # noqa: E402
+                     tree)
+
+import inputs  # noqa: E402
+
+
+class Loss:
+    """A run that died before a record; then the input lost the chunks from `first` on."""
+
+    def __init__(self, directory, version, chunk, flags):
+        self.directory, self.chunk = directory, chunk
+        self.source, self.target = directory / "in.zarr", directory / "out.zarr"
+        inputs.small(directory / "kept", version, shape=(16, 256, 256), chunks=(1, 256, 256))
+        shutil.copytree(directory / "kept", self.source)
+        self.flags = flags
+        self.line = ["rechunk", self.source, self.target, *flags, "--progress", "none", "--threads", "1"]
+        self.line += ["--memory", minimum_bytes(*self.line[1:])]
+
+    def happens(self, place, first):
+        """What was written until then, and how the same command ends."""
+        shutil.rmtree(self.source)
+        shutil.copytree(self.directory / "kept", self.source)
+        died = subprocess.run(command(*self.line), capture_output=True, env={**ENVIRONMENT, "SLUICE_DIE_AT": place})
+        check(died.returncode == -signal.SIGKILL, f"did not die at {place}: {died}")
+        staged = tree(self.directory / "out.zarr.sluice-partial")
+        for number in range(first, 16):
+            path = self.source / self.chunk.format(number)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return staged, sluice(*self.line)
+
+
+def dies_before_a_record(name, flags, places, version=2, chunk="{}.0.0"):
+    def test(directory):
+        loss = Loss(directory, version, chunk, flags)
+        left_over = 0
+        for place in places:
+            for first in range(16):     # only what no record holds on to may be lost
+                staged, done = loss.happens(f"before-record:{place}", first)
+                if done.status == 0:
+                    break
+                done.expect(6, "is not what it was")
+                sluice("clean", loss.target).expect(0)
+            check(done.status == 0, done)
+            rechunk(loss.source, directory / "ref.zarr", *flags).expect(0)
+            wanted = tree(directory / "ref.zarr")
+            left_over += any(name not in wanted and not name.startswith(".sluice-") for name in staged)
+            check(tree(loss.target) == wanted, f"record {place}, from chunk {first} on: not as an undisturbed run leaves it")
+            check(all(any(p.iterdir()) for p in loss.target.rglob("*") if p.is_dir()), "empty directories")
+            shutil.rmtree(loss.target)
+            shutil.rmtree(directory / "ref.zarr")
+        check(left_over, "nothing was ever left over")
+        check_left_alone(directory, "in.zarr", "kept")
+    test.__name__ = f"test_leftovers__of_{name}_go"
+    return test
+
+
+def test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way(directory):
+    """Every block of scratch is damaged while buckets are written: they are made again, and what was written of them."""
+    source = inputs.generate(directory / "in.zarr", "40,361,360", "1,361,360")
+    flags = ["--chunks", "20,32,32", "--codec", "zstd:1", "--progress", "none", "--plan", "split"]
+    rechunk(source, directory / "ref.zarr", *flags).expect(0)
+    line = ["rechunk", source, directory / "out.zarr", *flags, "--memory",
+            minimum_bytes(source, directory / "out.zarr", *flags) + (2 << 20)]
+    partial, scratch = directory / "out.zarr.sluice-partial", directory / "out.zarr.sluice-scratch"
+    merging = 0
+    for place in (42, 46):
+        process = subprocess.Popen(command(*line), env={**ENVIRONMENT, "SLUICE_DIE_AT": f"after-record:{place}:stop"},
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), f"did not stop at {place}")
+        if any(p.name[0].isdigit() for p in partial.iterdir()) and scratch.exists():
+            merging += 1
+            with open(scratch, "r+b") as file:
+                for at in range(0, scratch.stat().st_size, 4096):
+                    file.seek(at)
+                    file.write(b"damaged!")
+        os.kill(process.pid, signal.SIGCONT)
+        said = process.communicate(timeout=120)[1].decode()
+        check(process.returncode == 0, f"exit {process.returncode}\n{said}")
+        check(tree(directory / "out.zarr") == tree(directory / "ref.zarr"), f"other bytes, damaged at record {place}")
+        shutil.rmtree(directory / "out.zarr")
+    check(merging, "never stopped while it merged")
+
+
+if __name__ == "__main__":
+    suite = Suite("leftovers")
+    direct = ["--chunks", "2,64,64", "--plan", "direct"]
+    suite.run(dies_before_a_record("whole_chunks", direct, (18, 34)),
+              dies_before_a_record("whole_chunks_in_directories", [*direct, "--format", "zarr3"], (18, 34), 3,
+                                   "c/{}"),
+              dies_before_a_record("chunks_written_in_parts", ["--chunks", "16,256,64", "--codec", "none", "--plan",
+                                                               "ranged-write"], (2, 5, 9)),
+              test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way)
+    sys.exit(suite.close())
