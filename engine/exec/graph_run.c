@@ -28,6 +28,7 @@ struct running {
     struct proof *proof;
     struct report *report;
     const volatile int *stop;
+    uint64_t doubts;                /* os_doubts() when it began */
 };
 
 /* One stage over the pool. *damaged: the number of a segment that could not be read; UINT64_MAX: none. */
@@ -237,9 +238,12 @@ static void keep_or_abandon(const struct running *r, struct error *err)
 {
     const struct graph *g = r->graph;
     uint64_t scratch_bytes = r->scratch ? scratch_file_bytes(r->scratch) : 0;
+    bool in_doubt = os_doubts() != r->doubts, empty = resume_is_empty(r->resume);
 
-    if (resume_is_empty(r->resume)) {
-        if (error_is_stop(err))
+    if (empty || (in_doubt && !resume_doubt(r->resume))) {
+        if (!empty)
+            error_note(err, "nothing is kept: what was done may be lost, and that could not be noted");
+        else if (error_is_stop(err))
             error_help(err, "nothing was left at the output; the same command starts over");
         journal_close(&r->resume->journal);     /* what is open some file systems only rename */
         store_abandon(r->resume->store);
@@ -252,6 +256,8 @@ static void keep_or_abandon(const struct running *r, struct error *err)
                    SIZE_TEXT(scratch_bytes), g->scratch.path);
     else
         error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
+    if (in_doubt)
+        error_note(err, "it is read again before it is gone on with: some of it may be lost");
     if (r->resume->source_changed)
         return;
     if (err->help[0])                   /* what to do about the cause comes first */
@@ -271,7 +277,8 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
 {
     struct graph graph = *request;
     struct proof proof = { 0 };
-    struct running r = { .graph = &graph, .resume = request->resume, .proof = &proof, .report = report, .stop = stop };
+    struct running r = { .graph = &graph, .resume = request->resume, .proof = &proof, .report = report, .stop = stop,
+                         .doubts = os_doubts() };
     bool ok = false;
 
     if (!r.resume && (!resume_find(&r.resume, &graph, false, NULL, err) ||

@@ -102,6 +102,13 @@ void journal_close(struct journal *j)
     j->fd = -1;
 }
 
+int journal_reopen(struct journal *j, int dir_fd)
+{
+    if (j->fd < 0)
+        j->fd = os_openat(dir_fd, STAGING_JOURNAL, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+    return j->fd < 0 ? j->fd : 0;
+}
+
 bool journal_next(struct journal *j, char *buffer, struct record *r, int *sys_errno)
 {
     char head[HEAD_BYTES];

@@ -31,6 +31,7 @@ enum record_kind {
     RECORD_TASKS = 5,           /* tasks whose target objects are whole */
     RECORD_TASKS_LOST = 6,      /* fewer than was said */
     RECORD_COMMITTING = 7,      /* everything is there; the target gets its name */
+    RECORD_DOUBT = 8,           /* a sync or a write failed: what was recorded so far may be lost */
 };
 
 struct journal {
@@ -57,6 +58,8 @@ enum journal_state {
 int journal_make(struct journal *j, int dir_fd);
 enum journal_state journal_open(struct journal *j, int dir_fd, int *sys_errno);
 void journal_close(struct journal *j);
+/* To append to it once more. 0 or -errno. */
+int journal_reopen(struct journal *j, int dir_fd);
 
 /* The next whole record, into `buffer` (of RECORD_BYTES_MAX). False: there is none; *sys_errno tells a read that failed
  * from the end (0). */

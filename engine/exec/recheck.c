@@ -2,7 +2,8 @@
  *
  * Always: the source's objects (sources.c).
  *
- * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. Then
+ * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. And
+ * after a sync, a close or a write that failed, always: what of all that was written is lost the kernel does not say. Then
  * all of it is read again: segments by their checksums, objects of the target by their hash or (written.h) what was summed
  * while they were written. What is wrong is done again: a slab; of the target, what was recorded with it and after it. */
 #include <errno.h>
@@ -26,6 +27,7 @@ struct check {
     struct scratch *scratch;
     struct report *report;
     const volatile int *stop;
+    const char *lost_when;
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
     struct digest written;          /* of what is read of the target (written.h) */
@@ -141,8 +143,7 @@ static bool check_segments(const struct check *c, unsigned number, struct error 
             return false;
         if (index_is_good(c, s) && blocks_are_good(c, i, s, s->needed_from_offset[step]))
             continue;
-        report_note(c->report, "slab %llu was lost when the machine went down: it was made again",
-                    (unsigned long long)(i - first));
+        report_note(c->report, "slab %llu was lost %s: it was made again", (unsigned long long)(i - first), c->lost_when);
         *s = (struct segment){ 0 };
         if (!resume_segment_lost(c->resume, i, err))
             return false;
@@ -163,6 +164,8 @@ static int open_object(const struct check *c, const char *key, uint64_t *bytes)
         return -EIO;
     }
     *bytes = fd < 0 ? 0 : (uint64_t)st.st_size;
+    if (fd >= 0)
+        os_forget(fd);
     return fd;
 }
 
@@ -374,7 +377,7 @@ static bool check_objects(struct check *c, unsigned number, struct error *err)
             return false;
     }
     if (good.done < *done) {
-        report_note(c->report, "some of the output was lost when the machine went down: it was made again");
+        report_note(c->report, "some of the output was lost %s: it was made again", c->lost_when);
         if (!resume_tasks_lost(c->resume, number, good.done, &good.sums, err))
             return false;
     }
@@ -382,6 +385,19 @@ static bool check_objects(struct check *c, unsigned number, struct error *err)
 }
 
 /* ---- all of it ---- */
+
+/* What a failed sync left in memory only is not to be taken for what is on the disk. */
+static bool sync_all(const struct check *c, struct error *err)
+{
+    int scratch = c->scratch ? scratch_fd(c->scratch) : -1, got = os_syncfs(store_root_fd(c->resume->store));
+
+    if (got >= 0 && scratch >= 0) {
+        got = os_fdatasync(scratch);
+        os_forget(scratch);
+    }
+    return got >= 0 || error_sys(err, -got, c->resume->span, "cannot write out what an earlier run of '%s' left",
+                                 store_path(c->resume->store));
+}
 
 bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
                   struct report *report, const volatile int *stop, struct error *err)
@@ -392,6 +408,9 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
         return false;
     if (r->was_durable || resume_is_same_boot(r))
         return true;
+    c.lost_when = r->doubted ? "where a write failed" : "when the machine went down";
+    if (r->doubted && !sync_all(&c, err))
+        return false;
     c.memory_bytes = size_align_up(size_max(READ_BYTES, spill_encoded_bytes_max(g->scratch.block_bytes)), IO_ALIGN) +
                      2 * IO_ALIGN;
     c.memory_bytes = size_min(c.memory_bytes, size_align_down(pool_bytes(pool) - g->scratch.memory_bytes, IO_ALIGN));

@@ -19,6 +19,7 @@ static void run_unpack(struct resume *r, struct unpack *u)
     gone = unpack_number_to(u, 1);
     unpack_text(u, r->scratch_path, sizeof r->scratch_path);
     r->was_durable = r->was_durable && durable;
+    r->doubted = false;
     if (!u->bad && gone && r->segments)
         memset(r->segments, 0, r->segment_count * sizeof *r->segments);
     if (gone)
@@ -97,6 +98,11 @@ static void record_unpack(struct resume *r, const struct record *record, struct 
         r->records++;
         if (r->continues)
             tasks_unpack(r, u, record->kind == RECORD_TASKS_LOST);
+        return;
+    case RECORD_DOUBT:
+        r->boot[0] = '\0';
+        r->was_durable = false;
+        r->doubted = true;
         return;
     case RECORD_COMMITTING:
         r->committing = true;
@@ -284,6 +290,25 @@ bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const st
                        struct error *err)
 {
     return append_tasks(r, RECORD_TASKS_LOST, stage, done, sums, err);
+}
+
+bool resume_doubt(struct resume *r)
+{
+    int got = journal_reopen(&r->journal, store_root_fd(r->store));
+    struct text nothing;
+
+    text_init(&nothing, 0);
+    if (got >= 0)
+        got = journal_cut(&r->journal);     /* the record that failed may be there by half */
+    if (got >= 0)
+        got = journal_append(&r->journal, RECORD_DOUBT, &nothing);
+    text_release(&nothing);
+    if (got >= 0) {
+        os_fdatasync(r->journal.fd);        /* if that fails, too, it still holds for this boot */
+        return true;
+    }
+    os_unlinkat(store_root_fd(r->store), STAGING_JOURNAL, 0);
+    return false;
 }
 
 bool resume_committing(struct resume *r, struct error *err)

@@ -39,6 +39,7 @@ struct resume {
     uint64_t begun_inode;           /* of the root, when the journal was begun */
     bool was_durable;               /* every run until now */
     char boot[40];                  /* of the last run; "": not known */
+    bool doubted;                   /* by the last run: a sync or a write had failed */
     struct store_place old;         /* what the target is to replace; inode 0: nothing */
     struct store_place scratch_file;    /* inode 0: nothing of it is needed */
     bool scratch_gone;              /* something was */
@@ -112,6 +113,9 @@ bool resume_segment_lost(struct resume *r, uint64_t number, struct error *err);
 bool resume_tasks(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums, struct error *err);
 bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums,
                        struct error *err);
+/* A sync or a write failed: whoever goes on reads all of it again. False: that cannot be recorded, and there is no journal
+ * any more to go on with. */
+bool resume_doubt(struct resume *r);
 /* Everything is there, and r->old is what the target replaces. */
 bool resume_committing(struct resume *r, struct error *err);
 

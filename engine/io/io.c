@@ -44,6 +44,8 @@ uint32_t io_request_next_bytes(const struct io_request *request)
 
 static bool finish(struct io_request *request, int64_t result)
 {
+    if (request->op == IO_WRITE)
+        os_write_ended(result);
     request->result = result;
     return true;
 }

@@ -140,6 +140,29 @@ const char *os_lacks(unsigned i)
     return NULL;
 }
 
+/* ---- what may be lost ---- */
+
+static atomic_ullong doubts;
+
+uint64_t os_doubts(void)
+{
+    return atomic_load(&doubts);
+}
+
+static int sync_ended(long result)
+{
+    if (result < 0)
+        atomic_fetch_add(&doubts, 1);
+    return (int)result;
+}
+
+/* Where there is no room the call itself has said so, of its own bytes. */
+void os_write_ended(int64_t result)
+{
+    if (result < 0 && result != -ENOSPC && result != -EDQUOT && result != -EFBIG && result != -EAGAIN)
+        atomic_fetch_add(&doubts, 1);
+}
+
 /* ---- plain calls ---- */
 
 static bool direct_is_refused(int flags)
@@ -167,8 +190,8 @@ int os_close(int fd)
 
     /* After EINTR the descriptor is gone on Linux; closing again could close another thread's. */
     if (close(fd) < 0 && errno != EINTR)
-        return -errno;
-    return how == EINTR ? 0 : -how;
+        return sync_ended(-errno);
+    return how == EINTR ? 0 : sync_ended(-how);
 }
 
 /* Only one kernel has such a file system mounted at a time. Of others it keeps the locks of directories to itself, even
@@ -256,7 +279,7 @@ int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
     return CALL(0, pread(fd, to, bytes, (off_t)offset));
 }
 
-int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
+static int64_t pwrite_once(int fd, const void *from, size_t bytes, uint64_t offset)
 {
     int how;
 
@@ -268,6 +291,14 @@ int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
     if (how == OS_FAULT_SHORT)
         bytes = os_fault_short(bytes);
     return CALL(0, pwrite(fd, from, bytes, (off_t)offset));
+}
+
+int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
+{
+    int64_t put = pwrite_once(fd, from, bytes, offset);
+
+    os_write_ended(put);
+    return put;
 }
 
 int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset)
@@ -379,17 +410,22 @@ int os_unlinkat(int dir_fd, const char *path, int flags)
 
 int os_syncfs(int fd)
 {
-    return (int)CALL(OS_SYNC, syncfs(fd));
+    return sync_ended(CALL(OS_SYNC, syncfs(fd)));
 }
 
 int os_fsync(int fd)
 {
-    return (int)CALL(OS_SYNC, fsync(fd));
+    return sync_ended(CALL(OS_SYNC, fsync(fd)));
 }
 
 int os_fdatasync(int fd)
 {
-    return (int)CALL(OS_SYNC, fdatasync(fd));
+    return sync_ended(CALL(OS_SYNC, fdatasync(fd)));
+}
+
+void os_forget(int fd)
+{
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)

@@ -448,6 +448,27 @@ def test_resume__after_another_boot_any_shape_is_read_again(directory):
     check(all(took.values()), took)
 
 
+def test_resume__after_a_sync_a_close_or_a_write_that_failed_everything_is_read_again(directory):
+    """In the same boot: what the kernel lost it does not say a second time."""
+    target, partial = directory / "out.zarr", directory / "out.zarr.sluice-partial"
+    source = inputs.generate(directory / "in.zarr", "4,512,512", "4,8,512")
+    for chunks, fault, lost in (("4,4,7", "sync:0:EIO", True), ("4,16,16", "close:700+:EIO", True),
+                                ("4,16,16", "write:700:EIO", True), ("4,16,16", "write:700:ENOSPC", False)):
+        flags = ["--chunks", chunks, "--plan", "direct", "--progress", "none", "--io", "threads"]
+        rechunk(source, directory / "ref.zarr", *flags).expect(0)
+        flags += ["--json", "--memory", minimum_bytes(source, target, *flags) + (1 << 20)]
+        said = sluice("rechunk", source, target, *flags, fault=fault).expect(5 if lost else 3, "the same command continues").err
+        check(("it is read again" in said) == lost, f"{fault}\n{said}")
+        first = sorted((p for p in partial.iterdir() if p.name[0].isdigit()), key=lambda p: p.stat().st_mtime_ns)[:3]
+        for path in first if lost else []:
+            path.write_bytes(bytes(path.stat().st_size))
+        notes = rechunk(source, target, *flags).expect(0, "continuing").json()["run"]["notes"]
+        check(any("lost where a write failed" in note for note in notes) == lost, notes)
+        check(tree(target) == tree(directory / "ref.zarr"), f"other bytes after {fault}")
+        shutil.rmtree(target)
+        shutil.rmtree(directory / "ref.zarr")
+
+
 def test_resume__a_full_disk_is_gone_on_with_when_there_is_room(directory):
     source = inputs.generate(directory / "in.zarr", "40,181,360", "1,181,360", "--field", "random")
     flags = ["--chunks", "40,8,8", "--plan", "direct", "--progress", "none"]

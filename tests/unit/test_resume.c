@@ -173,7 +173,8 @@ static bool has_note(const struct report *report, const char *words)
     return false;
 }
 
-/* A run that failed while it wrote the target: all passes are behind it, and what the last one read was given back. */
+/* A run that found no room for the target: all passes are behind it, and what the last one read was given back. (Of another
+ * failure everything would be read again, before any stage is at work.) */
 static void test_resume__makes_a_damaged_slab_of_any_pass_again(void)
 {
     struct array_meta from = make_meta(RANK, shape, from_chunk, "none", false);
@@ -181,7 +182,7 @@ static void test_resume__makes_a_damaged_slab_of_any_pass_again(void)
 
     write_source(directory_path(&directory, "source"), &from, UINT64_MAX);
     for (unsigned call = 0; call < 400 && !test_failures_here; call += 3) {
-        struct os_faults faults = { .kinds = OS_WRITE, .how = EIO, .first = call };
+        struct os_faults faults = { .kinds = OS_WRITE, .how = ENOSPC, .first = call };
         struct report *report = report_new(&(struct report_options){ .progress = PROGRESS_NONE });
         bool hit;
 
