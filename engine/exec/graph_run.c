@@ -288,7 +288,11 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
         resume_plan(r.resume, &graph);
         graph.read_beside = NULL;       /* that plan's pool may have no room for it */
     }
-    if (r.resume->published) {
+    if (r.resume->published && graph.durable)
+        store_make_durable(r.resume->store);
+    if (r.resume->published && !resume_check_published(r.resume, &graph, report, stop, err)) {
+        ok = false;
+    } else if (r.resume->published) {
         report_note(report, "an earlier run had finished it, and only had to tidy up%s", graph.read_back
                     ? ": it is not read back now, sluice verify compares" : "");
         ok = resume_publish(r.resume, err);
@@ -307,7 +311,7 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     for (unsigned i = 0; os_lacks(i); i++)
         report_note(report, "%s", os_lacks(i));
     error_locate(err, graph.target_span);
-    if (!ok && !store_is_published(r.resume->store))
+    if (!ok && !r.resume->published && !store_is_published(r.resume->store))
         keep_or_abandon(&r, err);
     scratch_close(r.scratch);
     pool_close(r.pool);

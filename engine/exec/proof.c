@@ -104,7 +104,7 @@ static bool is_wrong(const struct graph *g, struct error *err)
     return false;
 }
 
-static bool metadata_is_right(const struct graph *g, struct store *target, struct error *err)
+bool proof_of_metadata(const struct graph *g, struct store *target, struct error *err)
 {
     struct array_meta found = { 0 };
     struct text warnings;
@@ -264,7 +264,7 @@ bool proof_make(struct proof *p, const struct graph *g, struct store *target, st
     if (!g->read_back)
         return true;
     die_at("before-verify");
-    if (!metadata_is_right(g, target, err) || !sum_source(p, g, aside, stop, err) ||
+    if (!proof_of_metadata(g, target, err) || !sum_source(p, g, aside, stop, err) ||
         !sum_target(p, g, target, aside, stop, err) || !compare(p, g, err))
         return false;
     note_result(p, g, os_now() - began);

@@ -49,6 +49,8 @@ bool proof_follow_end(struct proof *p, const struct graph *g, struct stage_run *
 /* The passes that are left, and g->verified. ERR_IO: it is not the same. */
 bool proof_make(struct proof *p, const struct graph *g, struct store *target, struct report *report,
                 const volatile int *stop, struct error *err);
+/* Is the target's metadata what it should be? ERR_IO. */
+bool proof_of_metadata(const struct graph *g, struct store *target, struct error *err);
 void proof_release(struct proof *p);
 
 #endif

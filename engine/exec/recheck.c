@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "engine/base/size.h"
+#include "engine/exec/proof.h"
 #include "engine/exec/resuming.h"
 #include "engine/exec/written.h"
 #include "engine/io/os.h"
@@ -28,6 +29,7 @@ struct check {
     struct report *report;
     const volatile int *stop;
     const char *lost_when;
+    int root_fd;                    /* of the target, or of where it is staged */
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
     struct digest written;          /* of what is read of the target (written.h) */
@@ -156,7 +158,7 @@ static bool check_segments(const struct check *c, unsigned number, struct error 
 /* An object to be read, and its length; negative: there is none, or it cannot be read. */
 static int open_object(const struct check *c, const char *key, uint64_t *bytes)
 {
-    int fd = os_open_beneath(store_root_fd(c->resume->store), key, O_RDONLY, 0);
+    int fd = os_open_beneath(c->root_fd, key, O_RDONLY, 0);
     struct stat st;
 
     if (fd >= 0 && os_fstat(fd, &st) < 0) {
@@ -352,31 +354,39 @@ static bool read_again(struct check *c, unsigned number, struct journal *j, char
     return true;
 }
 
-static bool check_objects(struct check *c, unsigned number, struct error *err)
+/* Reads all that the stage is said to have written. */
+static bool find_good(struct check *c, unsigned number, struct good *good, struct error *err)
 {
     enum stage_sink sink = c->graph->stages[number].sink;
-    uint64_t *done = &c->resume->tasks_done[number];
     struct journal again = c->resume->journal;
-    struct good good = { 0 };
     char *buffer;
     bool ok;
 
-    if (*done > 0) {
-        if (!graph_list_tasks(c->graph, &c->listed, &c->listed_count, err))
-            return false;
-        buffer = malloc(RECORD_BYTES_MAX);
-        ok = buffer || error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
-        ok = ok && (sink == TO_RANGES ? written_values_init(&c->written, c->graph->target, err)
-                                      : written_bytes_init(&c->written, err));
-        journal_rewind(&again);
-        ok = ok && read_again(c, number, &again, buffer, &good, err);
-        digest_release(&c->written);
-        free(buffer);
-        free(c->listed);
-        if (!ok)
-            return false;
-    }
-    if (good.done < *done) {
+    *good = (struct good){ 0 };
+    if (c->resume->tasks_done[number] == 0)
+        return true;
+    if (!graph_list_tasks(c->graph, &c->listed, &c->listed_count, err))
+        return false;
+    buffer = malloc(RECORD_BYTES_MAX);
+    ok = buffer || error_sys(err, ENOMEM, c->resume->span, "reading the journal again");
+    ok = ok && (sink == TO_RANGES ? written_values_init(&c->written, c->graph->target, err)
+                                  : written_bytes_init(&c->written, err));
+    journal_rewind(&again);
+    ok = ok && read_again(c, number, &again, buffer, good, err);
+    digest_release(&c->written);
+    free(buffer);
+    free(c->listed);
+    c->listed = NULL;
+    return ok;
+}
+
+static bool check_objects(struct check *c, unsigned number, struct error *err)
+{
+    struct good good;
+
+    if (!find_good(c, number, &good, err))
+        return false;
+    if (good.done < c->resume->tasks_done[number]) {
         report_note(c->report, "some of the output was lost %s: it was made again", c->lost_when);
         if (!resume_tasks_lost(c->resume, number, good.done, &good.sums, err))
             return false;
@@ -402,11 +412,12 @@ static bool sync_all(const struct check *c, struct error *err)
 bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
                   struct report *report, const volatile int *stop, struct error *err)
 {
-    struct check c = { .resume = r, .graph = g, .scratch = s, .report = report, .stop = stop };
+    struct check c = { .resume = r, .graph = g, .scratch = s, .report = report, .stop = stop,
+                       .root_fd = store_root_fd(r->store) };
 
     if (s && !resume_scratch(r, g, s, report, err))
         return false;
-    if (r->was_durable || resume_is_same_boot(r))
+    if (resume_is_written_out(r))
         return true;
     c.lost_when = r->doubted ? "where a write failed" : "when the machine went down";
     if (r->doubted && !sync_all(&c, err))
@@ -419,4 +430,54 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
         if (!(g->stages[i].sink == TO_SEGMENTS ? check_segments(&c, i, err) : check_objects(&c, i, err)))
             return false;
     return true;
+}
+
+/* ---- what has its name already ---- */
+
+/* It cannot be taken back: what it replaced may be half gone. So all is left as it stands. */
+static bool lost_published(const struct check *c, const struct good *good, struct error *err)
+{
+    const struct stage *last = &c->graph->stages[c->graph->stage_count - 1];
+    const char *path = store_path(c->resume->store);
+    char old[PATH_MAX], from[256] = "";
+    struct stat st;
+    struct box box;
+
+    task_box(last, good->done, &box);
+    for (unsigned i = 0, at = 0; i < last->tasks.rank && at < sizeof from; i++)
+        at += (unsigned)snprintf(from + at, sizeof from - at, "%s%llu", i ? ", " : "", (unsigned long long)box.start[i]);
+    error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: the machine went down before that was "
+             "written out; from (%s) on it is not what it was", path, from);
+    snprintf(old, sizeof old, "%s.sluice-partial", path);
+    if (os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        snprintf(old, sizeof old, "%s.sluice-aside", path);
+    if (c->resume->old.inode && os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+        error_note(err, "what it replaced is still there, or some of it: '%s'", old);
+    error_help(err, "make it anew with --restart and --overwrite, which remove both; what is worth keeping move away before");
+    return false;
+}
+
+bool resume_check_published(struct resume *r, const struct graph *g, struct report *report, const volatile int *stop,
+                            struct error *err)
+{
+    struct check c = { .resume = r, .graph = g, .report = report, .stop = stop };
+    unsigned last = g->stage_count - 1;
+    struct store *target = NULL;
+    struct pool *pool = NULL;
+    struct good good;
+    bool ok;
+
+    if (resume_is_written_out(r))
+        return true;
+    c.memory_bytes = size_min(READ_BYTES, size_align_down(g->pool_bytes, IO_ALIGN));
+    ok = store_open(&target, store_path(r->store), r->span, err) && proof_of_metadata(g, target, err) &&
+         pool_open(&pool, c.memory_bytes, err);
+    if (ok) {
+        c.memory = pool_carve(pool, "reading again", c.memory_bytes);
+        c.root_fd = store_root_fd(target);
+        ok = find_good(&c, last, &good, err) && (good.done == r->tasks_done[last] || lost_published(&c, &good, err));
+    }
+    pool_close(pool);
+    store_close(target);
+    return ok;
 }

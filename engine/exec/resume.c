@@ -77,6 +77,11 @@ bool resume_is_same_boot(const struct resume *r)
     return boot[0] && strcmp(boot, r->boot) == 0;
 }
 
+bool resume_is_written_out(const struct resume *r)
+{
+    return r->was_durable || resume_is_same_boot(r);
+}
+
 /* Segments are worth nothing without their file. */
 static void look_for_scratch(struct resume *r)
 {
@@ -189,6 +194,15 @@ static bool refuse(const struct resume *r, const char *what, const struct text *
     return false;
 }
 
+/* Of another request, and it has its name; only that request knows what should be there. */
+static bool refuse_unseen(const struct resume *r, struct error *err)
+{
+    error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s' when the machine went down, and nobody has looked "
+             "whether all of it was written out", store_path(r->store));
+    error_help(err, "give the command of that run once more: it looks; or start over with --restart");
+    return false;
+}
+
 /* Go on with it, or say why not. *removed: it was not worth it. */
 static bool take_up(struct resume *r, const struct graph *g, struct text *notes, bool *removed, struct error *err)
 {
@@ -208,7 +222,9 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     } else if (loaded == LOADED_NOT) {
         ok = error_sys(err, sys_errno, r->span, "cannot read the journal of '%s.sluice-partial'", store_path(r->store));
     } else if (r->published) {
-        journal_close(&r->journal);
+        ok = true;
+    } else if (loaded == LOADED && r->replaced && !resume_is_written_out(r)) {
+        ok = refuse_unseen(r, err);
     } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
         *removed = true;
         ok = store_remove_replaced(r->store, err);
@@ -256,6 +272,8 @@ static bool end_published(struct resume **r, const struct graph *g, struct error
     text_release(&differences);
     if (same)
         return true;
+    if (!resume_is_written_out(*r))
+        return refuse_unseen(*r, err);
     same = store_publish_end((*r)->store, &(*r)->old, err);
     resume_close(*r);
     *r = NULL;
@@ -302,7 +320,8 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     what = what ? what : &nobody;
     if (r && r->published)
-        text_addf(what, "ended what an earlier run of '%s' had left to do: the output is complete\n", path);
+        text_addf(what, "ended what an earlier run of '%s' had left to do: the output %s\n", path, resume_is_written_out(r)
+                  ? "is complete" : "has its name, but the machine went down in between: sluice verify tells whether it is whole");
     if (r && store_took_over(r->store)[0])
         text_addf(what, "%s\n", store_took_over(r->store));
     ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);

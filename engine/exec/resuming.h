@@ -102,8 +102,14 @@ bool resume_check_end(struct resume *r, const struct graph *g, const volatile in
  * to be nothing but the fill value they would leave as it is. */
 bool resume_remove_leftovers(const struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
 
+/* The same of what has its name already, which is not made again. ERR_IO says what stands where. */
+bool resume_check_published(struct resume *r, const struct graph *g, struct report *report, const volatile int *stop,
+                            struct error *err);
+
 /* Was the machine not started anew since the last run? */
 bool resume_is_same_boot(const struct resume *r);
+/* Is what was written still what the kernel has, or on the disk for certain? */
+bool resume_is_written_out(const struct resume *r);
 
 /* Records. With durable, what they speak of is synced before, and they are after. */
 bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const struct segment *segment,

@@ -162,13 +162,22 @@ int store_put_back(const struct store *s, const struct store_place *old)
     return os_rename_new(s->parent_fd, s->aside_name, s->name);
 }
 
+/* The run that gave it its name may not have been durable, or may have died before it was. Both trees are on one file
+ * system. */
+static bool sync_published(struct store *s, struct error *err)
+{
+    int got = s->durable ? os_syncfs(s->root_fd) : 0;
+
+    return got >= 0 || error_sys(err, -got, s->span, "cannot write out the files of '%s'", s->path);
+}
+
 bool store_remove_replaced(struct store *s, struct error *err)
 {
     s->published = true;
-    return remove_old(s, err);
+    return sync_published(s, err) && remove_old(s, err);
 }
 
 bool store_publish_end(struct store *s, const struct store_place *old, struct error *err)
 {
-    return publish_end(s, old->inode ? old : NULL, err);
+    return sync_published(s, err) && publish_end(s, old->inode ? old : NULL, err);
 }

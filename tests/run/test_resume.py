@@ -448,6 +448,37 @@ def test_resume__after_another_boot_any_shape_is_read_again(directory):
     check(all(took.values()), took)
 
 
+def after_another_boot_when_published(overwrite):
+    def test(directory):
+        case = Case(directory, "direct", overwrite)
+        prefix, partial = another_boot(directory), directory / "out.zarr.sluice-partial"
+        case.beside = ["boot"]
+        for place in ["after-publish", *(["after-exchange", "after-journal"] if overwrite else [])]:
+            case.begin()
+            check(case.run(place=place), f"did not die at {place}")
+            run_with(prefix, case)
+            case.check_done(f"after {place} and another boot")
+            for lost in ("0.0.0", "0.11.11", ".zarray"):
+                case.begin()
+                check(case.run(place=place), f"did not die at {place}")
+                zero(case.target / lost, 0, 300)
+                for _ in range(2):              # and nothing is removed by asking again
+                    done = subprocess.run([*prefix, *case.argv()], env=ENVIRONMENT, capture_output=True, text=True)
+                    check(done.returncode == 5 and ("has its name, but" in done.stderr or "metadata" in done.stderr),
+                          f"exit {done.returncode}, {lost} lost after {place}\n{done.stderr}")
+                    check("kept in" not in done.stderr, done.stderr)
+                old = {name: data for name, data in tree(partial).items() if not name.startswith(".sluice-")}
+                check(old == (case.old if overwrite else {}), "the old output did not stay as it was")
+                other = subprocess.run([*prefix, *command("rechunk", case.source, case.target, "--chunks", "20,64,64",
+                                                          "--overwrite")], env=ENVIRONMENT, capture_output=True, text=True)
+                check(other.returncode == 6 and "nobody has looked" in other.stderr, f"another request\n{other.stderr}")
+                case.again("--restart", "--overwrite").expect(0)
+                case.check_done(f"made anew, {lost} lost after {place}")
+    test.__name__ = f"test_resume__after_another_boot_{'an_old_output_goes_only_when' * overwrite or 'a_run_ends_only_when'}" \
+                    "_the_new_one_is_there"
+    return test
+
+
 def test_resume__after_a_sync_a_close_or_a_write_that_failed_everything_is_read_again(directory):
     """In the same boot: what the kernel lost it does not say a second time."""
     target, partial = directory / "out.zarr", directory / "out.zarr.sluice-partial"
@@ -545,6 +576,7 @@ if __name__ == "__main__":
     suite.run(*[dies_at_random(plan, overwrite, share) for plan in ("split", "direct") for overwrite in (False, True)],
               dies_at_random("passes", False, share))
     suite.run(*[chunks_encoded_as_they_come(*how) for how in (("blosc:lz4",), ("blosc:lz4", True), ("zstd:1",))])
+    suite.run(*[after_another_boot_when_published(overwrite) for overwrite in (False, True)])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     print(f"counts: kills={Case.kills_of_all}")
     sys.exit(suite.close())
