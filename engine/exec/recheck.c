@@ -167,7 +167,7 @@ static int open_object(const struct check *c, const char *key, uint64_t *bytes)
     }
     *bytes = fd < 0 ? 0 : (uint64_t)st.st_size;
     if (fd >= 0)
-        os_forget(fd);
+        os_drop_cached(fd, 0, 0);
     return fd;
 }
 
@@ -403,7 +403,7 @@ static bool sync_all(const struct check *c, struct error *err)
 
     if (got >= 0 && scratch >= 0) {
         got = os_fdatasync(scratch);
-        os_forget(scratch);
+        os_drop_cached(scratch, 0, 0);
     }
     return got >= 0 || error_sys(err, -got, c->resume->span, "cannot write out what an earlier run of '%s' left",
                                  store_path(c->resume->store));

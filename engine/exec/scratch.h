@@ -13,7 +13,9 @@
  * On disk (little-endian; the file lives and dies with one run on one machine):
  *   index entry, 16 bytes: offset in the file (56 bits) and encoding (top 8 bits), encoded bytes, checksum.
  *   The checksum is the low half of XXH3-64 of the encoded bytes, seeded with which block it is and how it is
- *   encoded: so it vouches for the entry too, and the index needs no checksum of its own.
+ *   encoded: so it vouches for the entry too, and an index that is read needs no checksum of its own. An entry that is
+ *   damaged into another, even that of the next block or of the same block in another segment, leads to bytes that do not
+ *   match, but for one case in 2^32. (The sum in struct segment is for who reads nothing but the index: recheck.c.)
  *
  * The journal records each segment in the file when its last write is done, and finds it again by the same struct
  * segment. What is in memory dies with the process.

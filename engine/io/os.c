@@ -245,7 +245,7 @@ int os_write_out(int fd, uint64_t offset, uint64_t bytes)
 {
     int result = (int)CALL(OS_SYNC, sync_file_range(fd, (off_t)offset, (off_t)bytes, OS_WRITE_OUT_FLAGS));
 
-    return os_cannot_write_out(result) ? os_fdatasync(fd) : result;
+    return os_cannot_write_out(result) ? os_fdatasync(fd) : sync_ended(result);
 }
 
 void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes)
@@ -421,11 +421,6 @@ int os_fsync(int fd)
 int os_fdatasync(int fd)
 {
     return sync_ended(CALL(OS_SYNC, fdatasync(fd)));
-}
-
-void os_forget(int fd)
-{
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)

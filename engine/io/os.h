@@ -72,8 +72,6 @@ int os_syncfs(int fd);
  * is to be trusted, however often it is tried again. */
 int os_fsync(int fd);
 int os_fdatasync(int fd);
-/* What the kernel holds of the file in memory and has written out, it is to read again from the disk: a hint. */
-void os_forget(int fd);
 /* How often until now a sync or a close failed, or a write (for another reason than no room): what was written before may
  * be lost, too, and not only of the file in question. */
 uint64_t os_doubts(void);

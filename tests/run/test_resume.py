@@ -9,6 +9,7 @@ import pathlib
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -273,6 +274,51 @@ def test_resume__makes_a_damaged_slab_of_a_further_pass_again_while_it_runs(dire
     notes = json.loads(out)["run"]["notes"]
     check(any("was made again" in note for note in notes), notes)
     case.check_done("with a damaged slab")
+
+
+def recorded_segments(journal):
+    """Where the index of each is, in bytes from the start of scratch, and its length."""
+    at = 24
+    while at < len(journal):
+        payload_bytes, kind = struct.unpack_from("<II", journal, at)
+        if kind == 3:
+            yield struct.unpack_from("<QQ", journal, at + 24 + 16)
+        at += 24 + payload_bytes
+
+
+def test_resume__an_index_entry_that_says_something_else_is_found_by_its_block(directory):
+    """No sum of the index is looked at when it is read; the sum of a block says which block it is and how it is encoded."""
+    case = Case(directory, "split")
+    memory_bytes = find_key(case.again("--dry-run", "--json").expect(0).json(), "segment_memory_bytes")
+    changes = {
+        "another place": lambda e, *_: (e[0] + 4096, *e[1:]),
+        "another encoding": lambda e, *_: (e[0] ^ 1 << 56, *e[1:]),
+        "no encoding at all": lambda e, *_: (e[0] ^ 2 << 56, *e[1:]),
+        "less bytes": lambda e, *_: (e[0], e[1] - 1, e[2]),
+        "no bytes": lambda e, *_: (e[0], 0, e[2]),
+        "nothing": lambda *_: (0, 0, 0),
+        "another sum": lambda e, *_: (*e[:2], e[2] ^ 1),
+        "the next block": lambda e, after, _: after,
+        "the same block of another slab": lambda e, _, other: other,
+    }
+    for what, change in changes.items():
+        check(case.run(place="before-stage-end"), "did not die")
+        segments = list(recorded_segments((directory / "out.zarr.sluice-partial" / ".sluice-journal").read_bytes()))
+        with open(directory / "out.zarr.sluice-scratch", "r+b") as file:
+            def entries(segment):
+                file.seek(segment[0] - memory_bytes)
+                return list(struct.iter_unpack("<QII", file.read(segment[1])))
+            of_two = [entries(segment) for segment in segments[:2]]
+            used = [i for i, (a, b) in enumerate(zip(*of_two)) if a[1] and b[1]]
+            check(len(used) > 4, "these are no indexes")
+            number, after = used[2], used[3]
+            wrong = change(of_two[0][number], of_two[0][after], of_two[1][number])
+            check(wrong != of_two[0][number], what)
+            file.seek(segments[0][0] - memory_bytes + 16 * number)
+            file.write(struct.pack("<QII", *wrong))
+        notes = case.again("--json").expect(0).json()["run"]["notes"]
+        check(any("made again" in note for note in notes), f"{what}: {notes}")
+        case.check_done(f"where an entry says {what}")
 
 
 def another_boot(directory):
