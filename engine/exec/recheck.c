@@ -446,8 +446,8 @@ static bool lost_published(const struct check *c, const struct good *good, struc
     task_box(last, good->done, &box);
     for (unsigned i = 0, at = 0; i < last->tasks.rank && at < sizeof from; i++)
         at += (unsigned)snprintf(from + at, sizeof from - at, "%s%llu", i ? ", " : "", (unsigned long long)box.start[i]);
-    error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: the machine went down before that was "
-             "written out; from (%s) on it is not what it was", path, from);
+    error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: the machine went down before "
+             "that was written out; from (%s) on it is not what it was", path, from);
     snprintf(old, sizeof old, "%s.sluice-partial", path);
     if (os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) < 0)
         snprintf(old, sizeof old, "%s.sluice-aside", path);

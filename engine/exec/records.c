@@ -1,5 +1,6 @@
 /* records.c - what the records of a journal hold: appended by a run at work, read by one that goes on with it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,9 @@
 #include "engine/base/size.h"
 #include "engine/exec/resuming.h"
 #include "engine/io/os.h"
+
+/* Beside the journal, where a record of doubt could not be written. */
+#define DOUBT_MARK ".sluice-doubt"
 
 /* ---- reading ---- */
 
@@ -81,6 +85,13 @@ static void tasks_unpack(struct resume *r, struct unpack *u, bool lost)
     r->sums[stage] = sums;
 }
 
+static void distrust(struct resume *r)
+{
+    r->boot[0] = '\0';
+    r->was_durable = false;
+    r->doubted = true;
+}
+
 static void record_unpack(struct resume *r, const struct record *record, struct unpack *u)
 {
     switch (record->kind) {
@@ -100,9 +111,7 @@ static void record_unpack(struct resume *r, const struct record *record, struct 
             tasks_unpack(r, u, record->kind == RECORD_TASKS_LOST);
         return;
     case RECORD_DOUBT:
-        r->boot[0] = '\0';
-        r->was_durable = false;
-        r->doubted = true;
+        distrust(r);
         return;
     case RECORD_COMMITTING:
         r->committing = true;
@@ -138,6 +147,7 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
     char *buffer = malloc(RECORD_BYTES_MAX);
     enum loaded loaded = LOADED_NOTHING;
     struct record record;
+    struct stat st;
 
     if (!buffer)
         *sys_errno = ENOMEM;
@@ -157,6 +167,8 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
         loaded = u.bad ? LOADED_OTHER : LOADED;
     }
     free(buffer);
+    if (os_fstatat(store_root_fd(r->store), DOUBT_MARK, &st, AT_SYMLINK_NOFOLLOW) != -ENOENT)
+        distrust(r);
     if (loaded == LOADED)
         check_place(r, differences, sys_errno);
     if (differences->no_memory)
@@ -201,6 +213,15 @@ static bool sync_root(const struct resume *r, struct error *err)
     return got >= 0 || error_sys(err, -got, r->span, "cannot write out the files of '%s'", store_path(r->store));
 }
 
+/* All of it was read again. */
+static bool doubt_ends(const struct resume *r, struct error *err)
+{
+    int got = os_unlinkat(store_root_fd(r->store), DOUBT_MARK, 0);
+
+    return got >= 0 || got == -ENOENT || error_sys(err, -got, r->span, "cannot remove '%s' from what an earlier run of "
+                                                   "'%s' left", DOUBT_MARK, store_path(r->store));
+}
+
 bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
 {
     struct stat st;
@@ -221,7 +242,7 @@ bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
     text_release(&path);
     if (r->continues) {
         run_pack(r, &payload);
-        return append(r, RECORD_RESUMED, &payload, err);
+        return append(r, RECORD_RESUMED, &payload, err) && doubt_ends(r, err);
     }
     pack_number(&payload, os_lasting_inode(store_root_fd(r->store), &st));
     run_pack(r, &payload);
@@ -305,6 +326,12 @@ bool resume_doubt(struct resume *r)
     text_release(&nothing);
     if (got >= 0) {
         os_fdatasync(r->journal.fd);        /* if that fails, too, it still holds for this boot */
+        return true;
+    }
+    /* An empty file takes no write. */
+    got = os_openat(store_root_fd(r->store), DOUBT_MARK, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+    if (got >= 0) {
+        os_close(got);
         return true;
     }
     os_unlinkat(store_root_fd(r->store), STAGING_JOURNAL, 0);

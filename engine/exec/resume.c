@@ -197,8 +197,8 @@ static bool refuse(const struct resume *r, const char *what, const struct text *
 /* Of another request, and it has its name; only that request knows what should be there. */
 static bool refuse_unseen(const struct resume *r, struct error *err)
 {
-    error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s' when the machine went down, and nobody has looked "
-             "whether all of it was written out", store_path(r->store));
+    error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s' when the machine went down, and nobody has "
+             "looked whether all of it was written out", store_path(r->store));
     error_help(err, "give the command of that run once more: it looks; or start over with --restart");
     return false;
 }
@@ -320,8 +320,9 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     what = what ? what : &nobody;
     if (r && r->published)
-        text_addf(what, "ended what an earlier run of '%s' had left to do: the output %s\n", path, resume_is_written_out(r)
-                  ? "is complete" : "has its name, but the machine went down in between: sluice verify tells whether it is whole");
+        text_addf(what, "ended what an earlier run of '%s' had left to do: the output %s\n", path,
+                  resume_is_written_out(r) ? "is complete" : "has its name, but the machine went down in between: sluice "
+                                                             "verify tells whether it is whole");
     if (r && store_took_over(r->store)[0])
         text_addf(what, "%s\n", store_took_over(r->store));
     ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);

@@ -530,7 +530,8 @@ def test_resume__after_a_sync_a_close_or_a_write_that_failed_everything_is_read_
     target, partial = directory / "out.zarr", directory / "out.zarr.sluice-partial"
     source = inputs.generate(directory / "in.zarr", "4,512,512", "4,8,512")
     for chunks, fault, lost in (("4,4,7", "sync:0:EIO", True), ("4,16,16", "close:700+:EIO", True),
-                                ("4,16,16", "write:700:EIO", True), ("4,16,16", "write:700:ENOSPC", False)):
+                                ("4,16,16", "write:700:EIO", True), ("4,16,16", "write:700+:EIO", True),
+                                ("4,16,16", "write:700:ENOSPC", False)):
         flags = ["--chunks", chunks, "--plan", "direct", "--progress", "none", "--io", "threads"]
         rechunk(source, directory / "ref.zarr", *flags).expect(0)
         flags += ["--json", "--memory", minimum_bytes(source, target, *flags) + (1 << 20)]
