@@ -22,6 +22,15 @@
 
 #define READ_BYTES (256 * KIB)
 
+/* What stands in memory of the scratch file: offsets in the file, of IO_ALIGN. */
+struct window {
+    char *memory;
+    uint64_t memory_bytes;
+    uint64_t from_offset, to_offset;
+};
+
+enum { INDEX_WINDOW_BYTES = 4 * IO_ALIGN };
+
 struct check {
     struct resume *resume;
     const struct graph *graph;
@@ -32,6 +41,7 @@ struct check {
     int root_fd;                    /* of the target, or of where it is staged */
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
+    struct window index, blocks;    /* of it */
     struct digest written;          /* of what is read of the target (written.h) */
     uint64_t *listed;               /* graph_list_tasks */
     uint64_t listed_count;
@@ -63,26 +73,41 @@ static bool begins_within(const struct grid *chunks, const uint64_t *coords, con
 
 /* ---- segments ---- */
 
-/* Bytes of the scratch file into memory; NULL: they cannot be read. */
-static const char *scratch_bytes_at(const struct check *c, uint64_t offset, uint64_t bytes)
+static bool window_read(const struct check *c, struct window *w, uint64_t from, uint64_t to)
+{
+    bool ok = os_pread_all(scratch_fd(c->scratch), w->memory, to - from, from) >= 0;
+
+    w->from_offset = from;
+    w->to_offset = ok ? to : from;
+    return ok;
+}
+
+/* Bytes of a segment's part of the scratch file, which are mostly asked for from front to back; NULL: they cannot be read. */
+static const char *scratch_bytes_at(const struct check *c, struct window *w, const struct segment *s, uint64_t offset,
+                                    uint64_t bytes)
 {
     uint64_t at = scratch_file_offset(c->scratch, offset), from = size_align_down(at, IO_ALIGN);
     uint64_t to = size_align_up(at + bytes, IO_ALIGN);
+    uint64_t end = size_align_up(scratch_file_offset(c->scratch, s->index_offset + s->index_bytes), IO_ALIGN);
 
-    if (to - from > c->memory_bytes)
+    if (to - from > w->memory_bytes)
         return NULL;
-    return os_pread_all(scratch_fd(c->scratch), c->memory, to - from, from) < 0 ? NULL : c->memory + (at - from);
+    /* As much as there is room for; if some of that cannot be read, only what is asked for. */
+    if ((from < w->from_offset || to > w->to_offset) &&
+        !window_read(c, w, from, size_max(to, size_min(end, from + w->memory_bytes))) && !window_read(c, w, from, to))
+        return NULL;
+    return w->memory + (at - w->from_offset);
 }
 
 /* All blocks that are still needed. */
-static bool blocks_are_good(const struct check *c, uint64_t number, const struct segment *s, uint64_t needed_offset)
+static bool blocks_are_good(struct check *c, uint64_t number, const struct segment *s, uint64_t needed_offset)
 {
     uint64_t entries = s->index_bytes / sizeof(struct index_entry);
 
     for (uint64_t i = 0; i < entries; i++) {
         uint64_t offset = s->index_offset + i * sizeof(struct index_entry);
         struct index_entry entry;
-        const char *bytes = scratch_bytes_at(c, offset, sizeof entry);
+        const char *bytes = scratch_bytes_at(c, &c->index, s, offset, sizeof entry);
 
         if (!bytes)
             return false;
@@ -91,23 +116,23 @@ static bool blocks_are_good(const struct check *c, uint64_t number, const struct
             continue;
         if (entry_offset(&entry) + entry.bytes > s->index_offset)
             return false;
-        bytes = scratch_bytes_at(c, entry_offset(&entry), entry.bytes);
+        bytes = scratch_bytes_at(c, &c->blocks, s, entry_offset(&entry), entry.bytes);
         if (!bytes || scratch_checksum(bytes, entry.bytes, number, i, entry_encoding(&entry)) != entry.checksum)
             return false;
     }
     return true;
 }
 
-static bool index_is_good(const struct check *c, const struct segment *s)
+static bool index_is_good(struct check *c, const struct segment *s)
 {
     XXH3_state_t state;
 
     XXH3_64bits_reset(&state);
     for (uint64_t done = 0; done < s->index_bytes; ) {
-        uint64_t bytes = size_min(s->index_bytes - done, size_align_down(c->memory_bytes, IO_ALIGN) - IO_ALIGN);
-        const char *at = scratch_bytes_at(c, s->index_offset + done, bytes);
+        uint64_t bytes = size_min(s->index_bytes - done, c->index.memory_bytes - IO_ALIGN);
+        const char *at = scratch_bytes_at(c, &c->index, s, s->index_offset + done, bytes);
 
-        if (!at)
+        if (!at || bytes == 0)
             return false;
         XXH3_64bits_update(&state, at, bytes);
         done += bytes;
@@ -128,7 +153,7 @@ static uint64_t tasks_done(const struct check *c, unsigned number)
     return done;
 }
 
-static bool check_segments(const struct check *c, unsigned number, struct error *err)
+static bool check_segments(struct check *c, unsigned number, struct error *err)
 {
     uint64_t tasks_next = grid_cells(&c->graph->stages[number + 1].tasks), done_next = tasks_done(c, number + 1);
     uint64_t first = graph_segments_of(c->graph, number), tasks = grid_cells(&c->graph->stages[number].tasks), step;
@@ -423,9 +448,12 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
     if (r->doubted && !sync_all(&c, err))
         return false;
     c.memory_bytes = size_align_up(size_max(READ_BYTES, spill_encoded_bytes_max(g->scratch.block_bytes)), IO_ALIGN) +
-                     2 * IO_ALIGN;
+                     2 * IO_ALIGN + INDEX_WINDOW_BYTES;
     c.memory_bytes = size_min(c.memory_bytes, size_align_down(pool_bytes(pool) - g->scratch.memory_bytes, IO_ALIGN));
     c.memory = pool_carve(pool, "reading again", c.memory_bytes);
+    c.index = (struct window){ .memory = c.memory, .memory_bytes = size_min(INDEX_WINDOW_BYTES, c.memory_bytes) };
+    c.blocks = (struct window){ .memory = c.memory + c.index.memory_bytes,
+                                .memory_bytes = c.memory_bytes - c.index.memory_bytes };
     for (unsigned i = g->stage_count; i-- > 0; )     /* which segments are needed depends on what comes after them */
         if (!(g->stages[i].sink == TO_SEGMENTS ? check_segments(&c, i, err) : check_objects(&c, i, err)))
             return false;
