@@ -8,7 +8,7 @@
  *   before-stages                                everything is open; of a run that goes on, all is checked
  *   before-index                                 the blocks of a segment are written
  *   before-record, torn-record, after-record     of any kind
- *   before-give-back                             of extents that are merged
+ *   before-give-back, after-give-back            of extents that are merged
  *   before-read-back                             of a task, while the stage goes on
  *   before-stage-end, before-discard, after-discard      the scratch file goes
  *   before-verify                                the target is there, and nobody has looked at it yet

@@ -258,6 +258,7 @@ static void give_back(struct stage_run *run, unsigned step)
         segment->data_offset = offset;
     }
     scratch_punch(run->scratch, hole.from, hole.to);
+    die_at("after-give-back");
 }
 
 /* Where this stage writes segments itself the file holds what comes next, too. */

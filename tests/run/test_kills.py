@@ -53,6 +53,7 @@ class Job:
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
         died = done.returncode == -signal.SIGKILL
         check(done.returncode == 0 or (died and call is not None), f"exit {done.returncode}, call {call}\n{words}\n{done.stderr}")
+        check("made again" not in done.stdout + done.stderr, f"a slab was spoilt, call {call}\n{words}\n{done.stderr}")
         killed += died
         return died
 

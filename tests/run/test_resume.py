@@ -65,7 +65,7 @@ class Case:
     def again(self, *flags):
         """The same command, for what it says."""
         done = rechunk(self.source, self.target, *self.flags, *flags)
-        self.said = done.err
+        self.said = done.out + done.err
         return done
 
     def run_into_the_merge(self):
@@ -81,7 +81,7 @@ class Case:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self.said = process.communicate(timeout=120)[1].decode()
+        self.said = "".join(stream.decode() for stream in process.communicate(timeout=120))
         died = process.returncode == -signal.SIGKILL
         check(died or process.returncode == 0, f"exit {process.returncode} at {place or seconds}\n{self.said}")
         self.kills += died
@@ -97,8 +97,11 @@ class Case:
         found = {name: data for name, data in tree(self.target).items() if not name.startswith(".sluice-")}
         check(found == self.wanted or (self.overwrite and found == self.old), f"half a target {when}")
 
-    def check_done(self, when):
+    def check_done(self, when, made_again=False):
+        """A slab that cannot be read is made again, which hides whatever spoilt it: so it must not be said where the
+        test did no damage."""
         check(tree(self.target) == self.wanted, f"other bytes {when}\n{self.said}")
+        check(("made again" in self.said) == made_again, f"made again, or not, {when}\n{self.said}")
         check_left_alone(self.directory, "out.zarr", *self.beside)
         shutil.rmtree(self.target)
 
@@ -164,7 +167,8 @@ def test_resume__goes_on_with_other_threads_memory_and_back_end(directory):
     case.flags += ["--threads", 2]
     for flags in (["--threads", 4, "--io", "threads"], ["--threads", 1, "--io", BACKENDS[0]]):
         check(case.run(place="after-record:9"), "did not die")
-        rechunk(case.source, case.target, *CHUNKS, "--memory", "64MiB", *flags).expect(0, "continuing:")
+        done = rechunk(case.source, case.target, *CHUNKS, "--memory", "64MiB", *flags).expect(0, "continuing:")
+        case.said = done.out + done.err
         case.check_done(flags)
 
 
@@ -224,7 +228,7 @@ def test_resume__keeps_finished_chunks_when_the_scratch_is_gone(directory):
     after = {p.name: p.stat().st_ino for p in case.target.iterdir()}
     kept = sum(after[name] == inode for name, inode in before.items())
     check(before and kept >= len(before) // 2, f"{kept} of {len(before)} finished chunks were kept")
-    case.check_done("without the scratch")
+    case.check_done("without the scratch", made_again=True)
 
 
 def test_resume__of_chunks_too_big_to_be_held_goes_on_in_the_second(directory):
@@ -255,7 +259,29 @@ def test_resume__makes_a_damaged_slab_again_and_says_so(directory):
     damage(directory / "out.zarr.sluice-scratch", 0, 4096)
     done = case.again("--json").expect(0).json()
     check(any("made again" in note for note in done["run"]["notes"]), done["run"]["notes"])
-    case.check_done("with a damaged slab")
+    case.check_done("with a damaged slab", made_again=True)
+    check(case.run(place="before-stage-end"), "did not die")
+    damage(directory / "out.zarr.sluice-scratch", 0, 4096)
+    check(case.run(place="before-index"), "made nothing again")
+    case.run()
+    case.check_done("dead while a damaged slab was made again: the journal knows that it was lost")
+
+
+def test_resume__finds_one_bit_of_a_block_that_is_stored_as_it_is(directory):
+    """Noise does not shrink, so no decoder would tell."""
+    case = Case(directory, "split")
+    case.source, case.beside = inputs.generate(directory / "noise.zarr", "40,181,360", "1,181,360", "--field", "random"), ["noise.zarr"]
+    rechunk(case.source, directory / "ref.zarr", *CHUNKS).expect(0)
+    case.wanted = tree(directory / "ref.zarr")
+    shutil.rmtree(directory / "ref.zarr")
+    check(case.run(place="before-stage-end"), "did not die")
+    with open(directory / "out.zarr.sluice-scratch", "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 1]))
+    case.again().expect(0, "does not match its checksum")
+    case.check_done("with a flipped bit", made_again=True)
 
 
 def test_resume__makes_a_damaged_slab_of_a_further_pass_again_while_it_runs(directory):
@@ -273,7 +299,8 @@ def test_resume__makes_a_damaged_slab_of_a_further_pass_again_while_it_runs(dire
     check(process.returncode == 0, case.said)
     notes = json.loads(out)["run"]["notes"]
     check(any("was made again" in note for note in notes), notes)
-    case.check_done("with a damaged slab")
+    case.said += out
+    case.check_done("with a damaged slab", made_again=True)
 
 
 def recorded_segments(journal):
@@ -336,7 +363,7 @@ def another_boot(directory):
 def run_with(prefix, case, *flags):
     done = subprocess.run([*prefix, *case.argv("--json", *flags)], env=ENVIRONMENT, capture_output=True, text=True,
                           timeout=120)
-    case.said = done.stderr
+    case.said = done.stdout + done.stderr
     check(done.returncode == 0, f"exit {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout)["run"]["notes"]
 
@@ -356,7 +383,29 @@ def test_resume__after_another_boot_makes_again_what_was_lost(directory):
     notes = run_with(prefix, case)
     check(any("slab" in note and "lost" in note for note in notes), notes)
     check(any("some of the output was lost" in note for note in notes), notes)
-    case.check_done("after a boot that lost data")
+    case.check_done("after a boot that lost data", made_again=True)
+    case.run_into_the_merge()
+    scratch = directory / "out.zarr.sluice-scratch"
+    zero(scratch, 0, scratch.stat().st_size)
+    notes = run_with(prefix, case)
+    check(any("lost" in note for note in notes) and not any("of stage" in note for note in notes), notes)
+    case.check_done("after a boot that lost the scratch: the indexes, too", made_again=True)
+
+
+def test_resume__what_a_boot_lost_is_lost_once(directory):
+    """It dies again, just when it knows, or after it made some of it again; the run after that goes by the journal."""
+    case, prefix = Case(directory, "split"), another_boot(directory)
+    case.beside = ["boot"]
+    for place in ("before-stages", "after-record:4"):
+        case.run_into_the_merge()
+        first = min((p for p in (directory / "out.zarr.sluice-partial").iterdir() if p.name[0].isdigit()),
+                    key=lambda p: p.stat().st_mtime_ns)
+        zero(first, 0, first.stat().st_size)
+        damage(directory / "out.zarr.sluice-scratch", 2 << 20, 512 << 10)
+        died = subprocess.run([*prefix, *case.argv()], env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, capture_output=True)
+        check(died.returncode == -signal.SIGKILL, died.stderr)
+        check(not any("lost" in note for note in run_with(prefix, case)), f"lost again after {place}\n{case.said}")
+        case.check_done(f"after a boot that lost data and {place}")
 
 
 class LongChunks:
@@ -566,10 +615,12 @@ def test_resume__gives_space_back_only_when_it_is_recorded(directory):
     case = Case(directory, "split")
     case.beside = ["image", "disk"]
     with tiny_ext4(directory, 48) as disk:
-        for place in ("before-give-back:1", "before-give-back:7", "before-stage-end:2"):
-            check(case.run("--scratch", disk, place=place), f"did not die at {place}")
+        for flags, place in (([], "before-give-back:1"), ([], "before-give-back:7"), (["--durable"], "after-give-back"),
+                             (["--durable"], "after-give-back:5"), ([], "before-stage-end:2")):
+            check(case.run("--scratch", disk, *flags, place=place), f"did not die at {place}")
             case.run("--scratch", disk)
             check(tree(case.target) == case.wanted, f"other bytes after {place}")
+            check("made again" not in case.said, f"after {place}\n{case.said}")
             check([p.name for p in disk.iterdir() if p.name != "lost+found"] == [], list(disk.iterdir()))
             shutil.rmtree(case.target)
 

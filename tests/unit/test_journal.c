@@ -57,6 +57,16 @@ static unsigned read_journal(int dir_fd)
     return count;
 }
 
+static void append_short(struct journal *j)
+{
+    struct text payload;
+
+    text_init(&payload, RECORD_BYTES_MAX);
+    pack_number(&payload, 7);
+    CHECK_EQUAL(journal_append(j, RECORD_SEGMENT, &payload), 0);
+    text_release(&payload);
+}
+
 static int journal_fd(int dir_fd)
 {
     return os_openat(dir_fd, STAGING_JOURNAL, O_RDWR, 0);
@@ -114,6 +124,38 @@ static void test_journal__a_tail_torn_at_any_byte_is_cut_and_written_on(void)
             write_journal(dir_fd, end_bytes);
         }
     }
+    os_close(dir_fd);
+    directory_remove(&d);
+}
+
+/* What is written on in its place is as long as it was. */
+static void test_journal__what_followed_a_damaged_record_does_not_come_back(void)
+{
+    struct directory d = directory_new();
+    int dir_fd = os_open(d.path, O_RDONLY | O_DIRECTORY, 0), sys_errno;
+    uint64_t first_end = 0;
+    struct journal j;
+    struct record r;
+    unsigned count = 0;
+
+    CHECK_EQUAL(journal_make(&j, dir_fd), 0);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        append_short(&j);
+        first_end = i ? first_end : j.bytes;
+    }
+    CHECK_EQUAL(os_pwrite_all(j.fd, "damaged", 7, first_end + 1), 0);
+    journal_close(&j);
+    CHECK_EQUAL(journal_open(&j, dir_fd, &sys_errno), JOURNAL_WHOLE);
+    while (journal_next(&j, buffer, &r, &sys_errno))
+        count++;
+    CHECK_EQUAL(count, 1);
+    CHECK_EQUAL(journal_cut(&j), 0);
+    append_short(&j);
+    journal_close(&j);
+    CHECK_EQUAL(journal_open(&j, dir_fd, &sys_errno), JOURNAL_WHOLE);
+    for (count = 0; journal_next(&j, buffer, &r, &sys_errno); count++) { }
+    CHECK_EQUAL(count, 2);
+    journal_close(&j);
     os_close(dir_fd);
     directory_remove(&d);
 }
@@ -279,6 +321,7 @@ int main(void)
 {
     RUN(test_journal__of_others_is_not_read);
     RUN(test_journal__a_tail_torn_at_any_byte_is_cut_and_written_on);
+    RUN(test_journal__what_followed_a_damaged_record_does_not_come_back);
     RUN(test_journal__a_flipped_bit_anywhere_ends_it_there);
     RUN(test_journal__is_not_read_when_it_is_another_version_or_no_file);
     RUN(test_journal__a_hostile_length_takes_no_memory_and_ends_it);

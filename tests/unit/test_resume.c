@@ -93,6 +93,14 @@ static bool run_once(enum kind kind, unsigned workers, enum io_backend backend, 
     return ok;
 }
 
+static bool has_note(const struct report *report, const char *words)
+{
+    for (unsigned i = 0; report_note_text(report, i); i++)
+        if (strstr(report_note_text(report, i), words))
+            return true;
+    return false;
+}
+
 /* Fail at every step-th call, go on, and fail once more half as far; then it must end well. */
 static void fail_each(enum kind kind, enum io_backend backend, struct os_faults faults, unsigned step)
 {
@@ -110,6 +118,7 @@ static void fail_each(enum kind kind, enum io_backend backend, struct os_faults 
         CHECK(array_is_right(directory_path(&directory, "target"), NULL));
         CHECK(!directory_has(&directory, "target.sluice-partial") && !directory_has(&directory, "t.sluice-scratch"));
         CHECK(!directory_has(&directory, "target/.sluice-journal") && !directory_has(&directory, "target/.sluice-note"));
+        CHECK(faults.kinds & OS_READ || !has_note(report, "was made again"));   /* nothing was spoilt */
         if (test_failures_here)
             fprintf(stderr, "kind %d, call %llu of kinds %x\n", kind, (unsigned long long)faults.first, faults.kinds);
         report_free(report);
@@ -163,14 +172,6 @@ static bool damage_page(unsigned n)
     if (fd >= 0)
         close(fd);
     return done;
-}
-
-static bool has_note(const struct report *report, const char *words)
-{
-    for (unsigned i = 0; report_note_text(report, i); i++)
-        if (strstr(report_note_text(report, i), words))
-            return true;
-    return false;
 }
 
 /* A run that found no room for the target: all passes are behind it, and what the last one read was given back. (Of another
