@@ -1,11 +1,12 @@
 /* clean: remove what an unfinished run keeps so that the same command can go on with it. */
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
 #include "engine/exec/resume.h"
+#include "engine/io/os.h"
 
 /* A word that leads to a file, or is named like one, is a pipeline; outputs are directories. */
 static bool is_pipeline(const char *word)
@@ -13,7 +14,7 @@ static bool is_pipeline(const char *word)
     size_t length = strlen(word);
     struct stat st;
 
-    if (stat(word, &st) == 0)
+    if (os_fstatat(AT_FDCWD, word, &st, 0) >= 0)
         return S_ISREG(st.st_mode);
     return strcmp(word, "-") == 0 || (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
            (length > 4 && strcmp(word + length - 4, ".yml") == 0);

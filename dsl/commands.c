@@ -78,7 +78,7 @@ bool session_from_line(struct session *s, const struct invocation *v, bool plan_
 {
     const struct flag *flag = command_line_flag(v->line, "--report");
     struct session_options options = { .to = stderr, .plan_only = plan_only };
-    struct report_file report = { 0 };
+    struct report_file report = { .fd = -1 };
     struct error outcome;
     bool ok;
 

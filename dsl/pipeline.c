@@ -361,24 +361,6 @@ bool pipeline_read_text(struct pipeline *p, const char *name, const char *text, 
            note_names(p, root, err) && bind_section(&target, AT_TOP, root);
 }
 
-/* Up to one byte more than a file may have, so that what is too large is seen to be. 0 or an errno. */
-static int read_all(int fd, char *to, size_t *bytes)
-{
-    *bytes = 0;
-    while (*bytes <= YAML_FILE_BYTES_MAX) {
-        ssize_t got = read(fd, to + *bytes, YAML_FILE_BYTES_MAX + 1 - *bytes);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return errno;
-        if (got == 0)
-            break;
-        *bytes += (size_t)got;
-    }
-    return 0;
-}
-
 static bool cannot_read(const char *path, int sys_errno, struct span span, struct error *err)
 {
     if (sys_errno == ENOENT) {
@@ -398,9 +380,9 @@ bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, 
 {
     bool standard_input = strcmp(path, "-") == 0;
     const char *slash = strrchr(path, '/');
-    int fd = standard_input ? STDIN_FILENO : os_open(path, O_RDONLY | O_CLOEXEC, 0), sys_errno;
+    int fd = standard_input ? STDIN_FILENO : os_open(path, O_RDONLY | O_CLOEXEC, 0);
     char *text, *directory;
-    size_t bytes;
+    int64_t got;
     bool ok = false;
 
     if (fd < 0)
@@ -408,11 +390,12 @@ bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, 
     os_fstat(fd, &p->file);
     text = arena_take(&p->arena, YAML_FILE_BYTES_MAX + 2);
     directory = arena_text(&p->arena, path, slash ? (size_t)(slash - path) + (slash == path) : 0);
-    sys_errno = text && directory ? read_all(fd, text, &bytes) : ENOMEM;
-    if (sys_errno)
-        cannot_read(path, sys_errno, span, err);
+    /* One byte more than it may have, so that what is too large is seen to be. */
+    got = text && directory ? os_read_some(fd, text, YAML_FILE_BYTES_MAX + 1) : -ENOMEM;
+    if (got < 0)
+        cannot_read(path, (int)-got, span, err);
     else
-        ok = pipeline_read_text(p, standard_input ? "<stdin>" : path, text, bytes, directory, err);
+        ok = pipeline_read_text(p, standard_input ? "<stdin>" : path, text, (size_t)got, directory, err);
     if (!standard_input)
         os_close(fd);
     return ok;

@@ -157,30 +157,18 @@ static bool is_stream(const struct stat *st)
     return false;
 }
 
-/* NULL with errno. Takes what os_open gave. */
-static FILE *stream_of(int fd)
-{
-    FILE *stream = fd < 0 ? NULL : fdopen(fd, "w");
-
-    if (fd < 0)
-        errno = -fd;
-    else if (!stream)
-        os_close(fd);
-    return stream;
-}
-
 bool report_file_open(struct report_file *r, const char *path, struct span span, const struct pipeline *p,
                       struct error *err)
 {
     struct stat st;
     bool is_there = os_fstatat(AT_FDCWD, path, &st, 0) >= 0;
 
-    *r = (struct report_file){ .given = path, .span = span, .mode = is_there ? st.st_mode & 0777 : 0666 };
+    *r = (struct report_file){ .given = path, .span = span, .fd = -1, .mode = is_there ? st.st_mode & 0777 : 0666 };
     if (is_there && S_ISDIR(st.st_mode))
         return cannot_write(r, EISDIR, err);
     if (is_there && is_stream(&st)) {
-        r->stream = stream_of(os_open(path, O_WRONLY | O_APPEND, 0));
-        return r->stream || cannot_write(r, errno, err);
+        r->fd = os_open(path, O_WRONLY | O_APPEND, 0);
+        return r->fd >= 0 || cannot_write(r, -r->fd, err);
     }
     r->path = real_place(path);
     if (!r->path || (is_there && access(r->path, W_OK) < 0))
@@ -190,32 +178,34 @@ bool report_file_open(struct report_file *r, const char *path, struct span span,
 
 bool report_file_write(struct report_file *r, const struct session *s, const struct error *outcome, struct error *err)
 {
-    FILE *to = r->stream ? r->stream : stream_of(make_temporary(r));
+    bool is_stream = r->fd >= 0;
     struct text document;
-    bool ok;
+    int got, closed;
 
-    if (!to)
-        return cannot_write(r, errno, err);
+    if (!is_stream)
+        r->fd = make_temporary(r);
+    if (r->fd < 0)
+        return cannot_write(r, -r->fd, err);
     text_init(&document, ANSWER_BYTES_MAX);
     session_json(s, outcome, &document);
-    errno = ENOMEM;             /* if the document was cut */
-    ok = !document.cut && fwrite(document.chars, 1, document.length, to) == document.length;
-    ok = fclose(to) == 0 && ok;
-    ok = ok && (r->stream || rename(r->temporary, r->path) == 0);
-    if (!ok)
-        cannot_write(r, errno, err);
-    if (!ok && !r->stream)
-        os_unlinkat(AT_FDCWD, r->temporary, 0);
-    r->stream = NULL;
+    got = document.cut ? -ENOMEM : os_write_all(r->fd, document.chars, document.length);
     text_release(&document);
-    return ok;
+    closed = os_close(r->fd);
+    r->fd = -1;
+    if (got >= 0)
+        got = closed;
+    if (got >= 0 && !is_stream)
+        got = os_rename(AT_FDCWD, r->temporary, r->path);
+    if (got < 0 && !is_stream)
+        os_unlinkat(AT_FDCWD, r->temporary, 0);
+    return got >= 0 || cannot_write(r, -got, err);
 }
 
 void report_file_release(struct report_file *r)
 {
-    if (r->stream)
-        fclose(r->stream);
+    if (r->fd >= 0)
+        os_close(r->fd);
     free(r->path);
     free(r->temporary);
-    *r = (struct report_file){ 0 };
+    *r = (struct report_file){ .fd = -1 };
 }

@@ -10,7 +10,6 @@
 #define SLUICE_DSL_REPORT_FILE_H
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <sys/types.h>
 
 #include "dsl/session.h"
@@ -22,7 +21,7 @@ struct report_file {
     char *path;                 /* where it is put: links are followed */
     char *temporary;            /* beside that */
     mode_t mode;                /* that of a report that is there */
-    FILE *stream;               /* of what is no regular file; else NULL */
+    int fd;                     /* of what is no regular file; else -1 */
 };
 
 /* Before anything is done: can it be made there, and is the place nobody else's? ERR_USAGE when it is the pipeline's

@@ -265,32 +265,66 @@ void os_drop_cached(int fd, uint64_t offset, uint64_t bytes)
     posix_fadvise(fd, (off_t)(offset - before_bytes), (off_t)(bytes ? bytes + before_bytes : 0), POSIX_FADV_DONTNEED);
 }
 
-int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
+/* What becomes of a transfer of *bytes. 0: the kernel does it; 1: nothing is transferred; else -errno. */
+static int transfer_fault(enum os_kind kind, size_t *bytes)
 {
     int how;
 
-    while ((how = os_fault(OS_READ)) == EINTR) { }
-    if (how > 0)
-        return -how;
-    if (how == OS_FAULT_ZERO)
-        return 0;
+    while ((how = os_fault(kind)) == EINTR) { }
     if (how == OS_FAULT_SHORT)
-        bytes = os_fault_short(bytes);
-    return CALL(0, pread(fd, to, bytes, (off_t)offset));
+        *bytes = os_fault_short(*bytes);
+    return how > 0 ? -how : how == OS_FAULT_ZERO;
+}
+
+int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    int fault = transfer_fault(OS_READ, &bytes);
+
+    return fault < 0 ? fault : fault ? 0 : CALL(0, pread(fd, to, bytes, (off_t)offset));
 }
 
 static int64_t pwrite_once(int fd, const void *from, size_t bytes, uint64_t offset)
 {
-    int how;
+    int fault = transfer_fault(OS_WRITE, &bytes);
 
-    while ((how = os_fault(OS_WRITE)) == EINTR) { }
-    if (how > 0)
-        return -how;
-    if (how == OS_FAULT_ZERO)
-        return 0;
-    if (how == OS_FAULT_SHORT)
-        bytes = os_fault_short(bytes);
-    return CALL(0, pwrite(fd, from, bytes, (off_t)offset));
+    return fault < 0 ? fault : fault ? 0 : CALL(0, pwrite(fd, from, bytes, (off_t)offset));
+}
+
+int64_t os_read_some(int fd, void *to, size_t bytes)
+{
+    unsigned again = 0;
+    size_t done = 0;
+
+    while (done < bytes) {
+        size_t wanted = bytes - done;
+        int fault = transfer_fault(OS_READ, &wanted);
+        int64_t got = fault < 0 ? fault : fault ? 0 : CALL(0, read(fd, (char *)to + done, wanted));
+
+        if (got == -EAGAIN && again++ < AGAIN_MAX)
+            continue;
+        if (got <= 0)
+            return got < 0 ? got : (int64_t)done;
+        done += (size_t)got;
+    }
+    return (int64_t)done;
+}
+
+int os_write_all(int fd, const void *from, size_t bytes)
+{
+    unsigned again = 0;
+
+    for (size_t done = 0; done < bytes; ) {
+        size_t wanted = bytes - done;
+        int fault = transfer_fault(OS_WRITE, &wanted);
+        int64_t put = fault < 0 ? fault : fault ? 0 : CALL(0, write(fd, (const char *)from + done, wanted));
+
+        if (put == -EAGAIN && again++ < AGAIN_MAX)
+            continue;
+        if (put <= 0)
+            return put < 0 ? (int)put : -ENOSPC;
+        done += (size_t)put;
+    }
+    return 0;
 }
 
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
@@ -535,7 +569,7 @@ int os_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 
 /* ---- renaming ---- */
 
-static int rename_plain(int dir_fd, const char *from, const char *to)
+int os_rename(int dir_fd, const char *from, const char *to)
 {
     return (int)CALL(OS_RENAME, renameat(dir_fd, from, dir_fd, to));
 }
@@ -558,7 +592,7 @@ static int rename_if_free(int dir_fd, const char *from, const char *to)
 
     if (result == 0)
         return -EEXIST;
-    return result == -ENOENT ? rename_plain(dir_fd, from, to) : result;
+    return result == -ENOENT ? os_rename(dir_fd, from, to) : result;
 }
 
 int os_rename_new(int dir_fd, const char *from, const char *to)
@@ -583,13 +617,13 @@ static int exchange_by_steps(int dir_fd, const char *a, const char *b, const cha
         return result;
     if ((result = rename_if_free(dir_fd, b, aside)) < 0)
         return result;
-    if ((result = rename_plain(dir_fd, a, b)) < 0) {
-        rename_plain(dir_fd, aside, b);
+    if ((result = os_rename(dir_fd, a, b)) < 0) {
+        os_rename(dir_fd, aside, b);
         return result;
     }
-    if ((result = rename_plain(dir_fd, aside, a)) < 0) {
-        rename_plain(dir_fd, b, a);
-        rename_plain(dir_fd, aside, b);
+    if ((result = os_rename(dir_fd, aside, a)) < 0) {
+        os_rename(dir_fd, b, a);
+        os_rename(dir_fd, aside, b);
     }
     return result;
 }

@@ -49,6 +49,9 @@ int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset);
 /* All of it, or -errno; -ENODATA: the file ended early. These carry on after short calls, and retry EAGAIN for a while. */
 int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset);
 int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset);
+/* Of what may be a pipe: from where it stands. os_read_some() up to the end. */
+int64_t os_read_some(int fd, void *to, size_t bytes);
+int os_write_all(int fd, const void *from, size_t bytes);
 int os_ftruncate(int fd, uint64_t bytes);
 /* Grows the file. -EOPNOTSUPP where the file system cannot (NFSv3, some FUSE): go on without. */
 int os_fallocate(int fd, uint64_t offset, uint64_t bytes);
@@ -64,6 +67,8 @@ int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
 /* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */
 int os_rename_new(int dir_fd, const char *from, const char *to);
+/* What is called `to` is replaced. */
+int os_rename(int dir_fd, const char *from, const char *to);
 /* Both exist and change places. Atomic, but for file systems that lack it: there, `b` is missing for a moment, and what
  * it was is called `aside`. */
 int os_rename_exchange(int dir_fd, const char *a, const char *b, const char *aside);

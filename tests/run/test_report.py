@@ -93,6 +93,35 @@ def test_report__of_a_refusal_is_written_too(directory):
     check_left_alone(directory, "in.zarr", "report.json")
 
 
+def test_report__that_cannot_be_written_is_an_error_and_leaves_nothing(directory):
+    source, report = inputs.small(directory / "in.zarr"), directory / "report.json"
+    report.write_text("old")
+    flags = [source, directory / "out.zarr", *FLAGS, "--dry-run", "--report", report]
+    for fault, status in (("write:0:ENOSPC", 3), ("write:0:zero", 3), ("rename:0:EIO", 5)):
+        rechunk(*flags, fault=fault).expect(status, "cannot write the report", report)
+        check_left_alone(directory, "in.zarr", "report.json")
+        check(report.read_text() == "old", f"it was replaced, though {fault}")
+    refused = 0
+    for call in range(100):
+        done = rechunk(*flags, fault=f"close:{call}:EIO")
+        check(done.status == 0 or report.read_text() == "old", f"replaced at close {call}\n{done}")
+        refused += "cannot write the report" in done.err
+        check_left_alone(directory, "in.zarr", "report.json")
+        report.write_text("old")
+    check(refused == 1, f"refused {refused} times")
+    rechunk(*flags, fault="write:0:short").expect(0)
+    json.loads(report.read_text())
+
+
+def test_pipeline__that_cannot_be_read_is_named(directory):
+    source = inputs.small(directory / "in.zarr")
+    pipeline = directory / "p.yaml"
+    pipeline.write_text(f"input: {source}\noutput: {{path: out.zarr, chunks: [12, 5, 7]}}\n")
+    sluice("plan", pipeline, fault="read:0:EIO").expect(5, "cannot read", pipeline)
+    sluice("plan", pipeline, fault="read:0:short").expect(0)
+    sluice("plan", "-", text=pipeline.read_text(), cwd=directory, fault="read:0:short").expect(0)
+
+
 def test_report__goes_to_devices_and_pipes_as_they_are(directory):
     source = inputs.small(directory / "in.zarr")
     null = os.stat("/dev/null")
