@@ -27,7 +27,8 @@ static void add_verdict(const struct session *s, bool json, struct text *out)
         return;
     }
     text_addf(out, "right: %s, in %s (%s); the least it runs in is %s\n", plan->candidates[plan->chosen].name,
-              SIZE_TEXT(plan->memory_bytes), plan->memory_from, SIZE_TEXT_UP(plan->minimum_bytes));
+              SIZE_TEXT(plan->memory_bytes), plan->memory_from,
+              SIZE_TEXT_WITHIN(plan->minimum_bytes, plan->memory_bytes));
 }
 
 static bool check_pipeline(const struct invocation *v, struct error *err)

@@ -163,7 +163,7 @@ static void add_memory(const struct memory_table *t, unsigned stage, const char 
 static void add_limits(const struct plan *p, struct text *out)
 {
     text_addf(out, "\nbudget    %s, %s; this job needs at least %s\n", SIZE_TEXT(p->memory_bytes), p->memory_from,
-              SIZE_TEXT_UP(p->minimum_bytes));
+              SIZE_TEXT_WITHIN(p->minimum_bytes, p->memory_bytes));
     text_addf(out, "          kernel, outside RSS: up to %s more in a cgroup\n", SIZE_TEXT(p->kernel_bytes));
     text_addf(out, "threads   %u, %s; io %s%s%s\n", p->graph.threads, p->threads_from,
               io_backend_name(p->io.backend), p->io.why[0] ? ": " : "", p->io.why);

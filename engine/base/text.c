@@ -214,14 +214,25 @@ struct size_text size_text(uint64_t bytes)
     return out;
 }
 
-struct size_text size_text_up(uint64_t bytes)
+static struct size_text whole_units(uint64_t bytes, uint64_t unit)
 {
     struct size_text out;
-    uint64_t unit = bytes < MIB ? KIB : MIB;
 
     snprintf(out.chars, sizeof out.chars, "%llu%s", (unsigned long long)size_div_up(bytes, unit),
              unit == MIB ? "MiB" : "KiB");
     return out;
+}
+
+struct size_text size_text_up(uint64_t bytes)
+{
+    return whole_units(bytes, bytes < MIB ? KIB : MIB);
+}
+
+struct size_text size_text_within(uint64_t bytes, uint64_t budget_bytes)
+{
+    if (bytes >= MIB && size_div_up(bytes, MIB) <= budget_bytes / MIB)
+        return whole_units(bytes, MIB);
+    return size_div_up(bytes, KIB) <= budget_bytes / KIB ? whole_units(bytes, KIB) : size_text(bytes);
 }
 
 struct size_text count_text(uint64_t count)

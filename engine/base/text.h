@@ -45,6 +45,8 @@ struct size_text { char chars[SIZE_TEXT_BYTES]; };
 struct size_text size_text(uint64_t bytes);
 /* For a limit somebody will type back: the smallest "NMiB" (or "NKiB" below 1 MiB) that is not less than `bytes`. */
 struct size_text size_text_up(uint64_t bytes);
+/* The same, of a need beside a budget that meets it: never more than that. */
+struct size_text size_text_within(uint64_t bytes, uint64_t budget_bytes);
 /* "1,234,567" */
 struct size_text count_text(uint64_t count);
 /* "1 file", "1,234 files": `noun` is short, and takes an s. */
@@ -55,6 +57,7 @@ struct size_text seconds_text(double seconds);
 
 #define SIZE_TEXT(bytes) (size_text(bytes).chars)
 #define SIZE_TEXT_UP(bytes) (size_text_up(bytes).chars)
+#define SIZE_TEXT_WITHIN(bytes, budget_bytes) (size_text_within(bytes, budget_bytes).chars)
 #define COUNT_TEXT(count) (count_text(count).chars)
 #define COUNTED_TEXT(count, noun) (counted_text(count, noun).chars)
 #define SECONDS_TEXT(seconds) (seconds_text(seconds).chars)

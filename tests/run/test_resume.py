@@ -270,7 +270,8 @@ def test_resume__makes_a_damaged_slab_again_and_says_so(directory):
 def test_resume__finds_one_bit_of_a_block_that_is_stored_as_it_is(directory):
     """Noise does not shrink, so no decoder would tell."""
     case = Case(directory, "split")
-    case.source, case.beside = inputs.generate(directory / "noise.zarr", "40,181,360", "1,181,360", "--field", "random"), ["noise.zarr"]
+    case.source = inputs.generate(directory / "noise.zarr", "40,181,360", "1,181,360", "--field", "random")
+    case.beside = ["noise.zarr"]
     rechunk(case.source, directory / "ref.zarr", *CHUNKS).expect(0)
     case.wanted = tree(directory / "ref.zarr")
     shutil.rmtree(directory / "ref.zarr")

@@ -7,7 +7,8 @@
 #include "tests/unit/directory.h"
 #include "tests/unit/graph_cases.h"
 
-enum { RANK = 3, BLOCK_BYTES = 1024 };
+/* MEMORY_BYTES: of segments. They end within one, whose index is in the file. */
+enum { RANK = 3, BLOCK_BYTES = 1024, MEMORY_BYTES = 6 * IO_ALIGN };
 static const uint64_t shape[RANK] = { 24, 20, 33 }, from_chunk[RANK] = { 2, 20, 12 }, to_chunk[RANK] = { 24, 5, 8 },
                       long_chunk[RANK] = { 12, 20, 17 };
 
@@ -79,6 +80,7 @@ static bool run_once(enum kind kind, unsigned workers, enum io_backend backend, 
     CHECK(store_open(&g.source_store, directory_path(&directory, "source"), SPAN_NONE, &err));
     g.scratch = (struct scratch_layout){ .block_bytes = BLOCK_BYTES, .encoding = SPILL_LZ4, .give_back = true,
                                          .limit_bytes = 4 * MIB,
+                                         .memory_bytes = kind == SPLIT || kind == SPLIT_CARRIED ? MEMORY_BYTES : 0,
                                          .path = directory_path(&directory, "t.sluice-scratch") };
     fill_graph(kind, &g);
     os_faults_set(faults);

@@ -154,6 +154,10 @@ static void test_text__a_size_to_type_back_is_never_less(void)
     CHECK_TEXT(SIZE_TEXT_UP(MIB + 1), "2MiB");
     CHECK_TEXT(SIZE_TEXT_UP(5 * GIB), "5120MiB");
     CHECK_TEXT(SIZE_TEXT_UP(UINT64_MAX), "17592186044416MiB");
+    CHECK_TEXT(SIZE_TEXT_WITHIN(MIB + 1, 2 * MIB), "2MiB");
+    CHECK_TEXT(SIZE_TEXT_WITHIN(MIB + 1, MIB + 512 * KIB), "1025KiB");
+    CHECK_TEXT(SIZE_TEXT_WITHIN(10 * MIB + 512 * KIB, 10 * MIB + 512 * KIB), "10752KiB");
+    CHECK_TEXT(SIZE_TEXT_WITHIN(10 * MIB + 512 * KIB + 1, 10 * MIB + 512 * KIB + 1), "10.5MiB");
 }
 
 static void test_text__counts_and_times(void)
