@@ -42,7 +42,8 @@ static uint64_t list_bytes(const struct chunk_census *census)
 static void parts_init(struct basis *b)
 {
     const struct array_meta *source = b->source, *target = b->target;
-    uint64_t block_bytes = b->source_raw ? MIB : b->sample.blosc_block_bytes_max;
+    bool nothing_stored = b->census->listed && b->census->present == 0;     /* then no chunk says how long its blocks are */
+    uint64_t block_bytes = b->source_raw || nothing_stored ? MIB : b->sample.blosc_block_bytes_max;
 
     b->source_ranges_cannot = codec_chain_cannot(&source->codecs, CODEC_RANGED);
     b->source_stream_cannot = codec_chain_cannot(&source->codecs, CODEC_STREAMED);

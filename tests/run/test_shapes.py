@@ -208,6 +208,15 @@ def test_shapes__a_billion_chunks_of_which_ten_are_there(directory):
     sluice("verify", directory / "in", directory / "out").expect(1, str(list(places[0])))
 
 
+def test_shapes__chunks_of_which_none_is_stored_need_no_room(directory):
+    """Two GiB each, of a codec whose blocks are as long as a stored chunk says."""
+    zarr.create_array(str(directory / "in"), shape=(512, 1024, 1024), chunks=(512, 1024, 1024), dtype="f4", fill_value=3,
+                      zarr_format=2, compressors=numcodecs.Blosc("lz4", 5, 1))
+    run(directory / "in", directory / "out", 64 * MIB, "--chunks", "1,1024,1024", "--codec", "zstd:3", "--verify")
+    check(len(list((directory / "out").iterdir())) == 1, "fill was stored")
+    sluice("verify", directory / "in", directory / "out", "--memory", 64 * MIB).expect(0)
+
+
 def test_shapes__two_gigabytes_of_one_chunk_go_through_256_mib(directory):
     if not LONG:
         raise Skip("2 GB: with make test-long")
