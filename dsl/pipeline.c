@@ -391,7 +391,7 @@ bool pipeline_read_file(struct pipeline *p, const char *path, struct span span, 
     text = arena_take(&p->arena, YAML_FILE_BYTES_MAX + 2);
     directory = arena_text(&p->arena, path, slash ? (size_t)(slash - path) + (slash == path) : 0);
     /* One byte more than it may have, so that what is too large is seen to be. */
-    got = text && directory ? os_read_some(fd, text, YAML_FILE_BYTES_MAX + 1) : -ENOMEM;
+    got = text && directory ? os_pread_some(fd, text, YAML_FILE_BYTES_MAX + 1, OS_STREAM) : -ENOMEM;
     if (got < 0)
         cannot_read(path, (int)-got, span, err);
     else

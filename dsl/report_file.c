@@ -188,7 +188,7 @@ bool report_file_write(struct report_file *r, const struct session *s, const str
         return cannot_write(r, -r->fd, err);
     text_init(&document, ANSWER_BYTES_MAX);
     session_json(s, outcome, &document);
-    got = document.cut ? -ENOMEM : os_write_all(r->fd, document.chars, document.length);
+    got = document.cut ? -ENOMEM : os_pwrite_all(r->fd, document.chars, document.length, OS_STREAM);
     text_release(&document);
     closed = os_close(r->fd);
     r->fd = -1;

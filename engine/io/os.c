@@ -276,55 +276,27 @@ static int transfer_fault(enum os_kind kind, size_t *bytes)
     return how > 0 ? -how : how == OS_FAULT_ZERO;
 }
 
+static uint64_t further(uint64_t offset, size_t done)
+{
+    return offset == OS_STREAM ? offset : offset + done;
+}
+
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset)
 {
     int fault = transfer_fault(OS_READ, &bytes);
 
-    return fault < 0 ? fault : fault ? 0 : CALL(0, pread(fd, to, bytes, (off_t)offset));
+    if (fault)
+        return fault < 0 ? fault : 0;
+    return offset == OS_STREAM ? CALL(0, read(fd, to, bytes)) : CALL(0, pread(fd, to, bytes, (off_t)offset));
 }
 
 static int64_t pwrite_once(int fd, const void *from, size_t bytes, uint64_t offset)
 {
     int fault = transfer_fault(OS_WRITE, &bytes);
 
-    return fault < 0 ? fault : fault ? 0 : CALL(0, pwrite(fd, from, bytes, (off_t)offset));
-}
-
-int64_t os_read_some(int fd, void *to, size_t bytes)
-{
-    unsigned again = 0;
-    size_t done = 0;
-
-    while (done < bytes) {
-        size_t wanted = bytes - done;
-        int fault = transfer_fault(OS_READ, &wanted);
-        int64_t got = fault < 0 ? fault : fault ? 0 : CALL(0, read(fd, (char *)to + done, wanted));
-
-        if (got == -EAGAIN && again++ < AGAIN_MAX)
-            continue;
-        if (got <= 0)
-            return got < 0 ? got : (int64_t)done;
-        done += (size_t)got;
-    }
-    return (int64_t)done;
-}
-
-int os_write_all(int fd, const void *from, size_t bytes)
-{
-    unsigned again = 0;
-
-    for (size_t done = 0; done < bytes; ) {
-        size_t wanted = bytes - done;
-        int fault = transfer_fault(OS_WRITE, &wanted);
-        int64_t put = fault < 0 ? fault : fault ? 0 : CALL(0, write(fd, (const char *)from + done, wanted));
-
-        if (put == -EAGAIN && again++ < AGAIN_MAX)
-            continue;
-        if (put <= 0)
-            return put < 0 ? (int)put : -ENOSPC;
-        done += (size_t)put;
-    }
-    return 0;
+    if (fault)
+        return fault < 0 ? fault : 0;
+    return offset == OS_STREAM ? CALL(0, write(fd, from, bytes)) : CALL(0, pwrite(fd, from, bytes, (off_t)offset));
 }
 
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset)
@@ -341,7 +313,7 @@ int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset)
     size_t done = 0;
 
     while (done < bytes) {
-        int64_t got = os_pread(fd, (char *)to + done, bytes - done, offset + done);
+        int64_t got = os_pread(fd, (char *)to + done, bytes - done, further(offset, done));
 
         if (got == -EAGAIN && again++ < AGAIN_MAX)
             continue;
@@ -369,7 +341,7 @@ int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset)
     unsigned again = 0;
 
     for (size_t done = 0; done < bytes; ) {
-        int64_t put = os_pwrite(fd, (const char *)from + done, bytes - done, offset + done);
+        int64_t put = os_pwrite(fd, (const char *)from + done, bytes - done, further(offset, done));
 
         if (put == -EAGAIN && again++ < AGAIN_MAX)
             continue;

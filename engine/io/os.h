@@ -42,6 +42,8 @@ bool os_cannot_write_out(int64_t result);
 void os_drop_cached(int fd, uint64_t offset, uint64_t bytes);
 /* Another descriptor of the same open file. */
 int os_dup(int fd);
+/* As an offset: from where the descriptor stands, which may be a pipe's. */
+#define OS_STREAM UINT64_MAX
 int64_t os_pread(int fd, void *to, size_t bytes, uint64_t offset);
 int64_t os_pwrite(int fd, const void *from, size_t bytes, uint64_t offset);
 /* As much as there is up to `bytes`, or -errno. */
@@ -49,9 +51,6 @@ int64_t os_pread_some(int fd, void *to, size_t bytes, uint64_t offset);
 /* All of it, or -errno; -ENODATA: the file ended early. These carry on after short calls, and retry EAGAIN for a while. */
 int os_pread_all(int fd, void *to, size_t bytes, uint64_t offset);
 int os_pwrite_all(int fd, const void *from, size_t bytes, uint64_t offset);
-/* Of what may be a pipe: from where it stands. os_read_some() up to the end. */
-int64_t os_read_some(int fd, void *to, size_t bytes);
-int os_write_all(int fd, const void *from, size_t bytes);
 int os_ftruncate(int fd, uint64_t bytes);
 /* Grows the file. -EOPNOTSUPP where the file system cannot (NFSv3, some FUSE): go on without. */
 int os_fallocate(int fd, uint64_t offset, uint64_t bytes);

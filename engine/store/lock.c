@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/die.h"
 #include "engine/io/os.h"
 #include "engine/io/space.h"
 #include "engine/store/store_impl.h"
@@ -69,10 +70,12 @@ static int is_ours(const struct store *s, const char *name, const char *ours)
 static int make_file(const struct store *s, const char *name, const char *ours)
 {
     int fd = os_openat(s->parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
-    int got = fd < 0 ? fd : os_pwrite_all(fd, ours, strlen(ours), 0), closed;
+    int got, closed;
 
     if (fd < 0)
         return fd;
+    die_at("before-lock");
+    got = os_pwrite_all(fd, ours, strlen(ours), 0);
     closed = os_close(fd);
     if (got >= 0)
         got = closed;
@@ -128,6 +131,7 @@ static int remove_stale(struct store *s, const char *ours, unsigned tries)
     int got, sys_errno;
 
     guard_name(s, guard);
+    die_at("before-guard");
     got = make_file(s, guard, ours);
     if (got == -EEXIST) {
         remove_stale_guard(s, tries);
@@ -138,6 +142,7 @@ static int remove_stale(struct store *s, const char *ours, unsigned tries)
         return got;
     if (look(s, s->lock_name, tries, &o, &state, &sys_errno) && state == OWNER_GONE) {
         owner_sentence(&o, sentence);
+        die_at("before-takeover");
         got = os_unlinkat(s->parent_fd, s->lock_name, 0);
         if (got >= 0)
             snprintf(s->took_over, sizeof s->took_over, "the lock file of a run that is dead was removed%s%s",

@@ -124,6 +124,7 @@ PAST_THE_SEAM = {
     "engine/exec/frozen.c": ("realpath", "a path that cannot be resolved is taken as it was given"),
     "engine/format/detect.c": ("fdopendir readdir", LISTS),
     "engine/format/census.c": ("fdopendir readdir", LISTS),
+    "engine/exec/leftovers.c": ("fdopendir readdir", LISTS),
     "engine/store/stage.c": ("fdopendir readdir", LISTS),
     "planner/resolve.c": ("faccessat fstatfs", "ask before anything is done; the run finds out what is so"),
     "dsl/report_file.c": ("realpath access", "ask before anything is done; that it fails after all is seen when it is written"),

@@ -318,8 +318,117 @@ static void test_lock__of_those_that_find_a_dead_run_one_at_a_time_is_let_in(voi
     }
 }
 
+/* A run that stops at the place (NULL: nowhere). If it is let in it makes the file `name` and stays. */
+static pid_t start(const struct directory *d, const char *name, const char *place)
+{
+    pid_t run = fork();
+    struct error err = { 0 };
+    int status;
+
+    if (run == 0) {
+        if (place)
+            setenv("SLUICE_DIE_AT", place, 1);
+        os_faults_set(&no_locks);
+        if (!run_begins(d, &err))
+            _exit(3);
+        directory_put(d, name, "");
+        pause();
+    }
+    if (place)
+        CHECK(waitpid(run, &status, WUNTRACED) == run && WIFSTOPPED(status));
+    return run;
+}
+
+static bool is_let_in(const struct directory *d, const char *name, unsigned tenths)
+{
+    while (!directory_has(d, name) && tenths-- > 0)
+        usleep(100000);
+    return directory_has(d, name);
+}
+
+/* Refused, or let in while another one is. */
+static bool is_refused(pid_t run)
+{
+    int status;
+
+    for (unsigned tenths = 0; tenths < 50; tenths++) {
+        if (waitpid(run, &status, WNOHANG) == run)
+            return WIFEXITED(status) && WEXITSTATUS(status) == 3;
+        usleep(100000);
+    }
+    return false;
+}
+
+static void end(pid_t run)
+{
+    kill(run, SIGKILL);
+    waitpid(run, NULL, 0);
+}
+
+/* It saw a dead run, and somebody else has taken that over since; or it had only just made its file, for so long that this
+ * was taken for a dead run's. */
+static void test_lock__who_was_held_up_does_not_take_it_from_the_next(void)
+{
+    static const char *const places[] = { "before-guard:1:stop", "before-lock:1:stop" };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct directory d = directory_new();
+        pid_t slow, next;
+
+        if (i == 0)
+            in_child(die_at_work, &d, &no_locks);
+        slow = start(&d, "slow", places[i]);
+        next = start(&d, "next", NULL);
+        if (i == 1)
+            CHECK(!is_let_in(&d, "next", 5));       /* whoever makes a file may be about to write it */
+        CHECK(is_let_in(&d, "next", 50));
+        kill(slow, SIGCONT);
+        CHECK(is_refused(slow));
+        CHECK(!directory_has(&d, "slow"));
+        end(next);
+        end(slow);
+        directory_remove(&d);
+    }
+}
+
+static void test_lock__while_one_takes_over_the_next_waits(void)
+{
+    struct directory d = directory_new();
+    pid_t slow, next;
+
+    in_child(die_at_work, &d, &no_locks);
+    slow = start(&d, "slow", "before-takeover:1:stop");
+    next = start(&d, "next", NULL);
+    CHECK(!is_let_in(&d, "next", 3));
+    kill(slow, SIGCONT);
+    CHECK(is_let_in(&d, "slow", 50));
+    CHECK(is_refused(next));
+    end(slow);
+    end(next);
+    directory_remove(&d);
+}
+
+static void test_lock__that_is_another_runs_by_now_is_not_given_back(void)
+{
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    os_faults_set(&no_locks);
+    s = run_begins(&d, &err);
+    CHECK(s);
+    directory_put(&d, "out.sluice-lock", "of another run");
+    store_close(s);
+    os_faults_set(NULL);
+    CHECK(directory_has(&d, "out.sluice-lock"));
+    directory_remove(&d);
+}
+
 int main(void)
 {
+    /* First: a process asks once where to stop, and those that it forks know. */
+    RUN(test_lock__who_was_held_up_does_not_take_it_from_the_next);
+    RUN(test_lock__while_one_takes_over_the_next_waits);
     RUN(test_lock__a_file_tells_the_second_run_of_the_first);
     RUN(test_lock__a_file_is_heeded_where_there_are_locks);
     RUN(test_lock__of_a_dead_process_is_taken_over_and_that_is_said);
@@ -328,6 +437,7 @@ int main(void)
     RUN(test_lock__a_text_that_is_torn_or_foreign_is_no_owner);
     RUN(test_lock__dying_at_any_call_keeps_nobody_out);
     RUN(test_lock__calls_that_fail_keep_nobody_out);
+    RUN(test_lock__that_is_another_runs_by_now_is_not_given_back);
     RUN(test_lock__of_those_that_find_a_dead_run_one_at_a_time_is_let_in);
     return test_summary();
 }
