@@ -135,9 +135,12 @@ static void check_place(struct resume *r, struct text *differences, int *sys_err
         *sys_errno = -got;
     if (got < 0 || r->begun_inode == OS_INODE_ANY || st.st_ino == r->begun_inode)
         return;
+    got = store_place_of(r->store, &now);
+    if (got < 0)
+        *sys_errno = -got;
     r->replaced = r->committing && r->old.inode && (r->old.inode == OS_INODE_ANY || st.st_ino == r->old.inode) &&
-                  store_place_of(r->store, &now) && now.inode == r->begun_inode;
-    if (!r->replaced)
+                  now.inode == r->begun_inode;
+    if (!r->replaced && got >= 0)
         text_add(differences, "it was copied or moved from another place\n");
 }
 

@@ -416,6 +416,7 @@ bool resume_scratch(struct resume *r, const struct graph *g, struct scratch *s, 
 bool resume_publish(struct resume *r, struct error *err)
 {
     struct store_place now;
+    int got;
 
     if (r->replaced || r->published)
         journal_close(&r->journal);     /* nothing more to say, and some file systems cannot remove what is open */
@@ -427,9 +428,11 @@ bool resume_publish(struct resume *r, struct error *err)
         store_was_replacing(r->store, &r->old);
     /* What stands there may be another one than when an earlier run was about to replace it; and without a rename that
      * exchanges, that run may have died with the old one moved aside. */
-    if (!r->committing || (store_place_of(r->store, &now) && now.inode != r->old.inode)) {
-        r->old = (struct store_place){ 0 };
-        store_place_of(r->store, &r->old);
+    got = store_place_of(r->store, &now);
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot look at '%s'", store_path(r->store));
+    if (!r->committing || (now.inode && now.inode != r->old.inode)) {
+        r->old = now;
         die_at("before-committing");
         if (!resume_committing(r, err))
             return false;

@@ -7,12 +7,13 @@
 #include "engine/io/os.h"
 #include "engine/store/store_impl.h"
 
-bool store_place_is(const struct store *s, const struct store_place *place, const char *name)
+int store_place_is(const struct store *s, const struct store_place *place, const char *name)
 {
     struct stat st;
+    int got = os_fstatat(s->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW);
 
-    if (os_fstatat(s->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
+    if (got < 0)
+        return got == -ENOENT ? 0 : got;
     return place->inode == OS_INODE_ANY ||
            (st.st_ino == place->inode && (st.st_dev == place->device || place->device == 0));
 }
@@ -81,11 +82,17 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot write out the directory of '%s'", s->path);
     die_at("after-publish");
-    if (old && store_place_is(s, old, s->aside_name))
+    if (old)
+        got = store_place_is(s, old, s->aside_name);
+    if (got > 0)
         got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot rename the old '%s', now called '%s'", s->path, s->aside_name);
-    if (old && store_place_is(s, old, s->staging_name)) {
+    if (old)
+        got = store_place_is(s, old, s->staging_name);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot look at the old '%s', now called '%s'", s->path, s->staging_name);
+    if (got > 0) {
         old_fd = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (old_fd >= 0)
             os_lock(old_fd);        /* it is under a name that other runs look for */
@@ -111,14 +118,15 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     return ok;
 }
 
-bool store_place_of(const struct store *s, struct store_place *target)
+int store_place_of(const struct store *s, struct store_place *target)
 {
     struct stat st;
+    int got = os_fstatat(s->parent_fd, s->name, &st, AT_SYMLINK_NOFOLLOW);
 
-    if (os_fstatat(s->parent_fd, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
-    *target = (struct store_place){ st.st_dev, os_lasting_inode(s->parent_fd, &st) };
-    return true;
+    *target = (struct store_place){ 0 };
+    if (got >= 0)
+        *target = (struct store_place){ st.st_dev, os_lasting_inode(s->parent_fd, &st) };
+    return got < 0 && got != -ENOENT ? got : 0;
 }
 
 bool store_publish(struct store *s, struct error *err)
@@ -133,7 +141,10 @@ bool store_publish(struct store *s, struct error *err)
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot write out the files of '%s'", s->path);
     die_at("before-publish");
-    if (there && store_place_of(s, &old)) {
+    got = store_place_of(s, &old);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot look at '%s'", s->path);
+    if (there && old.inode) {
         got = os_rename_exchange(s->parent_fd, s->staging_name, s->name, s->aside_name);
         if (got < 0)
             return error_sys(err, -got, s->span, "cannot put the new '%s' in the place of the old", s->path);
@@ -156,10 +167,12 @@ void store_was_replacing(struct store *s, const struct store_place *old)
 int store_put_back(const struct store *s, const struct store_place *old)
 {
     struct store_place now;
+    int got = old->inode ? store_place_of(s, &now) : 0;
 
-    if (old->inode == 0 || store_place_of(s, &now) || !store_place_is(s, old, s->aside_name))
-        return 0;
-    return os_rename_new(s->parent_fd, s->aside_name, s->name);
+    if (got < 0 || old->inode == 0 || now.inode)
+        return got;
+    got = store_place_is(s, old, s->aside_name);
+    return got <= 0 ? got : os_rename_new(s->parent_fd, s->aside_name, s->name);
 }
 
 /* The run that gave it its name may not have been durable, or may have died before it was. Both trees are on one file

@@ -97,8 +97,8 @@ struct store_place {
     uint64_t device;            /* 0: any; numbers may change when a machine starts anew */
     uint64_t inode;             /* os_lasting_inode: OS_INODE_ANY is like any */
 };
-/* What stands at the target's path now. False: nothing. */
-bool store_place_of(const struct store *s, struct store_place *target);
+/* What stands at the target's path now; inode 0: nothing. 0 or -errno. */
+int store_place_of(const struct store *s, struct store_place *target);
 
 /* A new object, for writing by parts; missing directories of the key are made. Uses O_DIRECT where the file system
  * has it. */

@@ -59,8 +59,8 @@ int store_remove_staging(const struct store *s);
 
 /* May the target be made, or replaced? Sets *there. */
 bool store_check_target(const struct store *s, bool *there, struct error *err);
-/* Is that what stands at `name` in the parent? */
-bool store_place_is(const struct store *s, const struct store_place *place, const char *name);
+/* Is that what stands at `name` in the parent? 1, 0, or -errno. */
+int store_place_is(const struct store *s, const struct store_place *place, const char *name);
 
 bool store_key_check(const struct store *s, const char *key, struct error *err);
 

@@ -349,7 +349,7 @@ def changing(what, change):
             for i in range(6):
                 plan, io = ("direct", "split")[i % 2], ("uring", "threads")[i // 2 % 2]
                 result = rechunk(source, directory / "out.zarr", "--chunks", f"{FRAMES},8,8", "--memory", "64MiB",
-                                 "--plan", plan, "--overwrite", *([] if SANITIZER == "thread" else ["--io", io]))
+                                 "--plan", plan, "--overwrite", "--restart", *([] if SANITIZER == "thread" else ["--io", io]))
                 check(result.status in (0, 4), f"exit {result.status}\n{result}")
                 if result.status == 4:
                     check(".0.0" in result.err, f"does not say which chunk\n{result}")
@@ -362,6 +362,7 @@ def changing(what, change):
             thread.join()
         if what in ("written_to", "cut"):
             check(told > 0, "no run saw it")
+        sluice("clean", directory / "out.zarr").expect(0)
         shutil.rmtree(directory / "out.zarr", ignore_errors=True)
         check_left_alone(directory, "in.zarr")
     test.__name__ = f"test_source__that_is_{what}_while_it_is_read_is_told_or_read_rightly"
