@@ -200,8 +200,10 @@ bool resolve_output_free(const struct job *job, struct text *notes, struct error
 
     if (job->start == START_NOT)
         note_unfinished(job, notes);
-    if (job->output.overwrite || os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return true;
+    if (job->output.overwrite)
+        return group_is_not_lost(job->output.path, job->output.span, err);
     if (job->start == START_NOT) {
         text_addf(notes, "'%s' is already there: a run will refuse to write it without overwrite: true (--overwrite)\n",
                   job->output.path);

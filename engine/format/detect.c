@@ -372,6 +372,27 @@ static void note_group_above(const char *path, struct error *err)
     free(above);
 }
 
+bool group_is_not_lost(const char *path, struct span span, struct error *err)
+{
+    struct error ignored = { 0 };
+    struct listing *l;
+    struct store *s;
+
+    if (!store_open(&s, path, span, &ignored))
+        return true;
+    l = listing_new(s);
+    if (!l) {
+        error_sys(err, ENOMEM, span, "looking into '%s'", path);
+    } else if (l->count) {
+        error_at(err, ERR_EXISTS, span, "'%s' is a group, and an output that replaces it would be one array", path);
+        note_names(l, "it", err);
+        error_help(err, "give the path of an array in it, as in %s/%s, or remove the group first", path, largest(l));
+    }
+    listing_release(l);
+    store_close(s);
+    return err->code == ERR_NONE;
+}
+
 /* ---- directories ---- */
 
 static bool has_directory(const struct store *s, const char *name)

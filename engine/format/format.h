@@ -58,6 +58,9 @@ bool array_meta_read(struct array_meta *m, const struct store *s, struct text *w
 bool array_open(struct store **s, struct array_meta *m, const char *path, struct span span,
                 struct text *warnings, struct error *err);
 
+/* What overwriting `path` would take away is not a group with arrays in it: ERR_EXISTS names them. */
+bool group_is_not_lost(const char *path, struct span span, struct error *err);
+
 /* `m` was read as `from`, and m->format is what it will be: what xarray masks stays what it masks (mask.c). Changes
  * the fill value and the attribute _FillValue; then `notes` gets a line. */
 bool array_mask_carry(struct array_meta *m, enum format_kind from, struct text *notes, struct error *err);

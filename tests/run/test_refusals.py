@@ -11,6 +11,7 @@ from harness import (ENVIRONMENT, SLUICE, Suite, check, check_left_alone, minimu
 
 import inputs  # noqa: E402
 import numpy as np  # noqa: E402
+import zarr  # noqa: E402
 
 MEMORY = ["--memory", "64MiB"]
 
@@ -82,6 +83,20 @@ def test_overwrite__replaces_the_whole_array(directory):
     rechunk(source, fresh, "--chunks", "12,5,7", *MEMORY).expect(0)
     check(tree(old) == tree(fresh), "something of the old array is left")
     check_left_alone(directory, "in.zarr", "out.zarr", "fresh.zarr")
+
+
+def test_overwrite__never_takes_a_group_away(directory):
+    source = inputs.small(directory / "in.zarr")
+    for version in (2, 3):
+        group = zarr.create_group(directory / f"group{version}.zarr", zarr_format=version)
+        for name in ("t2m", "deeper/time"):
+            group.create_array(name, shape=(4,), chunks=(2,), dtype="i4")[...] = 1
+        before = tree(directory)
+        for command in (["rechunk", source, group.store.root, "--chunks", "12,5,7", "--overwrite"],
+                        ["rechunk", source, group.store.root, "--chunks", "12,5,7", "--overwrite", "--dry-run"]):
+            sluice(*command).expect(6, "is a group", "deeper/time", f"group{version}.zarr/")
+        check(tree(directory) == before, "something was changed")
+        rechunk(source, group.store.root / "t2m", "--chunks", "12,5,7", "--overwrite").expect(0)
 
 
 def test_overwrite__leaves_the_old_array_when_it_fails(directory):
