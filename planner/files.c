@@ -83,6 +83,13 @@ void warn_of_files(const struct array_meta *target, const struct plan_cost *cost
     text_add(warnings, ")\n");
 }
 
+void warn_of_room(const struct job *job, const struct room *room, const struct plan_cost *cost, struct text *warnings)
+{
+    if (disk_bytes_of(cost) > room->target_free_bytes)
+        text_addf(warnings, "the output takes about %s on disk, and there are %s free at '%s'\n",
+                  SIZE_TEXT(disk_bytes_of(cost)), SIZE_TEXT(room->target_free_bytes), job->output.path);
+}
+
 bool check_files(const struct array_meta *target, const struct job *job, const struct room *room,
                  const struct plan_cost *cost, struct error *err)
 {

@@ -220,7 +220,7 @@ uint64_t table_chosen_bytes(const struct memory_table *t);
 struct room {
     uint64_t scratch_free_bytes;
     bool scratch_is_memory;         /* tmpfs */
-    uint64_t target_free_files;
+    uint64_t target_free_bytes, target_free_files;
     uint64_t memory_available_bytes;    /* 0: not known */
 };
 
@@ -232,6 +232,8 @@ uint64_t kernel_bytes_for(const struct basis *b, const struct plan_cost *cost);
 uint64_t disk_bytes_of(const struct plan_cost *cost);
 /* Says how many files there will be, if they are many, and the shards that would make them few. */
 void warn_of_files(const struct array_meta *target, const struct plan_cost *cost, struct text *warnings);
+/* Says that the output, as large as is expected of its codec, does not fit where it goes. */
+void warn_of_room(const struct job *job, const struct room *room, const struct plan_cost *cost, struct text *warnings);
 /* Refuses more files than the file system has inodes for; need_bytes and have_bytes of the error count files. */
 bool check_files(const struct array_meta *target, const struct job *job, const struct room *room,
                  const struct plan_cost *cost, struct error *err);

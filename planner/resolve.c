@@ -329,8 +329,8 @@ bool resolve_room(const struct plan *p, const struct job *job, const struct host
     uint64_t free_bytes, free_files;
     int fd = open_nearest_directory(job->output.path), status;
 
-    *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_files = UINT64_MAX,
-                           .memory_available_bytes = size_min(host->available_bytes, host->cgroup_limit_bytes) };
+    *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_bytes = UINT64_MAX,
+                           .target_free_files = UINT64_MAX, .memory_available_bytes = size_min(host->available_bytes, host->cgroup_limit_bytes) };
     if (fd < 0)
         return error_sys(err, -fd, job->output.span, "the directory of '%s'", job->output.path);
     if (!check_writable(fd, job, err)) {
@@ -341,6 +341,8 @@ bool resolve_room(const struct plan *p, const struct job *job, const struct host
     /* File systems that make inodes as they need them (btrfs) say 0. */
     if (status == 0 && free_files > 0)
         room->target_free_files = free_files;
+    if (status == 0)
+        room->target_free_bytes = free_bytes;
     os_close(fd);
 
     fd = open_nearest_directory(p->scratch_path);

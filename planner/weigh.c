@@ -543,6 +543,7 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
         table_fill(&p->memory[i], &b, best, i, &weighed[chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
     warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
+    warn_of_room(job, room, &p->candidates[p->chosen].cost, &p->warnings);
     p->more_memory = more_memory(p, &(struct more_memory){ p->memory_bytes, p->graph.predicted_seconds, NULL }, job, room,
                                  &b, weighed);
     if (p->more_memory.memory_bytes)

@@ -237,7 +237,7 @@ def test_full_disk__under_the_output_exits_3_and_names_it(directory):
     with tiny_ext4(directory, 8) as disk:
         for plan in ("direct", "split"):
             refusal = rechunk(source, disk / "out.zarr", "--chunks", "40,8,8", "--plan", plan, "--memory", "64MiB",
-                              "--scratch", directory).expect(3, str(disk))
+                              "--scratch", directory).expect(3, str(disk), "the output takes about")
             check_only_kept(disk / "out.zarr", refusal.err, disk, "lost+found")
     check_left_alone(directory, "in.zarr", "image", "disk")
 
