@@ -82,6 +82,37 @@ uint64_t os_fault_short(uint64_t bytes)
     return bytes == 1 ? 1 : bytes / 2;
 }
 
+/* ---- what may be lost ---- */
+
+static atomic_ullong doubts;
+
+uint64_t os_doubts(void)
+{
+    return atomic_load(&doubts);
+}
+
+/* What was writable, and is so no more, has met an error of its own. */
+static long call_failed(int sys_errno)
+{
+    if (sys_errno == EROFS)
+        atomic_fetch_add(&doubts, 1);
+    return -(long)sys_errno;
+}
+
+int os_sync_ended(int64_t result)
+{
+    if (result < 0)
+        atomic_fetch_add(&doubts, 1);
+    return (int)result;
+}
+
+/* Where there is no room the call itself has said so, of its own bytes. */
+void os_write_ended(int64_t result)
+{
+    if (result < 0 && result != -ENOSPC && result != -EDQUOT && result != -EFBIG && result != -EAGAIN)
+        atomic_fetch_add(&doubts, 1);
+}
+
 #define CALL(kind, call) \
     ({ \
         long result_; \
@@ -93,7 +124,7 @@ uint64_t os_fault_short(uint64_t bytes)
             } else \
                 result_ = (call); \
         } while (result_ < 0 && errno == EINTR); \
-        result_ < 0 ? -(long)errno : result_; \
+        result_ < 0 ? call_failed(errno) : result_; \
     })
 
 /* ---- what is lacking ---- */
@@ -138,29 +169,6 @@ const char *os_lacks(unsigned i)
         if ((set & 1u << lack) && i-- == 0)
             return lack_sentences[lack];
     return NULL;
-}
-
-/* ---- what may be lost ---- */
-
-static atomic_ullong doubts;
-
-uint64_t os_doubts(void)
-{
-    return atomic_load(&doubts);
-}
-
-int os_sync_ended(int64_t result)
-{
-    if (result < 0)
-        atomic_fetch_add(&doubts, 1);
-    return (int)result;
-}
-
-/* Where there is no room the call itself has said so, of its own bytes. */
-void os_write_ended(int64_t result)
-{
-    if (result < 0 && result != -ENOSPC && result != -EDQUOT && result != -EFBIG && result != -EAGAIN)
-        atomic_fetch_add(&doubts, 1);
 }
 
 /* ---- plain calls ---- */
