@@ -15,19 +15,20 @@ enum { WARNINGS_BYTES_MAX = 64 * 1024 };
 /* With room beside the stages for reading back, if they do with the rest; else in all of the budget. */
 static bool plan_stages(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
-    uint64_t beside_bytes = plan_beside(p, job), memory_bytes = p->memory_bytes;
+    uint64_t memory_bytes = p->memory_bytes;
     struct error ignored = { 0 };
     bool ok;
 
-    if (beside_bytes == 0)
+    p->beside_bytes = plan_beside(p, job);
+    if (p->beside_bytes == 0)
         return plan_from_metas(p, job, room, err);
-    p->memory_bytes -= beside_bytes;
+    p->memory_bytes -= p->beside_bytes;
     ok = plan_from_metas(p, job, room, &ignored);
     p->memory_bytes = memory_bytes;
-    if (!ok)
+    if (!ok) {
+        p->beside_bytes = 0;
         return plan_from_metas(p, job, room, err);
-    if (p->more_memory.memory_bytes)        /* what would buy time is beside it, too */
-        p->more_memory.memory_bytes += beside_bytes;
+    }
     plan_beside_use(p);
     return true;
 }

@@ -92,6 +92,7 @@ struct plan {
     struct scan read_beside;                    /* the graph's, if it has one */
     struct memory_table verify_memory;          /* of the hungrier of them */
     struct memory_table beside_memory;          /* of reading back beside the last stage: its lines alone */
+    uint64_t beside_bytes;                      /* its sum, which memory_bytes is without while the stages are planned */
     struct plan_candidate candidates[CANDIDATES_MAX];
     unsigned candidate_count, chosen;
     struct more_memory more_memory;

@@ -546,8 +546,10 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     warn_of_room(job, room, &p->candidates[p->chosen].cost, &p->warnings);
     p->more_memory = more_memory(p, &(struct more_memory){ p->memory_bytes, p->graph.predicted_seconds, NULL }, job, room,
                                  &b, weighed);
-    if (p->more_memory.memory_bytes)
+    if (p->more_memory.memory_bytes) {
+        p->more_memory.memory_bytes = size_align_up(p->more_memory.memory_bytes + p->beside_bytes, MIB);
         text_addf(&p->notes, "a budget of %s would take about %s (%s)\n", SIZE_TEXT(p->more_memory.memory_bytes),
                   SECONDS_TEXT(p->more_memory.seconds), p->more_memory.plan);
+    }
     return check_files(&p->target, job, room, &p->candidates[p->chosen].cost, err);
 }

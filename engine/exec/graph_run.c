@@ -233,6 +233,22 @@ static bool run_all(struct running *r, struct error *err)
     return run_stages(r, err) && resume_check_end(r->resume, g, r->stop, err);
 }
 
+/* Away with it. `lost`: something was done that is not to be gone on with. */
+static void abandon(const struct running *r, bool lost, struct error *err)
+{
+    int got;
+
+    journal_close(&r->resume->journal);     /* what is open some file systems only rename */
+    got = store_abandon(r->resume->store);
+    if (lost && got < 0)
+        error_note(err, "what was done may be lost, and that could neither be noted nor all of it removed: give sluice "
+                   "clean, with the output's path, before the same command");
+    else if (lost)
+        error_note(err, "nothing is kept: what was done may be lost, and that could not be noted");
+    else if (error_is_stop(err))
+        error_help(err, "nothing was left at the output; the same command starts over");
+}
+
 /* What was done stays for the same command, if anything was. */
 static void keep_or_abandon(const struct running *r, struct error *err)
 {
@@ -241,12 +257,7 @@ static void keep_or_abandon(const struct running *r, struct error *err)
     bool in_doubt = os_doubts() != r->doubts, empty = resume_is_empty(r->resume);
 
     if (empty || (in_doubt && !resume_doubt(r->resume))) {
-        if (!empty)
-            error_note(err, "nothing is kept: what was done may be lost, and that could not be noted");
-        else if (error_is_stop(err))
-            error_help(err, "nothing was left at the output; the same command starts over");
-        journal_close(&r->resume->journal);     /* what is open some file systems only rename */
-        store_abandon(r->resume->store);
+        abandon(r, !empty, err);
         return;
     }
     if (r->scratch)

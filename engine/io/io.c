@@ -57,7 +57,7 @@ static bool advance_written_out(struct io_request *request, int64_t result)
 
     if (os_cannot_write_out(result))
         result = os_fdatasync(request->fd);
-    if (result < 0)
+    if (os_sync_ended(result) < 0)
         return finish(request, result);
     request->dirty_bytes = 0;
     os_drop_cached(request->fd, request->offset + request->done_bytes - bytes, bytes);

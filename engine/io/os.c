@@ -82,6 +82,37 @@ uint64_t os_fault_short(uint64_t bytes)
     return bytes == 1 ? 1 : bytes / 2;
 }
 
+/* ---- what may be lost ---- */
+
+static atomic_ullong doubts;
+
+uint64_t os_doubts(void)
+{
+    return atomic_load(&doubts);
+}
+
+/* What was writable, and is so no more, has met an error of its own. */
+static long call_failed(int sys_errno)
+{
+    if (sys_errno == EROFS)
+        atomic_fetch_add(&doubts, 1);
+    return -(long)sys_errno;
+}
+
+int os_sync_ended(int64_t result)
+{
+    if (result < 0)
+        atomic_fetch_add(&doubts, 1);
+    return (int)result;
+}
+
+/* Where there is no room the call itself has said so, of its own bytes. */
+void os_write_ended(int64_t result)
+{
+    if (result < 0 && result != -ENOSPC && result != -EDQUOT && result != -EFBIG && result != -EAGAIN)
+        atomic_fetch_add(&doubts, 1);
+}
+
 #define CALL(kind, call) \
     ({ \
         long result_; \
@@ -93,7 +124,7 @@ uint64_t os_fault_short(uint64_t bytes)
             } else \
                 result_ = (call); \
         } while (result_ < 0 && errno == EINTR); \
-        result_ < 0 ? -(long)errno : result_; \
+        result_ < 0 ? call_failed(errno) : result_; \
     })
 
 /* ---- what is lacking ---- */
@@ -140,29 +171,6 @@ const char *os_lacks(unsigned i)
     return NULL;
 }
 
-/* ---- what may be lost ---- */
-
-static atomic_ullong doubts;
-
-uint64_t os_doubts(void)
-{
-    return atomic_load(&doubts);
-}
-
-static int sync_ended(long result)
-{
-    if (result < 0)
-        atomic_fetch_add(&doubts, 1);
-    return (int)result;
-}
-
-/* Where there is no room the call itself has said so, of its own bytes. */
-void os_write_ended(int64_t result)
-{
-    if (result < 0 && result != -ENOSPC && result != -EDQUOT && result != -EFBIG && result != -EAGAIN)
-        atomic_fetch_add(&doubts, 1);
-}
-
 /* ---- plain calls ---- */
 
 static bool direct_is_refused(int flags)
@@ -190,8 +198,8 @@ int os_close(int fd)
 
     /* After EINTR the descriptor is gone on Linux; closing again could close another thread's. */
     if (close(fd) < 0 && errno != EINTR)
-        return sync_ended(-errno);
-    return how == EINTR ? 0 : sync_ended(-how);
+        return os_sync_ended(-errno);
+    return how == EINTR ? 0 : os_sync_ended(-how);
 }
 
 /* Only one kernel has such a file system mounted at a time. Of others it keeps the locks of directories to itself, even
@@ -245,7 +253,7 @@ int os_write_out(int fd, uint64_t offset, uint64_t bytes)
 {
     int result = (int)CALL(OS_SYNC, sync_file_range(fd, (off_t)offset, (off_t)bytes, OS_WRITE_OUT_FLAGS));
 
-    return os_cannot_write_out(result) ? os_fdatasync(fd) : sync_ended(result);
+    return os_cannot_write_out(result) ? os_fdatasync(fd) : os_sync_ended(result);
 }
 
 void os_begin_write_out(int fd, uint64_t offset, uint64_t bytes)
@@ -416,17 +424,17 @@ int os_unlinkat(int dir_fd, const char *path, int flags)
 
 int os_syncfs(int fd)
 {
-    return sync_ended(CALL(OS_SYNC, syncfs(fd)));
+    return os_sync_ended(CALL(OS_SYNC, syncfs(fd)));
 }
 
 int os_fsync(int fd)
 {
-    return sync_ended(CALL(OS_SYNC, fsync(fd)));
+    return os_sync_ended(CALL(OS_SYNC, fsync(fd)));
 }
 
 int os_fdatasync(int fd)
 {
-    return sync_ended(CALL(OS_SYNC, fdatasync(fd)));
+    return os_sync_ended(CALL(OS_SYNC, fdatasync(fd)));
 }
 
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files)

@@ -76,11 +76,12 @@ int os_syncfs(int fd);
  * is to be trusted, however often it is tried again. */
 int os_fsync(int fd);
 int os_fdatasync(int fd);
-/* How often until now a sync or a close failed, or a write (for another reason than no room): what was written before may
- * be lost, too, and not only of the file in question. */
+/* How often until now a sync or a close failed, or a write (for another reason than no room), or any call because the file
+ * system is read-only by now: what was written before may be lost, too, and not only of the file in question. */
 uint64_t os_doubts(void);
-/* For the io back ends: a write came to that. */
+/* For the io back ends: a write came to that; a call that writes out, which gives it back. */
 void os_write_ended(int64_t result);
+int os_sync_ended(int64_t result);
 /* Bytes that an unprivileged user may still write, and free inodes, on the file system of `fd`. */
 int os_space(int fd, uint64_t *free_bytes, uint64_t *free_files);
 /* Seconds of a clock that only goes forward. */

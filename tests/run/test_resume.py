@@ -582,7 +582,7 @@ def test_resume__after_a_sync_a_close_or_a_write_that_failed_everything_is_read_
     source = inputs.generate(directory / "in.zarr", "4,512,512", "4,8,512")
     for chunks, fault, lost in (("4,4,7", "sync:0:EIO", True), ("4,16,16", "close:700+:EIO", True),
                                 ("4,16,16", "write:700:EIO", True), ("4,16,16", "write:700+:EIO", True),
-                                ("4,16,16", "write:700:ENOSPC", False)):
+                                ("4,16,16", "openat2:700:EROFS", True), ("4,16,16", "write:700:ENOSPC", False)):
         flags = ["--chunks", chunks, "--plan", "direct", "--progress", "none", "--io", "threads"]
         rechunk(source, directory / "ref.zarr", *flags).expect(0)
         flags += ["--json", "--memory", minimum_bytes(source, target, *flags) + (1 << 20)]
@@ -596,6 +596,18 @@ def test_resume__after_a_sync_a_close_or_a_write_that_failed_everything_is_read_
         check(tree(target) == tree(directory / "ref.zarr"), f"other bytes after {fault}")
         shutil.rmtree(target)
         shutil.rmtree(directory / "ref.zarr")
+
+
+def test_resume__what_may_be_lost_and_can_neither_be_noted_nor_removed_is_said(directory):
+    """A file system that met an error of its own and is read-only by now."""
+    source, target = inputs.generate(directory / "in.zarr", "4,512,512", "4,8,512"), directory / "out.zarr"
+    flags = ["--chunks", "4,16,16", "--plan", "direct", "--progress", "none", "--io", "threads"]
+    flags += ["--memory", minimum_bytes(source, target, *flags) + (1 << 20)]
+    calls = "write,open,openat2,unlink,rename,renameat2,mkdir,truncate,sync"
+    said = sluice("rechunk", source, target, *flags, fault=f"{calls}:1500+:EROFS").expect(5, "could neither be noted").err
+    check("sluice clean" in said and "nothing is kept" not in said, said)
+    sluice("clean", target).expect(0)
+    check(not (directory / "out.zarr.sluice-partial").exists(), "it is still there")
 
 
 def test_resume__a_full_disk_is_gone_on_with_when_there_is_room(directory):

@@ -690,6 +690,29 @@ static void test_cached__what_fails_behind_is_told_with_the_next_request(void)
     free(memory);
 }
 
+/* That there is no room is no answer about one's own bytes here: what was written before them may be what is lost. */
+static void test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt(void)
+{
+    struct os_faults faults = { .kinds = OS_SYNC, .how = ENOSPC };
+    char *memory = calloc(1, 2 * IO_CACHED_STEP_BYTES);
+    int fd = temporary_file(0);
+    struct io_request request = { .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = 2 * IO_CACHED_STEP_BYTES }, *done;
+    uint64_t doubts = os_doubts();
+    struct io *io;
+
+    NEEDS_BACKEND();
+    io = open_io(1);
+    os_faults_set(&faults);
+    io_submit(io, &request);
+    while (!io_reap(io, &done, 1, true)) { }
+    os_faults_set(NULL);
+    CHECK_EQUAL(request.result, -ENOSPC);
+    CHECK(os_doubts() > doubts);
+    CHECK_EQUAL(io_close(io), 0);
+    close(fd);
+    free(memory);
+}
+
 /* gVisor and some seccomp profiles have no sync_file_range: the whole file is written out instead. */
 static void test_cached__without_sync_file_range_the_file_is_synced(void)
 {
@@ -720,6 +743,7 @@ static void run_cached_set(enum io_backend with)
     RUN(test_cached__what_was_written_or_read_does_not_stay_in_the_page_cache);
     RUN(test_cached__what_cannot_be_written_out_is_told);
     RUN(test_cached__what_fails_behind_is_told_with_the_next_request);
+    RUN(test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt);
     RUN(test_cached__without_sync_file_range_the_file_is_synced);
 }
 

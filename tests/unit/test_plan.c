@@ -371,6 +371,7 @@ static void test_plan__says_what_a_little_more_memory_would_buy(void)
     struct bench b;
     struct text text;
     double seconds;
+    char said[64];
 
     bench_init(&b, 3, SHAPE(60000, 512, 512), SHAPE(1, 512, 512), SHAPE(60000, 8, 8), 4, "none", 1, 16 * MIB);
     CHECK(bench_plan(&b));
@@ -389,6 +390,12 @@ static void test_plan__says_what_a_little_more_memory_would_buy(void)
     b.room.memory_available_bytes = 17 * MIB;       /* there is no more */
     CHECK(bench_plan(&b) && !b.plan.more_memory.memory_bytes);
     b.room.memory_available_bytes = 0;
+    text_clear(&b.plan.notes);
+    b.plan.beside_bytes = 3 * MIB;                  /* what is put aside of a budget is no part of what was weighed */
+    snprintf(said, sizeof said, "a budget of %s would", SIZE_TEXT(more.memory_bytes + 3 * MIB));
+    CHECK(bench_plan(&b) && b.plan.more_memory.memory_bytes == more.memory_bytes + 3 * MIB);
+    CHECK(strncmp(b.plan.notes.chars, said, strlen(said)) == 0);
+    b.plan.beside_bytes = 0;
     b.plan.memory_bytes = more.memory_bytes;        /* it was no empty promise, and more buys little */
     CHECK(bench_plan(&b) && b.plan.candidates[b.plan.chosen].cost.seconds == more.seconds);
     CHECK(b.plan.more_memory.memory_bytes == 0);
