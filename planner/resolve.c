@@ -330,7 +330,8 @@ bool resolve_room(const struct plan *p, const struct job *job, const struct host
     int fd = open_nearest_directory(job->output.path), status;
 
     *room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_bytes = UINT64_MAX,
-                           .target_free_files = UINT64_MAX, .memory_available_bytes = size_min(host->available_bytes, host->cgroup_limit_bytes) };
+                           .target_free_files = UINT64_MAX,
+                           .memory_available_bytes = size_min(host->available_bytes, host->cgroup_limit_bytes) };
     if (fd < 0)
         return error_sys(err, -fd, job->output.span, "the directory of '%s'", job->output.path);
     if (!check_writable(fd, job, err)) {

@@ -67,12 +67,11 @@ static void text_of(char *to, size_t to_bytes, const char *from)
 
 void owner_now(struct owner *o)
 {
-    const char *restarts = getenv("SLURM_RESTART_COUNT");
     time_t now = time(NULL);
     struct stat st;
     struct tm utc;
 
-    *o = (struct owner){ .pid = (uint64_t)getpid(), .job_restarts = restarts ? strtoull(restarts, NULL, 10) : 0 };
+    *o = (struct owner){ .pid = (uint64_t)getpid() };
     gethostname(o->host, sizeof o->host - 1);
     read_line("/etc/machine-id", o->machine, sizeof o->machine);
     boot_now(o->boot);
@@ -108,8 +107,8 @@ void owner_write(const struct owner *o, char text[OWNER_TEXT_BYTES])
     owner_sentence(o, sentence);
     snprintf(text, OWNER_TEXT_BYTES,
              "%s\nhost=%s\nmachine=%s\nboot=%s\npid_space=%" PRIu64 "\npid=%" PRIu64 "\npid_began=%" PRIu64
-             "\njob=%s\njob_restarts=%" PRIu64 "\nsince=%s\nend\n", sentence, o->host, o->machine, o->boot, o->pid_space,
-             o->pid, o->pid_began, o->job, o->job_restarts, o->since);
+             "\njob=%s\nsince=%s\nend\n", sentence, o->host, o->machine, o->boot, o->pid_space,
+             o->pid, o->pid_began, o->job, o->since);
 }
 
 /* What stands behind `name`, which begins a line and ends in '='. */
@@ -142,7 +141,7 @@ bool owner_read(struct owner *o, const char *text)
            field(text, "\nmachine=", o->machine, sizeof o->machine) && field(text, "\nboot=", o->boot, sizeof o->boot) &&
            number_field(text, "\npid_space=", &o->pid_space) && number_field(text, "\npid=", &o->pid) &&
            number_field(text, "\npid_began=", &o->pid_began) && field(text, "\njob=", o->job, sizeof o->job) &&
-           number_field(text, "\njob_restarts=", &o->job_restarts) && field(text, "\nsince=", o->since, sizeof o->since);
+           field(text, "\nsince=", o->since, sizeof o->since);
 }
 
 /* ---- is it still there? ---- */
@@ -160,9 +159,7 @@ static bool process_works(const struct owner *o)
 
 static bool same_machine(const struct owner *a, const struct owner *b)
 {
-    bool has_name = a->host[0] && (a->machine[0] || strncmp(a->host, "localhost", 9) != 0);
-
-    return has_name && strcmp(a->host, b->host) == 0 && strcmp(a->machine, b->machine) == 0;
+    return a->host[0] && a->machine[0] && strcmp(a->host, b->host) == 0 && strcmp(a->machine, b->machine) == 0;
 }
 
 enum owner_state owner_state(const struct owner *o)
@@ -172,9 +169,7 @@ enum owner_state owner_state(const struct owner *o)
     owner_now(&us);
     if (us.boot[0] && strcmp(us.boot, o->boot) == 0 && us.pid_space == o->pid_space && o->pid > 0)
         return process_works(o) ? OWNER_WORKS : OWNER_GONE;
-    /* Slurm begins a job anew only when all of it has ended, wherever that was. */
-    if (us.job[0] && strcmp(us.job, o->job) == 0 && us.job_restarts > o->job_restarts)
-        return OWNER_GONE;
+    /* Not even the same Slurm job begun anew: when a node is lost its processes may still write. */
     return us.boot[0] && o->boot[0] && strcmp(us.boot, o->boot) != 0 && same_machine(&us, o) ? OWNER_GONE
                                                                                            : OWNER_ELSEWHERE;
 }

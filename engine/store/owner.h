@@ -19,7 +19,6 @@ struct owner {
     uint64_t pid;
     uint64_t pid_began;             /* when it began, in ticks since the boot: pids are used again */
     char job[40];                   /* of Slurm */
-    uint64_t job_restarts;          /* how often Slurm began that job anew */
     char since[40];
 };
 
@@ -37,7 +36,7 @@ bool owner_read(struct owner *o, const char *text);
 
 enum owner_state {
     OWNER_WORKS,
-    OWNER_GONE,                     /* its process ended, its machine was started anew, or Slurm began its job again */
+    OWNER_GONE,                     /* its process ended, or its machine was started anew */
     OWNER_ELSEWHERE,                /* it cannot be told from here */
 };
 enum owner_state owner_state(const struct owner *o);
