@@ -359,10 +359,17 @@ static bool run_faulted(const struct example *e, const struct fault *f, const ch
     return hit;
 }
 
+/* How soon they come apart; a sanitizer takes its time. */
+#ifdef __SANITIZE_ADDRESS__
+enum { ALLOCATIONS_NEAR = 2, CALLS_NEAR = 1 };
+#else
+enum { ALLOCATIONS_NEAR = 10, CALLS_NEAR = 2 };
+#endif
+
 /* The next n: all of them, or more and more apart. */
 static uint64_t next_call(const struct fault *f, uint64_t n)
 {
-    return every || n < 3 ? n + 1 : n + 1 + n / (strcmp(f->kinds, "memory") == 0 ? 16 : 2);
+    return every || n < 3 ? n + 1 : n + 1 + n / (strcmp(f->kinds, "memory") == 0 ? ALLOCATIONS_NEAR : CALLS_NEAR);
 }
 
 /* What stays so: a disk that is full, a device that is gone. Others are asked again until they answer. */
