@@ -281,7 +281,7 @@ def test_resume__finds_one_bit_of_a_block_that_is_stored_as_it_is(directory):
         byte = file.read(1)[0]
         file.seek(1000)
         file.write(bytes([byte ^ 1]))
-    case.again().expect(0, "does not match its checksum")
+    case.again().expect(0, "made again from the input: a block of ")
     case.check_done("with a flipped bit", made_again=True)
 
 
@@ -629,8 +629,8 @@ def test_resume__gives_space_back_only_when_it_is_recorded(directory):
     case = Case(directory, "split")
     case.beside = ["image", "disk"]
     with tiny_ext4(directory, 48) as disk:
-        for flags, place in (([], "before-give-back:1"), ([], "before-give-back:7"), (["--durable"], "after-give-back"),
-                             (["--durable"], "after-give-back:5"), ([], "before-stage-end:2")):
+        for flags, place in (([], "before-give-back:1"), ([], "before-give-back:7"), ([], "before-stage-end:2"),
+                             (["--durable"], "after-give-back")):     # how often it comes by there is a matter of time
             check(case.run("--scratch", disk, *flags, place=place), f"did not die at {place}")
             case.run("--scratch", disk)
             check(tree(case.target) == case.wanted, f"other bytes after {place}")
