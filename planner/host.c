@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "engine/base/size.h"
-#include "engine/io/os.h"
+#include "engine/io/system_text.h"
 
 enum { FILE_BYTES_MAX = 16384, PATH_BYTES_MAX = 1024 };
 
@@ -27,24 +27,8 @@ enum { FILE_BYTES_MAX = 16384, PATH_BYTES_MAX = 1024 };
 static bool read_small(const char *root, const char *path, char *text, size_t text_bytes)
 {
     char full[PATH_BYTES_MAX];
-    size_t done = 0;
-    int fd;
 
-    if ((size_t)snprintf(full, sizeof full, "%s%s", root, path) >= sizeof full)
-        return false;
-    fd = os_open(full, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    while (done < text_bytes - 1) {
-        int64_t got = os_pread(fd, text + done, text_bytes - 1 - done, done);
-
-        if (got <= 0)
-            break;
-        done += (size_t)got;
-    }
-    text[done] = '\0';
-    os_close(fd);
-    return done > 0;
+    return (size_t)snprintf(full, sizeof full, "%s%s", root, path) < sizeof full && system_text(full, text, text_bytes);
 }
 
 static void limit_memory(struct host *h, uint64_t bytes, bool dedicated, const char *from, const char *detail)

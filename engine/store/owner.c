@@ -12,23 +12,13 @@
 #include <unistd.h>
 
 #include "engine/io/os.h"
+#include "engine/io/system_text.h"
 
 /* ---- this process ---- */
 
-/* The beginning of a small file of the system; "" where there is none. */
-static void read_small(const char *path, char *to, size_t to_bytes)
-{
-    int fd = os_open(path, O_RDONLY, 0);
-    int64_t got = fd < 0 ? fd : os_pread(fd, to, to_bytes - 1, 0);
-
-    if (fd >= 0)
-        os_close(fd);
-    to[got > 0 ? got : 0] = '\0';
-}
-
 static void read_line(const char *path, char *to, size_t to_bytes)
 {
-    read_small(path, to, to_bytes);
+    system_text(path, to, to_bytes);
     to[strcspn(to, "\n")] = '\0';
 }
 
@@ -45,7 +35,7 @@ static bool process_began(uint64_t pid, uint64_t *began)
 
     *began = 0;
     snprintf(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
-    read_small(path, text, sizeof text);
+    system_text(path, text, sizeof text);
     at = strrchr(text, ')');            /* the program's name ends there, and may hold anything */
     if (!at || strlen(at) < 3)
         return false;
