@@ -178,8 +178,8 @@ interop: $(BUILD)/sluice $(JUDGE_READY)
 
 # What the address sanitizer would only slow down (disks, memory limits, hundreds of deaths), and what runs threads.
 RUNS_ASAN = $(filter-out test_real_faults test_cgroup test_budget test_kills,$(RUNS))
-UNITS_TSAN = $(addprefix test_,carry exec io io_choice parts passes ranges report resume scan slices sparse store)
-RUNS_TSAN = $(addprefix test_,damage pipelines same_bytes stops)
+UNITS_TSAN = $(addprefix test_,carry exec io io_cached io_choice parts passes ranges report resume scan slices sparse store)
+RUNS_TSAN = $(addprefix test_,damage pipelines same_bytes stops verify)
 
 test-san:              ## unit, run and some interop tests under the address, undefined and thread sanitizers
 	@$(MAKE) --no-print-directory $(GENERATE) $(JUDGE_READY)

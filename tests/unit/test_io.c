@@ -1,17 +1,14 @@
 /* test_io.c - the contract of io.h on both back ends: each test of the set runs once with io_uring and once with
  * threads, and is skipped aloud where io_uring is refused. */
-#include "engine/io/io.h"
+#include "tests/unit/io_bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "engine/base/size.h"
@@ -21,25 +18,6 @@
 #include "tests/unit/test.h"
 
 enum { DEPTH = 8, FILE_BLOCKS = 64, REQUESTS = 400 };
-
-static enum io_backend backend;         /* what the set runs on now */
-static bool uring_works;
-
-#define NEEDS_BACKEND() do { if (backend == IO_URING && !uring_works) SKIP("io_uring is refused here"); } while (0)
-
-static int temporary_file(int flags)
-{
-    char path[] = "/tmp/sluice-test-io-XXXXXX";
-    int fd = mkstemp(path);
-
-    if (fd >= 0 && flags) {
-        int again = open(path, O_RDWR | flags);
-        close(fd);
-        fd = again;
-    }
-    unlink(path);
-    return fd;
-}
 
 static unsigned char byte_at(uint64_t offset)
 {
@@ -61,15 +39,6 @@ static int known_file(int flags, uint64_t bytes)
         CHECK_EQUAL(os_ftruncate(fd, bytes), 0);
     free(block);
     return fd;
-}
-
-static struct io *open_io(unsigned depth)
-{
-    struct error err = { 0 };
-    struct io *io = NULL;
-
-    CHECK(io_open(&io, backend, depth, &err));
-    return io;
 }
 
 /* One request, alone. */
@@ -558,205 +527,10 @@ static void run_set(enum io_backend b)
     RUN(test_io__costs_what_io_bytes_says);
 }
 
-/* ---- without direct I/O: from here on os_is_without_direct() ---- */
-
-/* Of the first `bytes` of the file, how many are in the page cache. */
-static uint64_t cached_bytes(int fd, uint64_t bytes)
-{
-    unsigned char *pages = malloc(bytes / IO_ALIGN);
-    void *memory = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-    uint64_t cached = 0;
-
-    CHECK(memory != MAP_FAILED && mincore(memory, bytes, pages) == 0);
-    for (uint64_t i = 0; i < bytes / IO_ALIGN; i++)
-        cached += pages[i] & 1 ? IO_ALIGN : 0;
-    munmap(memory, bytes);
-    free(pages);
-    return cached;
-}
-
-static bool is_in_memory_alone(int fd)
-{
-    struct statfs place;
-
-    return fstatfs(fd, &place) == 0 && place.f_type == TMPFS_MAGIC;
-}
-
-#define READ_AHEAD_BYTES_MAX (24 * MIB)      /* what the kernel reads that nobody asked for, twice a disk's setting */
-
-/* One request after another; the most that was cached in between. */
-static uint64_t cached_after(struct io *io, enum io_op op, int fd, char *memory, uint64_t step_bytes, uint64_t bytes)
-{
-    uint64_t most = 0;
-
-    for (uint64_t at = 0; at < bytes; at += step_bytes) {
-        struct io_request request = { .op = op, .fd = fd, .memory = memory, .bytes = step_bytes, .offset = at }, *done;
-
-        io_submit(io, &request);
-        while (!io_reap(io, &done, 1, true)) { }
-        CHECK_EQUAL(request.result, step_bytes);
-        most = size_max(most, cached_bytes(fd, bytes));
-    }
-    return most;
-}
-
-static void test_cached__what_was_written_or_read_does_not_stay_in_the_page_cache(void)
-{
-    static const uint64_t steps[] = { 256 * KIB, 4 * MIB, 64 * MIB };
-    const uint64_t bytes = 128 * MIB;
-    char *memory = malloc(64 * MIB);
-
-    NEEDS_BACKEND();
-    memset(memory, 7, 64 * MIB);
-    for (unsigned i = 0; i < 3; i++) {
-        int fd = temporary_file(0);
-        struct io *io = open_io(DEPTH);
-
-        if (is_in_memory_alone(fd))
-            SKIP("/tmp is memory: there is no other place for it");
-        CHECK(ftruncate(fd, (off_t)bytes) == 0);
-        CHECK(cached_after(io, IO_WRITE, fd, memory, steps[i], bytes) <= IO_BEHIND_BYTES + IO_CACHED_STEP_BYTES);
-        CHECK_EQUAL(io_close(io), 0);
-        CHECK(cached_bytes(fd, bytes) <= MIB);
-        io = open_io(DEPTH);
-        CHECK(cached_after(io, IO_READ, fd, memory, steps[i], bytes) <= READ_AHEAD_BYTES_MAX + IO_CACHED_STEP_BYTES);
-        CHECK_EQUAL(io_close(io), 0);
-        CHECK(memory[0] == 7 && memory[steps[i] - 1] == 7);
-        close(fd);
-    }
-    free(memory);
-}
-
-/* Four steps of one request: the first three are waited for, the last one is left behind. */
-static void test_cached__what_cannot_be_written_out_is_told(void)
-{
-    char *memory = calloc(1, 4 * IO_CACHED_STEP_BYTES);
-
-    NEEDS_BACKEND();
-    for (unsigned n = 0; n < 5; n++) {
-        struct os_faults faults = { .kinds = OS_SYNC, .first = n, .how = EIO };
-        int fd = temporary_file(0), closed;
-        struct io_request request = {
-            .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = 4 * IO_CACHED_STEP_BYTES,
-        }, *done;
-        struct io *io = open_io(1);
-        unsigned before;
-
-        os_faults_set(&faults);
-        before = descriptors_open();
-        io_submit(io, &request);
-        while (!io_reap(io, &done, 1, true)) { }
-        CHECK_EQUAL(request.result, n < 3 ? -EIO : 4 * (int64_t)IO_CACHED_STEP_BYTES);
-        closed = io_close(io);
-        CHECK_EQUAL(closed, n == 3 ? -EIO : 0);
-        CHECK_EQUAL(os_faults_hit(), n < 4);
-        CHECK(descriptors_open() <= before);
-        os_faults_set(NULL);
-        close(fd);
-    }
-    free(memory);
-}
-
-/* What was left behind and fails later is told with the next request. No descriptor to keep: waited for at once. */
-static void test_cached__what_fails_behind_is_told_with_the_next_request(void)
-{
-    struct os_faults sync = { .kinds = OS_SYNC, .how = EIO }, none = { .kinds = OS_OPEN, .forever = true, .how = EMFILE };
-    char *memory = calloc(1, IO_CACHED_STEP_BYTES);
-    int fd = temporary_file(0), failed = -1;
-    struct io *io;
-
-    NEEDS_BACKEND();
-    io = open_io(1);
-    os_faults_set(&sync);
-    for (unsigned i = 0; i < 10; i++) {
-        struct io_request request = {
-            .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = IO_CACHED_STEP_BYTES, .offset = i * IO_CACHED_STEP_BYTES,
-        }, *done;
-
-        io_submit(io, &request);
-        while (!io_reap(io, &done, 1, true)) { }
-        if (request.result < 0)
-            failed = (int)i;
-    }
-    CHECK_EQUAL(failed, IO_BEHIND_BYTES / IO_CACHED_STEP_BYTES);
-    CHECK_EQUAL(io_close(io), 0);
-    os_faults_set(&none);
-    io = open_io(1);
-    CHECK(cached_after(io, IO_WRITE, fd, memory, IO_CACHED_STEP_BYTES, 2 * IO_CACHED_STEP_BYTES) <= MIB ||
-          is_in_memory_alone(fd));
-    CHECK_EQUAL(io_close(io), 0);
-    os_faults_set(NULL);
-    close(fd);
-    free(memory);
-}
-
-/* That there is no room is no answer about one's own bytes here: what was written before them may be what is lost. */
-static void test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt(void)
-{
-    struct os_faults faults = { .kinds = OS_SYNC, .how = ENOSPC };
-    char *memory = calloc(1, 2 * IO_CACHED_STEP_BYTES);
-    int fd = temporary_file(0);
-    struct io_request request = { .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = 2 * IO_CACHED_STEP_BYTES }, *done;
-    uint64_t doubts = os_doubts();
-    struct io *io;
-
-    NEEDS_BACKEND();
-    io = open_io(1);
-    os_faults_set(&faults);
-    io_submit(io, &request);
-    while (!io_reap(io, &done, 1, true)) { }
-    os_faults_set(NULL);
-    CHECK_EQUAL(request.result, -ENOSPC);
-    CHECK(os_doubts() > doubts);
-    CHECK_EQUAL(io_close(io), 0);
-    close(fd);
-    free(memory);
-}
-
-/* gVisor and some seccomp profiles have no sync_file_range: the whole file is written out instead. */
-static void test_cached__without_sync_file_range_the_file_is_synced(void)
-{
-    struct os_faults faults = { .kinds = OS_SYNC, .how = ENOSYS };
-    char *memory = calloc(1, 2 * IO_CACHED_STEP_BYTES);
-    int fd = temporary_file(0);
-    struct io_request request = { .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = 2 * IO_CACHED_STEP_BYTES }, *done;
-    struct io *io;
-
-    NEEDS_BACKEND();
-    io = open_io(1);
-    os_faults_set(&faults);
-    io_submit(io, &request);
-    while (!io_reap(io, &done, 1, true)) { }
-    CHECK_EQUAL(request.result, 2 * IO_CACHED_STEP_BYTES);
-    CHECK_EQUAL(os_faults_hit(), 1);
-    CHECK_EQUAL(io_close(io), 0);
-    CHECK(cached_bytes(fd, 2 * IO_CACHED_STEP_BYTES) == 0 || is_in_memory_alone(fd));
-    os_faults_set(NULL);
-    close(fd);
-    free(memory);
-}
-
-static void run_cached_set(enum io_backend with)
-{
-    backend = with;
-    os_lacks_direct();
-    RUN(test_cached__what_was_written_or_read_does_not_stay_in_the_page_cache);
-    RUN(test_cached__what_cannot_be_written_out_is_told);
-    RUN(test_cached__what_fails_behind_is_told_with_the_next_request);
-    RUN(test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt);
-    RUN(test_cached__without_sync_file_range_the_file_is_synced);
-}
-
 int main(void)
 {
-    struct error err = { 0 };
-    struct io_choice choice;
-
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    uring_works = io_choose(&choice, IO_AUTO, &err) && choice.backend == IO_URING;
+    io_bench_begin();
     run_set(IO_URING);
     run_set(IO_THREADS);
-    run_cached_set(IO_URING);
-    run_cached_set(IO_THREADS);
     return test_summary();
 }
