@@ -239,10 +239,10 @@ bool key_unknown(enum key_section section, const char *word, struct span span, s
     if (strcmp(word, "<<") == 0)
         error_help(err, "merge keys are not taken: write the entries");
     other = synonym(section, word);
-    if (other && other->section == section)
-        error_help(err, "'%s' is called '%s' here%s%s%s", word, other->name,
-                   key_is_built(other) ? "" : " (not built yet: ", key_is_built(other) ? "" : other->help,
-                   key_is_built(other) ? "" : ")");
+    if (other && other->section == section && key_is_built(other))
+        error_help(err, "'%s' is called '%s' here", word, other->name);
+    else if (other && other->section == section)
+        error_help(err, "'%s' is called '%s' here (not built yet: %s)", word, other->name, other->help);
     for (unsigned i = 0; i < key_count; i++)
         if (key_table[i].section == section)
             names[count++] = key_table[i].name;

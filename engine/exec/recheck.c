@@ -41,7 +41,7 @@ struct check {
     int root_fd;                    /* of the target, or of where it is staged */
     char *memory;                   /* of memory_bytes, IO_ALIGN aligned */
     uint64_t memory_bytes;
-    struct window index, blocks;    /* of it */
+    struct window index, blocks;    /* of it, when objects of the target, which take all of it, have been read */
     struct digest written;          /* of what is read of the target (written.h) */
     uint64_t *listed;               /* graph_list_tasks */
     uint64_t listed_count;

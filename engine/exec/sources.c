@@ -3,7 +3,8 @@
  * A task adds a number for each chunk that its box touches to a sum modulo 2^64: of size, time of change and inode as they
  * were when the chunk was opened for it (store_stamp), once for each run of the chunk (stage.subs). So what the sum has to
  * be is known from what is there now: the same number, times the tasks that touch the chunk. One look at each object, none
- * is read, tells whether any was changed, replaced, removed or added since; also between two tasks that read the same chunk.
+ * is read, tells whether any was changed, replaced, removed or added since; also between two tasks that read the same
+ * chunk. Of an array whose chunks were listed (graph.present) only those are looked at: it is what it was when they were.
  *
  * Asked of what earlier runs have done before one goes on, and of everything before the target gets its name. So what is
  * published is what the source was at one instant.

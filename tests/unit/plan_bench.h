@@ -65,7 +65,8 @@ static inline void bench_init(struct bench *b, unsigned rank, const uint64_t *sh
     text_init(&p->notes, 1024);
     b->job.input.path = "in.zarr";
     b->job.output.path = "/there/out.zarr";
-    b->room = (struct room){ UINT64_MAX, false, UINT64_MAX, UINT64_MAX, 0 };
+    b->room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_bytes = UINT64_MAX,
+                              .target_free_files = UINT64_MAX };
 }
 
 static bool bench_plan(struct bench *b)

@@ -112,7 +112,8 @@ static void model_init(struct model *m, const struct model_case *c)
     p->scratch_path = strdup(directory_path(&m->directory, "x.sluice-scratch"));
     m->bench.job.input.path = strdup(directory_path(&m->directory, "in.zarr"));
     m->bench.job.output.path = strdup(directory_path(&m->directory, "out.zarr"));
-    m->bench.room = (struct room){ UINT64_MAX, false, UINT64_MAX, UINT64_MAX, 0 };
+    m->bench.room = (struct room){ .scratch_free_bytes = UINT64_MAX, .target_free_bytes = UINT64_MAX,
+                              .target_free_files = UINT64_MAX };
 }
 
 static void model_release(struct model *m)
