@@ -21,7 +21,7 @@ struct predicted {
     bool makes;                     /* something comes out of that leg */
 };
 
-static struct predicted predicted_of(const struct report_options *o, const struct look *at)
+static struct predicted predicted_of(const struct report_options *o, const struct pace_look *at)
 {
     uint64_t made_bytes = at->made_bytes, taken_bytes = at->work_bytes - size_min(at->made_bytes, at->work_bytes);
     uint64_t work_bytes = at->work_bytes;
@@ -46,21 +46,21 @@ static struct predicted predicted_of(const struct report_options *o, const struc
     return p;
 }
 
-void pace_begin(struct pace *p, const struct report_options *o, const struct look *now)
+void pace_begin(struct pace *p, const struct report_options *o, const struct pace_look *now)
 {
     *p = (struct pace){ .options = o, .began = *now };
     p->began_predicted = predicted_of(o, now).done;
     pace_stage(p, now);
 }
 
-void pace_stage(struct pace *p, const struct look *now)
+void pace_stage(struct pace *p, const struct pace_look *now)
 {
     p->stage_began = p->last = *now;
     p->stage_predicted = predicted_of(p->options, now).done;
     p->bytes = p->seconds = 0;
 }
 
-void pace_look(struct pace *p, const struct look *now)
+void pace_look(struct pace *p, const struct pace_look *now)
 {
     double seconds = now->seconds - p->last.seconds, kept = memory_seconds / (memory_seconds + seconds);
     bool makes = predicted_of(p->options, now).makes;

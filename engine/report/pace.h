@@ -10,23 +10,23 @@
 #include "engine/report/report.h"
 
 /* What the counters say at some time: COUNT_WORK_BYTES, and COUNT_MADE_BYTES of it. */
-struct look {
+struct pace_look {
     double seconds;                 /* of any clock that only goes forward */
     uint64_t work_bytes, made_bytes;
 };
 
 struct pace {
     const struct report_options *options;
-    struct look began, stage_began, last;
+    struct pace_look began, stage_began, last;
     double stage_predicted;         /* seconds of all that was done before the stage */
     double began_predicted;
     double bytes, seconds;          /* met lately, what is longer ago counting less and less */
 };
 
 /* `o` is borrowed. The run, and its first stage, begin at `now`. */
-void pace_begin(struct pace *p, const struct report_options *o, const struct look *now);
-void pace_stage(struct pace *p, const struct look *now);
-void pace_look(struct pace *p, const struct look *now);
+void pace_begin(struct pace *p, const struct report_options *o, const struct pace_look *now);
+void pace_stage(struct pace *p, const struct pace_look *now);
+void pace_look(struct pace *p, const struct pace_look *now);
 
 /* Of work, in bytes per second; 0: not known, as nothing came out of this stage yet. */
 double pace_rate(const struct pace *p);

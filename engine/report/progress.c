@@ -118,9 +118,9 @@ void progress_line(char line[PROGRESS_LINE_BYTES], unsigned columns, const struc
 
 /* ---- the drawer ---- */
 
-static struct look look_now(const struct progress *p)
+static struct pace_look look_now(const struct progress *p)
 {
-    struct look now = { .seconds = monotonic_seconds() };
+    struct pace_look now = { .seconds = monotonic_seconds() };
 
     now.made_bytes = atomic_load_explicit(&p->counters[COUNT_MADE_BYTES], memory_order_relaxed);
     now.work_bytes = atomic_load_explicit(&p->counters[COUNT_WORK_BYTES], memory_order_relaxed);
@@ -130,7 +130,7 @@ static struct look look_now(const struct progress *p)
 static void look(struct progress *p, struct progress_facts *facts, char stage[sizeof p->stage])
 {
     struct process_usage usage;
-    struct look now;
+    struct pace_look now;
     struct pace pace;
 
     process_usage(&usage);
@@ -256,7 +256,7 @@ struct progress *progress_start(const struct report_options *o, const atomic_uin
     enum report_progress kind = o->to ? kind_for(o) : PROGRESS_NONE;
     struct progress *p = kind == PROGRESS_NONE ? NULL : calloc(1, sizeof *p);
     pthread_condattr_t attr;
-    struct look now;
+    struct pace_look now;
 
     if (!p)
         return NULL;
@@ -280,7 +280,7 @@ struct progress *progress_start(const struct report_options *o, const atomic_uin
 
 void progress_stage(struct progress *p, const char *name)
 {
-    struct look now;
+    struct pace_look now;
 
     pthread_mutex_lock(&p->lock);
     now = look_now(p);

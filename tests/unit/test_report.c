@@ -172,10 +172,10 @@ static void check_left(const struct pace *p, double wanted, double factor)
 
 /* A stage that reads all of it at once, and then makes a piece each second: what is left is not far off, from that
  * second on. */
-static void make_slowly(struct pace *p, struct look *now, unsigned seconds, double left_after, double factor, unsigned from)
+static void make_slowly(struct pace *p, struct pace_look *now, unsigned seconds, double left_after, double factor, unsigned from)
 {
     double began = now->seconds;
-    struct look at_begin = *now;
+    struct pace_look at_begin = *now;
 
     now->work_bytes += 100 * MIB;
     now->seconds += 0.2;
@@ -197,13 +197,13 @@ static void make_slowly(struct pace *p, struct look *now, unsigned seconds, doub
 static void test_pace__a_slow_encoder_is_foreseen(void)
 {
     struct report_options o = two_legs(0.3, 20);
-    struct look now = { .seconds = 1000 };
+    struct pace_look now = { .seconds = 1000 };
     struct pace p;
 
     pace_begin(&p, &o, &now);
     check_left(&p, 20.7, 1.01);
     for (unsigned i = 1; i <= 5; i++) {
-        now = (struct look){ 1000 + 0.1 * i, i * 40 * MIB, i * 20 * MIB };
+        now = (struct pace_look){ 1000 + 0.1 * i, i * 40 * MIB, i * 20 * MIB };
         pace_look(&p, &now);
         check_left(&p, 20.7 - 0.1 * i, 1.05);
     }
@@ -217,7 +217,7 @@ static void test_pace__a_slow_encoder_is_foreseen(void)
 static void test_pace__a_wrong_prediction_is_soon_put_right(void)
 {
     struct report_options o = two_legs(10, 10);
-    struct look now = { .seconds = 0 };
+    struct pace_look now = { .seconds = 0 };
     struct pace p;
 
     pace_begin(&p, &o, &now);
@@ -229,13 +229,13 @@ static void test_pace__a_wrong_prediction_is_soon_put_right(void)
 static void test_pace__a_run_that_goes_on_counts_what_it_does_itself(void)
 {
     struct report_options o = two_legs(10, 10);
-    struct look now = { 0, 200 * MIB + 100 * MIB, 100 * MIB + 50 * MIB };
+    struct pace_look now = { 0, 200 * MIB + 100 * MIB, 100 * MIB + 50 * MIB };
     struct pace p;
 
     pace_begin(&p, &o, &now);
     CHECK(pace_rate(&p) == 0);
     check_left(&p, 5.1, 1.01);
-    now = (struct look){ 1, 320 * MIB, 160 * MIB };
+    now = (struct pace_look){ 1, 320 * MIB, 160 * MIB };
     pace_look(&p, &now);
     CHECK(pace_rate(&p) == 20.0 * MIB);
     check_left(&p, 4.1, 1.01);
@@ -244,12 +244,12 @@ static void test_pace__a_run_that_goes_on_counts_what_it_does_itself(void)
 static void test_pace__without_predictions_it_goes_by_the_rate(void)
 {
     struct report_options o = { .work_bytes = 100 * MIB };
-    struct look now = { 0 };
+    struct pace_look now = { 0 };
     struct pace p;
 
     pace_begin(&p, &o, &now);
     CHECK(pace_seconds_left(&p) < 0);
-    now = (struct look){ 2, 20 * MIB, 0 };
+    now = (struct pace_look){ 2, 20 * MIB, 0 };
     pace_look(&p, &now);
     CHECK(pace_rate(&p) == 10.0 * MIB && pace_seconds_left(&p) == 8);
     o.work_bytes = 0;
