@@ -63,7 +63,7 @@ export SLUICE_CORPUS
 endif
 TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all help deps unit fault fuzz fuzz-or-skip fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
+.PHONY: all help deps test-deps unit fault fuzz fuzz-or-skip fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -80,6 +80,8 @@ help:                  ## this list
 
 deps:                  ## install the libraries and tools that are missing (apt; elsewhere says what to install)
 	@tests/tools/deps.sh install
+test-deps:             ## install what some tests are skipped without: xfs, FUSE, strace (apt)
+	@tests/tools/deps.sh tests
 
 # ---- the program and the library ----
 
@@ -177,7 +179,7 @@ interop: $(BUILD)/sluice $(JUDGE_READY)
 	    SLUICE=$(BUILD)/sluice SLUICE_SAN=$(SAN) $(JUDGE) tests/interop/corpus.py || status=1; exit $$status
 
 # What the address sanitizer would only slow down (disks, memory limits, hundreds of deaths), and what runs threads.
-RUNS_ASAN = $(filter-out test_real_faults test_cgroup test_budget test_kills,$(RUNS))
+RUNS_ASAN = $(filter-out test_real_faults test_power_cut test_cgroup test_budget test_kills,$(RUNS))
 UNITS_TSAN = $(addprefix test_,carry exec io io_cached io_choice parts passes ranges report resume scan slices sparse store)
 RUNS_TSAN = $(addprefix test_,damage pipelines same_bytes stops verify)
 

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, TREE, check, command, minimum_bytes, mounted,  # noqa: E402
+from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, check, command, fuse, minimum_bytes, mounted,  # noqa: E402
                      rechunk, sluice)
 import refuse  # noqa: E402
 from cgroup import Group  # noqa: E402
@@ -326,29 +326,10 @@ def test_library__another_snappy_is_another_program(directory):
 @contextlib.contextmanager
 def lacking(directory, **settings):
     """A mount of tests/tools/fuse_lacking.c over a directory beside it."""
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        raise Skip("no /dev/fuse, or not root")
-    program, back, front = directory / "fuse_lacking", directory / "back", directory / "front"
-    built = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", program, TREE / "tests" / "tools" / "fuse_lacking.c",
-                            "-lfuse3"], capture_output=True, text=True)
-    if built.returncode:
-        raise Skip(f"libfuse 3 is not there to build with: {built.stderr.splitlines()[-1]}")
+    back = directory / "back"
     back.mkdir(exist_ok=True)
-    front.mkdir(exist_ok=True)
-    process = subprocess.Popen([program, "-f", front], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env={**os.environ, "LACKING_DIRECTORY": str(back), **{k: str(v) for k, v in settings.items()}})
-    try:
-        for _ in range(100):
-            if process.poll() is not None:
-                raise Skip("this FUSE cannot be mounted here")
-            if os.path.ismount(front):
-                break
-            time.sleep(0.05)
+    with fuse("fuse_lacking", directory / "front", LACKING_DIRECTORY=back, **settings) as front:
         yield front
-    finally:
-        subprocess.run(["umount", "-l", str(front)], check=False)
-        process.terminate()
-        process.wait(timeout=30)
 
 
 def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(directory):

@@ -1,8 +1,9 @@
 #!/bin/sh
-# deps.sh check|install|fuzz - the libraries and tools sluice is built with.
+# deps.sh check|install|tests|fuzz - the libraries and tools sluice is built with.
 #
 # check    compiles one line against each library and names the package of every one that is missing
 # install  installs what is missing with apt (with sudo when not root); where there is no apt it says what to install
+# tests    installs what some tests are skipped without: file systems to put on an image, FUSE, strace
 # fuzz     says what is missing for make fuzz, which nothing else needs: clang, with its libFuzzer
 set -u
 CC=${CC:-cc}
@@ -47,6 +48,24 @@ missing_tools()
     fi
 }
 
+TEST_PACKAGES='e2fsprogs xfsprogs fuse3 libfuse3-dev strace util-linux'
+
+# With apt, as root or with sudo.
+install_packages()
+{
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1; then
+            echo "please run as root: apt-get install $*" >&2
+            return 1
+        fi
+        sudo=sudo
+    fi
+    echo "installing $*"
+    $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends \
+        "$@" >/dev/null </dev/null
+}
+
 names() { awk -v column="$1" '{ printf "%s%s", sep, $column; sep = " " }'; }
 
 case ${1-} in
@@ -78,19 +97,14 @@ install)
         echo "on Fedora: dnf install $(echo "$missing" | names 2)" >&2
         exit 1
     fi
-    sudo=
-    if [ "$(id -u)" != 0 ]; then
-        if ! command -v sudo >/dev/null 2>&1; then
-            echo "please run as root: apt-get install $packages" >&2
-            exit 1
-        fi
-        sudo=sudo
-    fi
-    echo "installing $packages"
     # shellcheck disable=SC2086
-    $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends \
-        $packages >/dev/null </dev/null || exit 1
+    install_packages $packages || exit 1
     [ -z "$(missing_libraries)" ] || { echo "still missing: $(missing_libraries | names 1)" >&2; exit 1; }
+    ;;
+tests)
+    command -v apt-get >/dev/null 2>&1 || { echo "please install what your system calls: $TEST_PACKAGES" >&2; exit 1; }
+    # shellcheck disable=SC2086
+    install_packages $TEST_PACKAGES
     ;;
 fuzz)
     probe=$(mktemp)
@@ -104,7 +118,7 @@ fuzz)
     exit 1
     ;;
 *)
-    echo "usage: deps.sh check|install|fuzz" >&2
+    echo "usage: deps.sh check|install|tests|fuzz" >&2
     exit 2
     ;;
 esac

@@ -136,7 +136,36 @@ def mounted(place, *options):
     try:
         yield place
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
+        if subprocess.run(["umount", str(place)], capture_output=True).returncode:
+            subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+@contextlib.contextmanager
+def fuse(name, front, **environment):
+    """A mount of tests/tools/<name>.c, which is told the rest."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        raise Skip("no /dev/fuse, or not root")
+    program = front.parent / name
+    if not program.exists():
+        built = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-o", program, TREE / "tests" / "tools" / f"{name}.c",
+                                "-lfuse3"], capture_output=True, text=True)
+        if built.returncode:
+            raise Skip(f"libfuse 3 is not there to build with: {built.stderr.splitlines()[-1]}")
+    front.mkdir(exist_ok=True)
+    process = subprocess.Popen([program, "-f", front], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, **{k: str(v) for k, v in environment.items()}})
+    try:
+        for _ in range(100):
+            if process.poll() is not None:
+                raise Skip("this FUSE cannot be mounted here")
+            if os.path.ismount(front):
+                break
+            time.sleep(0.05)
+        yield front
+    finally:
+        subprocess.run(["umount", "-l", str(front)], check=False)
+        process.terminate()
+        process.wait(timeout=30)
 
 
 class Suite:

@@ -172,7 +172,8 @@ static void check_left(const struct pace *p, double wanted, double factor)
 
 /* A stage that reads all of it at once, and then makes a piece each second: what is left is not far off, from that
  * second on. */
-static void make_slowly(struct pace *p, struct pace_look *now, unsigned seconds, double left_after, double factor, unsigned from)
+static void make_slowly(struct pace *p, struct pace_look *now, unsigned seconds, double left_after, double factor,
+                        unsigned from)
 {
     double began = now->seconds;
     struct pace_look at_begin = *now;
