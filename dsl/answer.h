@@ -31,6 +31,8 @@ bool answer_flush(struct error *err);
 void answer_shape(struct text *out, unsigned rank, const uint64_t *shape);
 /* [720,721,1440] */
 void answer_shape_json(struct text *out, unsigned rank, const uint64_t *shape);
+/* A value from its JSON: NaN and the like are texts there; a person needs no quotes. */
+void answer_value(struct text *out, const char *json);
 /* "name": "value" with the comma that follows. */
 void answer_json_text(struct text *out, const char *name, const char *value);
 /* The words, and a line feed, in lines of at most 80 columns, where that can be. The first begins where the line stands,

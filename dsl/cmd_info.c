@@ -38,17 +38,6 @@ static bool has_names(const struct array_meta *m)
     return false;
 }
 
-/* NaN and the like are texts in JSON; a person needs no quotes. */
-static void add_fill(const char *fill, struct text *out)
-{
-    size_t length = strlen(fill);
-
-    if (length > 2 && fill[0] == '"' && fill[length - 1] == '"')
-        text_add_bytes(out, fill + 1, length - 2);
-    else
-        text_add(out, fill);
-}
-
 static void add_text(const struct array_file *a, const char *codec, const char *fill, struct text *out)
 {
     const struct array_meta *m = &a->meta;
@@ -78,7 +67,7 @@ static void add_text(const struct array_file *a, const char *codec, const char *
     text_addf(out, "  codec       %s%s%s\n", codec, m->codecs.big_endian ? ", big-endian" : "",
               m->codecs.transposed ? ", transposed" : "");
     text_add(out, "  fill        ");
-    add_fill(fill, out);
+    answer_value(out, fill);
     text_addf(out, "%s\n", m->fill_undefined ? " (undefined: read as zero)" : "");
     text_addf(out, "  stored      about %s", SIZE_TEXT(stored));
     if (stored)

@@ -2,17 +2,30 @@
  *
  * One pass over each, with sums over the boxes of a coarse grid. Where they differ the passes are repeated on less
  * and less, axis after axis, so that the answer is the first element, in C order, that differs; the memory is that
- * of a pass, and after the first two passes only the chunks around that element are read.
+ * of a pass, and after the first two passes only the chunks around that element are read. At last the values of a small
+ * box around it are read from both: what is there, and how many of them differ.
  *
  * Both are summed against the fill value of A, so that what is missing in one and written out in the other compares
  * as the values it stands for.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "dsl/answer.h"
 #include "dsl/commands.h"
 #include "dsl/scan_array.h"
 #include "engine/base/size.h"
+#include "engine/format/fill_value.h"
+
+/* Of each array, in place of the many sums of the first pass: so the budget holds them. */
+enum { VALUES_BYTES_MAX = DIGEST_BOXES_MAX * sizeof(struct digest_sum) };
+
+/* Values of both arrays in a box around the first difference. */
+struct nearby {
+    struct box box;
+    uint64_t elements, differ;  /* 0: nothing was found to differ, for the arrays changed meanwhile */
+    uint8_t a[ITEM_BYTES_MAX], b[ITEM_BYTES_MAX];       /* at the first difference */
+};
 
 struct comparison {
     struct array_file a, b;
@@ -21,6 +34,7 @@ struct comparison {
     const volatile int *stop;
     uint64_t boxes, boxes_differ, box_elements;
     struct box differs;         /* narrowed down, if boxes_differ */
+    struct nearby nearby;
 };
 
 /* Sum both over `within` in the frame, and give the first box of the frame that differs. Every element must have been
@@ -107,6 +121,66 @@ static bool narrow_axis(struct comparison *c, unsigned axis, struct box *box, st
     return true;
 }
 
+/* The box that the first difference is in, of a grid of boxes for which there is room. */
+static void nearby_box(const struct comparison *c, struct box *out)
+{
+    const struct array_meta *m = &c->a.meta;
+    uint64_t elements_max = VALUES_BYTES_MAX / m->dtype.item_bytes, coords[RANK_MAX];
+    uint64_t boxes = size_div_up(array_file_bytes(&c->a), VALUES_BYTES_MAX);
+    struct digest_frame frame;
+    struct grid near;
+
+    digest_frame_init(&frame, m->dtype, m->chunks.rank, m->chunks.shape, m->fill,
+                      (unsigned)size_min(boxes, DIGEST_BOXES_MAX));
+    near = frame.boxes;
+    for (unsigned i = 0; i < near.rank; i++)
+        near.cell[i] = size_min(near.cell[i], near.shape[i]);
+    while (shape_elements(near.rank, near.cell) > elements_max) {
+        unsigned longest = 0;
+
+        for (unsigned i = 1; i < near.rank; i++)
+            longest = near.cell[i] > near.cell[longest] ? i : longest;
+        near.cell[longest] = size_div_up(near.cell[longest], 2);
+    }
+    for (unsigned i = 0; i < near.rank; i++)
+        coords[i] = c->differs.start[i] / near.cell[i];
+    grid_cell_box(&near, coords, out);
+}
+
+static void nearby_compare(struct comparison *c, const uint8_t *a, const uint8_t *b)
+{
+    uint32_t item_bytes = c->a.meta.dtype.item_bytes;
+    struct nearby *n = &c->nearby;
+    uint64_t first = 0;
+
+    for (unsigned i = 0; i < c->a.meta.chunks.rank; i++)
+        first = first * n->box.length[i] + c->differs.start[i] - n->box.start[i];
+    for (uint64_t i = 0; i < n->elements; i++)
+        n->differ += memcmp(a + i * item_bytes, b + i * item_bytes, item_bytes) != 0;
+    memcpy(n->a, a + first * item_bytes, item_bytes);
+    memcpy(n->b, b + first * item_bytes, item_bytes);
+    if (memcmp(n->a, n->b, item_bytes) == 0)
+        n->differ = 0;
+}
+
+static bool look_nearby(struct comparison *c, struct error *err)
+{
+    uint8_t *a = malloc(VALUES_BYTES_MAX), *b = malloc(VALUES_BYTES_MAX);
+    bool ok = a && b;
+
+    nearby_box(c, &c->nearby.box);
+    c->nearby.elements = box_elements(c->a.meta.chunks.rank, &c->nearby.box);
+    if (!ok)
+        error_at(err, ERR_FIT, SPAN_NONE, "no memory for the values that differ");
+    ok = ok && scan_values(&c->scan_a, &c->nearby.box, a, c->stop, err) &&
+         scan_values(&c->scan_b, &c->nearby.box, b, c->stop, err);
+    if (ok)
+        nearby_compare(c, a, b);
+    free(a);
+    free(b);
+    return ok;
+}
+
 static bool compare_all(struct comparison *c, struct error *err)
 {
     const struct grid *chunks = &c->a.meta.chunks;
@@ -130,7 +204,7 @@ static bool compare_all(struct comparison *c, struct error *err)
     for (unsigned axis = 0; axis < chunks->rank; axis++)
         if (!narrow_axis(c, axis, &c->differs, err))
             return false;
-    return true;
+    return look_nearby(c, err);
 }
 
 /* Why they cannot be the same, whatever their chunks hold; "" if they can. */
@@ -182,6 +256,72 @@ static void add_extent(const struct comparison *c, struct text *out)
                   COUNT_TEXT(c->boxes), COUNT_TEXT(c->box_elements));
 }
 
+/* What is there in both, and how much differs around it. Two values that are written alike are told by their bytes. */
+static void add_values(const struct comparison *c, struct text *out)
+{
+    const struct nearby *n = &c->nearby;
+    struct dtype dtype = c->a.meta.dtype;
+    struct text a, b;
+
+    text_init(&a, 1024);
+    text_init(&b, 1024);
+    fill_to_json(n->a, dtype, FILL_ZARR3, &a);
+    fill_to_json(n->b, dtype, FILL_ZARR3, &b);
+    if (a.length == b.length && !memcmp(a.chars, b.chars, a.length))
+        for (uint32_t i = 0; i < dtype.item_bytes; i++) {
+            text_addf(&a, "%s%02x", i ? " " : ", bytes ", n->a[i]);
+            text_addf(&b, "%s%02x", i ? " " : ", bytes ", n->b[i]);
+        }
+    text_add(out, "  ");
+    answer_value(out, a.chars);
+    text_addf(out, " in %s\n  ", c->a.path);
+    answer_value(out, b.chars);
+    text_addf(out, " in %s\n", c->b.path);
+    text_release(&a);
+    text_release(&b);
+}
+
+static void add_nearby(const struct comparison *c, struct text *out)
+{
+    const struct nearby *n = &c->nearby;
+
+    if (!n->differ)
+        return;
+    add_values(c, out);
+    if (n->elements == 1 || c->box_elements == 1)
+        return;
+    text_addf(out, "  %s of the %s ", COUNT_TEXT(n->differ), COUNTED_TEXT(n->elements, "value"));
+    if (n->elements == shape_elements(c->a.meta.chunks.rank, c->a.meta.chunks.shape)) {
+        text_add(out, "differ\n");
+        return;
+    }
+    for (unsigned i = 0; i < c->a.meta.chunks.rank; i++)
+        text_addf(out, "%s%llu:%llu", i ? ", " : "in [", (unsigned long long)n->box.start[i],
+                  (unsigned long long)(n->box.start[i] + n->box.length[i]));
+    text_add(out, "] around it differ\n");
+}
+
+static void add_nearby_json(const struct comparison *c, struct text *out)
+{
+    const struct nearby *n = &c->nearby;
+    unsigned rank = c->a.meta.chunks.rank;
+
+    if (!n->differ) {
+        text_add(out, ", \"values\": null, \"nearby\": null");
+        return;
+    }
+    text_add(out, ", \"values\": {\"a\": ");
+    fill_to_json(n->a, c->a.meta.dtype, FILL_ZARR3, out);
+    text_add(out, ", \"b\": ");
+    fill_to_json(n->b, c->a.meta.dtype, FILL_ZARR3, out);
+    text_add(out, "}, \"nearby\": {\"start\": ");
+    answer_shape_json(out, rank, n->box.start);
+    text_add(out, ", \"shape\": ");
+    answer_shape_json(out, rank, n->box.length);
+    text_addf(out, ", \"elements\": %llu, \"differ\": %llu}", (unsigned long long)n->elements,
+              (unsigned long long)n->differ);
+}
+
 static void add_answer(const struct comparison *c, const char *reason, bool json, struct text *out)
 {
     bool same = !reason[0] && !c->boxes_differ;
@@ -197,6 +337,7 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
             add_place(c, out);
         else
             text_add(out, "null");
+        add_nearby_json(c, out);
         text_add(out, "}\n");
         return;
     }
@@ -212,6 +353,7 @@ static void add_answer(const struct comparison *c, const char *reason, bool json
         add_place(c, out);
         add_names(c, out);
         text_add(out, "\n");
+        add_nearby(c, out);
     }
 }
 

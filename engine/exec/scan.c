@@ -80,8 +80,8 @@ bool scan_run_end(struct scan_run *r, const struct scan *s, bool ok, struct dige
     return ok;
 }
 
-bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
-                 const volatile int *stop, struct error *err)
+static bool scan(const struct scan *s, const struct box *within, const struct tile *values, struct digest *d,
+                 struct report *report, const volatile int *stop, struct error *err)
 {
     struct scan_run r;
     bool ok;
@@ -89,11 +89,36 @@ bool scan_digest(const struct scan *s, const struct box *within, struct digest *
     if (elements_wanted(s, within) == 0)        /* there is nothing in it */
         return true;
     scan_run_init(&r, s, within, report, stop);
+    r.run.values = values;
     if (!pool_open(&r.run.pool, stage_pool_bytes(&r.stage), err))
         return false;
     report_stage(report, r.stage.name);
     ok = scan_run_prepare(&r, s, &d->frame, err) && stage_run(&r.run, err);
     ok = scan_run_end(&r, s, ok, d, err);
     pool_close(r.run.pool);
+    return ok;
+}
+
+bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
+                 const volatile int *stop, struct error *err)
+{
+    return scan(s, within, NULL, d, report, stop, err);
+}
+
+/* The digest is of no use but to count elements. */
+bool scan_values(const struct scan *s, const struct box *box, void *items, const volatile int *stop, struct error *err)
+{
+    const struct array_meta *m = s->array;
+    struct digest_frame frame;
+    struct digest digest;
+    struct tile tile;
+    bool ok;
+
+    digest_frame_init(&frame, m->dtype, m->chunks.rank, m->chunks.shape, m->fill, 1);
+    if (!digest_init(&digest, &frame))
+        return error_sys(err, ENOMEM, s->span, "the digest of '%s'", store_path(s->store));
+    tile_init(&tile, TILE_CLIPPED, m->dtype.item_bytes, &frame.boxes, box, NULL, items);
+    ok = scan(s, box, &tile, &digest, NULL, stop, err);
+    digest_release(&digest);
     return ok;
 }

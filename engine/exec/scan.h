@@ -1,4 +1,5 @@
-/* scan.h - one decode pass over an array, in its own chunk order, with a digest as its only result.
+/* scan.h - one decode pass over an array, in its own chunk order, with a digest, or the values of a small box, as its
+ * only result.
  *
  * What `digest`, `verify` and `check --chunks` stand on: the same reads and decoders as a stage's fill, but what
  * is decoded is summed instead of scattered, so memory is reads and scratch, whatever the array's size. Chunks too
@@ -41,5 +42,9 @@ struct scan {
  * be another array's, so that two arrays with different fill values can be compared. */
 bool scan_digest(const struct scan *s, const struct box *within, struct digest *d, struct report *report,
                  const volatile int *stop, struct error *err);
+
+/* The elements of a box that is not empty, in C order, to `items`, which has room for them: little-endian, as all is in
+ * memory. Only chunks that touch the box are read. */
+bool scan_values(const struct scan *s, const struct box *box, void *items, const volatile int *stop, struct error *err);
 
 #endif

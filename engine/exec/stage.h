@@ -267,6 +267,7 @@ struct stage_run {
     double done_at;                 /* lock: when the last task was drained */
     /* a scan */
     const struct box *within;
+    const struct tile *values;      /* what is summed goes there, too; NULL: nobody wants it */
     void (*damaged)(void *context, const char *key, const struct error *why);
     void *damaged_context;
     struct begun_chunk *begun;      /* lock; owned; read_count + 1 of them. Chunks of which pieces are under way, where it

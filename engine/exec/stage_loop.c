@@ -64,6 +64,8 @@ void stage_deliver(struct worker *w, const struct run *elements)
 
     if (!run->to) {
         digest_run(&w->digest, elements, run->within);
+        if (run->values)
+            tile_scatter(run->values, elements);
         return;
     }
     if (run->sums_source)
@@ -79,6 +81,8 @@ void stage_deliver_missing(struct worker *w, const struct box *piece, const void
 
     if (!run->to) {
         digest_missing(&w->digest, piece, item, run->within);
+        if (run->values)
+            tile_scatter_fill(run->values, piece, item);
         return;
     }
     tile_scatter_fill(&run->tile, piece, item);

@@ -207,6 +207,46 @@ def test_verify__finds_a_difference_and_other_shapes(directory):
     sluice("verify", source, directory / "dtype.zarr").expect(1)
 
 
+def first_difference(a, b):
+    """By bytes: the index in C order, both items, and where they differ."""
+    differ = (a.view(np.uint8).reshape(*a.shape, a.itemsize) != b.view(np.uint8).reshape(*a.shape, a.itemsize)).any(-1)
+    at = tuple(int(i[0]) for i in np.nonzero(differ))
+    return at, a[at], b[at], differ
+
+
+def test_verify__says_what_the_first_values_are_that_differ_and_how_many_do(directory):
+    rng = np.random.default_rng(7)
+    for number, (dtype, values) in enumerate([
+            ("float32", [np.nan, 1.5, -0.0]), ("float64", [np.inf, 0.1, 2e300]), ("int64", [-2**63, 2**53 + 1, 7]),
+            ("uint8", [255, 0, 3]), ("bool", [True, False, True]), ("complex64", [1 - 2j, complex(np.nan, 0), 5])]):
+        shape = (40, 60, 70) if number else (60, 300, 500)
+        a = zarr.create_array(str(directory / f"a{number}"), shape=shape, chunks=(1, *shape[1:]), dtype=dtype, fill_value=0)
+        b = zarr.create_array(str(directory / f"b{number}"), shape=shape, chunks=(shape[0], 13, 17), dtype=dtype,
+                              fill_value=values[0], zarr_format=2 if number % 2 else 3)
+        data = np.resize(np.array(values, dtype), shape)
+        data[3:] = 0                # chunks that are not there
+        other = data.copy()
+        for place in [(37, 59, 69), *zip(*[rng.integers(20, n - 2, 50) for n in shape])]:
+            other[place] = True if dtype == "bool" else rng.integers(1, 100)
+        if dtype == "float32":      # the sign of a zero counts
+            other[0, 0, 2] = 0.0
+        a[:], b[:] = data, other
+        at, left, right, differ = first_difference(data, other)
+        done = sluice("verify", directory / f"a{number}", directory / f"b{number}", "--memory", "32MiB").expect(1)
+        got = sluice("verify", directory / f"a{number}", directory / f"b{number}", "--json").expect(1).json()
+        check(got["first_difference"] == list(at), dtype, got, at)
+        for name, value in (("a", left), ("b", right)):
+            shown = got["values"][name]
+            shown = complex(*map(float, shown)) if dtype == "complex64" else shown
+            check(np.array(shown, dtype).tobytes() == value.tobytes(), dtype, shown, value)
+        near = got["nearby"]
+        box = tuple(slice(start, start + n) for start, n in zip(near["start"], near["shape"]))
+        check(near["differ"] == np.count_nonzero(differ[box]) and near["elements"] == differ[box].size, dtype, near)
+        lines = done.out.splitlines()
+        check(len(lines) == 4 and str(list(at)) in lines[0] and lines[1].endswith("/a%d" % number), done.out)
+        check(f"{near['differ']} of the " in lines[3], done.out)
+
+
 def test_output__where_nothing_can_be_made_is_refused_before_the_plan(directory):
     inputs.small(directory / "in.zarr")
     (directory / "file").write_text("")

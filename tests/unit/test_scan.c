@@ -101,6 +101,26 @@ static void check_sums(const struct scan *s, const struct box *within, uint32_t 
     digest_release(&wanted);
 }
 
+/* Its elements in C order, and nothing behind them. */
+static void check_values(const struct scan *s, const struct box *box)
+{
+    const struct grid *g = &s->array->chunks;
+    static uint32_t got[300 * 200 + 1];
+    struct error err = { 0 };
+    uint64_t coords[RANK_MAX];
+
+    memset(got, 0xa5, sizeof got);
+    CHECK(scan_values(s, box, got, NULL, &err));
+    grid_coords(g, SKIPPED, coords);
+    for (uint64_t i = 0; i < box_elements(RANK, box); i++) {
+        uint64_t at[RANK] = { box->start[0] + i / box->length[1], box->start[1] + i % box->length[1] };
+        bool missing = at[0] / chunk[0] == coords[0] && at[1] / chunk[1] == coords[1];
+
+        CHECK(got[i] == (missing ? CASE_FILL : value_at(g, at)));
+    }
+    CHECK(got[box_elements(RANK, box)] == 0xa5a5a5a5);
+}
+
 static void test_scan__finds_the_same_in_every_form_with_and_without_a_list(void)
 {
     for (unsigned i = 0; i < CASES; i++) {
@@ -117,6 +137,7 @@ static void test_scan__finds_the_same_in_every_form_with_and_without_a_list(void
             for (unsigned k = 0; k < 2 * 2 * WITHINS; k++) {
                 scan.present = k & 1 ? &list : NULL;
                 check_sums(&scan, k / 4 == 0 ? NULL : &withins[k / 4], k & 2 ? CASE_FILL : 0);
+                check_values(&scan, &withins[k / 4]);
             }
         if (test_failures_here)
             fprintf(stderr, "in case %u, %s\n", i, cases[i].codec);
