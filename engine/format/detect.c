@@ -1,13 +1,12 @@
 /* What a path is when it is not a Zarr array: a group, whose arrays are listed, nothing in a group, or another format,
  * which is named with the tool that converts it. People meet this file more often than any other.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/size.h"
+#include "engine/format/group.h"
 #include "engine/format/meta.h"
 #include "engine/io/os.h"
 
@@ -140,185 +139,51 @@ static bool complain_of_url(struct error *err, struct span span, const char *pat
 /* ---- groups ---- */
 
 /* What is looked at to list a group's arrays, and how many of them are named. */
-enum { LISTED_MAX = 1000, NAMED_MAX = 10, NAMES_BYTES_MAX = 120, GROUP_DEPTH_MAX = 4 };
-
-struct listed_array {
-    char *name;                 /* its path below the root */
-    uint64_t elements;          /* 0: also where the metadata cannot be read */
-};
-
-struct listing {
-    const struct store *store;
-    unsigned looked_at, count;
-    bool kerchunk;              /* a directory holds kerchunk's references, in Parquet */
-    struct listed_array arrays[LISTED_MAX];
-};
-
-static bool has_file(int dir_fd, const char *name)
-{
-    struct stat st;
-
-    return os_fstatat(dir_fd, name, &st, 0) >= 0 && S_ISREG(st.st_mode);
-}
-
-static uint64_t elements_of(const struct json *shape)
-{
-    uint64_t elements = 1, length;
-
-    if (!shape || shape->kind != JSON_ARRAY)
-        return 0;
-    for (const struct json *at = shape->first; at; at = at->next)
-        elements = json_uint(at, &length) ? size_mul_sat(elements, length) : 0;
-    return elements;
-}
-
-/* Is `file` in the directory `path` the metadata of an array? One that is damaged counts as such: then it is named,
- * and asked for, and told. */
-static bool is_array(const struct listing *l, const char *path, const char *file, uint64_t *elements)
-{
-    char key[KEY_BYTES_MAX], why[64], *text = NULL;
-    struct error ignored = { 0 };
-    struct json_doc *doc;
-    uint64_t bytes;
-    bool group = false;
-
-    *elements = 0;
-    if ((size_t)snprintf(key, sizeof key, "%s/%s", path, file) >= sizeof key ||
-        !store_get(l->store, key, METADATA_BYTES_MAX, &text, &bytes, &ignored) || !text)
-        return false;
-    if (json_parse(&doc, text, bytes, meta_unread, why, sizeof why)) {
-        group = json_is(json_get(json_root(doc), "node_type"), "group");
-        *elements = elements_of(json_get(json_root(doc), "shape"));
-        json_free(doc);
-    }
-    free(text);
-    return !group;
-}
-
-static void list_array(struct listing *l, const char *path, uint64_t elements)
-{
-    char *name = strdup(path);
-
-    if (name)
-        l->arrays[l->count++] = (struct listed_array){ name, elements };
-}
-
-static void list_arrays(struct listing *l, int parent_fd, const char *name, const char *path, unsigned depth);
-
-/* `path` is a directory below the root: an array, or a group to look into. */
-static void list_child(struct listing *l, int fd, const char *name, const char *path, unsigned depth)
-{
-    int child = os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    uint64_t elements;
-    bool v2, v3, group;
-
-    if (child < 0)
-        return;
-    v2 = has_file(child, ".zarray");
-    v3 = has_file(child, "zarr.json");
-    group = v3 || has_file(child, ".zgroup");
-    l->kerchunk = l->kerchunk || has_file(child, "refs.0.parq");
-    os_close(child);
-    if ((v2 || v3) && is_array(l, path, v3 ? "zarr.json" : ".zarray", &elements))
-        list_array(l, path, elements);
-    else if (group)
-        list_arrays(l, fd, name, path, depth + 1);
-}
-
-static void list_arrays(struct listing *l, int parent_fd, const char *name, const char *path, unsigned depth)
-{
-    int fd = depth > GROUP_DEPTH_MAX ? -1 :
-             os_openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    const struct dirent *entry;
-
-    if (!directory) {
-        if (fd >= 0)
-            os_close(fd);
-        return;
-    }
-    while (l->looked_at < LISTED_MAX && (entry = readdir(directory))) {
-        char below[KEY_BYTES_MAX];
-
-        if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
-            continue;
-        l->looked_at++;
-        if ((size_t)snprintf(below, sizeof below, "%s%s%s", path, *path ? "/" : "", entry->d_name) < sizeof below)
-            list_child(l, fd, entry->d_name, below, depth);
-    }
-    closedir(directory);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct listed_array *first = a, *second = b;
-
-    return strcmp(first->name, second->name);
-}
-
-/* The arrays below the root of `s`, by name; to be released. NULL: no memory. */
-static struct listing *listing_new(const struct store *s)
-{
-    struct listing *l = calloc(1, sizeof *l);
-
-    if (!l)
-        return NULL;
-    l->store = s;
-    list_arrays(l, store_root_fd(s), ".", "", 0);
-    qsort(l->arrays, l->count, sizeof l->arrays[0], by_name);
-    return l;
-}
-
-static void listing_release(struct listing *l)
-{
-    for (unsigned i = 0; l && i < l->count; i++)
-        free(l->arrays[i].name);
-    free(l);
-}
+enum { LISTED_MAX = 1000, NAMED_MAX = 10, NAMES_BYTES_MAX = 120 };
 
 /* A note of an error that is there: "it holds latitude, t2m and 3 more". */
-static void note_names(const struct listing *l, const char *what, struct error *err)
+static void note_names(const struct group *g, const char *what, struct error *err)
 {
     struct text names;
     unsigned named;
 
     text_init(&names, ERROR_TEXT_BYTES);
-    for (named = 0; named < l->count && named < NAMED_MAX; named++) {
-        if (named && names.length + strlen(l->arrays[named].name) > NAMES_BYTES_MAX)
+    for (named = 0; named < g->count && named < NAMED_MAX; named++) {
+        if (named && names.length + strlen(g->arrays[named].name) > NAMES_BYTES_MAX)
             break;
-        text_addf(&names, "%s%.*s", named ? ", " : "", NAMES_BYTES_MAX, l->arrays[named].name);
+        text_addf(&names, "%s%.*s", named ? ", " : "", NAMES_BYTES_MAX, g->arrays[named].name);
     }
-    if (named < l->count)
-        text_addf(&names, " and %s%u more", l->looked_at == LISTED_MAX ? "at least " : "", l->count - named);
+    if (named < g->count)
+        text_addf(&names, " and %s%u more", g->cut ? "at least " : "", g->count - named);
     error_note(err, "%s holds %s", what, names.chars);
     text_release(&names);
 }
 
 /* The one with the most elements, most likely not a coordinate. */
-static const char *largest(const struct listing *l)
+static const char *largest(const struct group *g)
 {
-    const struct listed_array *found = &l->arrays[0];
+    const struct group_array *found = &g->arrays[0];
 
-    for (unsigned i = 1; i < l->count; i++)
-        if (l->arrays[i].elements > found->elements)
-            found = &l->arrays[i];
+    for (unsigned i = 1; i < g->count; i++)
+        if (g->arrays[i].elements > found->elements)
+            found = &g->arrays[i];
     return found->name;
 }
 
 /* Names the arrays below the root. False: there are none, and nothing was said. */
 static bool complain_of_group(const struct store *s, const char *what, struct error *err)
 {
-    struct listing *l = listing_new(s);
-    bool found = l && (l->count || l->kerchunk);
+    struct group g;
+    bool found = group_list(&g, s, LISTED_MAX) && (g.count || g.kerchunk);
 
-    if (found && l->kerchunk) {
+    if (found && g.kerchunk) {
         complain(err, store_span(s), store_path(s), "a kerchunk index, which is not supported", with_kerchunk);
     } else if (found) {
         error_at(err, ERR_INPUT, store_span(s), "'%s' is %s", store_path(s), what);
-        note_names(l, "it", err);
-        error_help(err, "give one array: %s/%s", store_path(s), largest(l));
+        note_names(&g, "it", err);
+        error_help(err, "give one array: %s/%s", store_path(s), largest(&g));
     }
-    listing_release(l);
+    group_release(&g);
     return found;
 }
 
@@ -326,25 +191,26 @@ static bool is_group(const struct store *s)
 {
     int root = store_root_fd(s);
 
-    return has_file(root, ".zgroup") || has_file(root, "zarr.json") || has_file(root, ".zmetadata");
+    return group_has_file(root, ".zgroup") || group_has_file(root, "zarr.json") || group_has_file(root, ".zmetadata");
 }
 
 /* `name` is not below the group `s`: what is, and what was meant. */
 static void note_neighbours(const struct store *s, const char *name, struct error *err)
 {
-    struct listing *l = listing_new(s);
-    const char **names = l ? calloc(l->count + 1, sizeof *names) : NULL, *near;
+    struct group g;
+    bool listed = group_list(&g, s, LISTED_MAX);
+    const char **names = listed ? calloc(g.count + 1, sizeof *names) : NULL, *near;
 
-    if (names && l->count) {
-        for (unsigned i = 0; i < l->count; i++)
-            names[i] = l->arrays[i].name;
-        note_names(l, "the group", err);
-        near = text_nearest(name, names, l->count);
+    if (names && g.count) {
+        for (unsigned i = 0; i < g.count; i++)
+            names[i] = g.arrays[i].name;
+        note_names(&g, "the group", err);
+        near = text_nearest(name, names, g.count);
         if (near)
             error_help(err, "did you mean '%s/%s'?", store_path(s), near);
     }
     free(names);
-    listing_release(l);
+    group_release(&g);
 }
 
 /* `path` does not exist. If the nearest directory above it that does is a group, its arrays are named. */
@@ -375,20 +241,19 @@ static void note_group_above(const char *path, struct error *err)
 bool group_is_not_lost(const char *path, struct span span, struct error *err)
 {
     struct error ignored = { 0 };
-    struct listing *l;
+    struct group g;
     struct store *s;
 
     if (!store_open(&s, path, span, &ignored))
         return true;
-    l = listing_new(s);
-    if (!l) {
+    if (!group_list(&g, s, LISTED_MAX)) {
         error_sys(err, ENOMEM, span, "looking into '%s'", path);
-    } else if (l->count) {
+    } else if (g.count) {
         error_at(err, ERR_EXISTS, span, "'%s' is a group, and an output that replaces it would be one array", path);
-        note_names(l, "it", err);
-        error_help(err, "give the path of an array in it, as in %s/%s, or remove the group first", path, largest(l));
+        note_names(&g, "it", err);
+        error_help(err, "give the path of an array in it, as in %s/%s, or remove the group first", path, largest(&g));
     }
-    listing_release(l);
+    group_release(&g);
     store_close(s);
     return err->code == ERR_NONE;
 }
@@ -411,11 +276,11 @@ bool not_an_array(const struct store *s, struct error *err)
         return false;
     if (group)
         return error_at(err, ERR_INPUT, store_span(s), "'%s' is a group without arrays", store_path(s));
-    if ((has_directory(s, "snapshots") && has_directory(s, "manifests")) || has_file(root, "repo"))
+    if ((has_directory(s, "snapshots") && has_directory(s, "manifests")) || group_has_file(root, "repo"))
         return complain(err, store_span(s), store_path(s), "an icechunk repository, which is not supported",
                         "copy a branch of it with icechunk and xarray: "
                         "xarray.open_zarr(repo.readonly_session('main').store).to_zarr('out.zarr')");
-    if (has_file(root, "attributes.json"))
+    if (group_has_file(root, "attributes.json"))
         return complain(err, store_span(s), store_path(s), "an N5 store, which is not supported",
                         "convert it with zarr-python 2: zarr.copy_store(zarr.N5Store('%s'), "
                         "zarr.DirectoryStore('out.zarr'))");

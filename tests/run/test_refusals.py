@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
 import pathlib
+import resource
 import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, SLUICE, Suite, check, check_left_alone, minimum_bytes, rechunk, sluice,  # noqa: E402
+from harness import (ENVIRONMENT, SANITIZER, SLUICE, Suite, check, check_left_alone, minimum_bytes, rechunk, sluice,  # noqa: E402
                      tree)
 
 import inputs  # noqa: E402
@@ -245,6 +246,41 @@ def test_verify__says_what_the_first_values_are_that_differ_and_how_many_do(dire
         lines = done.out.splitlines()
         check(len(lines) == 4 and str(list(at)) in lines[0] and lines[1].endswith("/a%d" % number), done.out)
         check(f"{near['differ']} of the " in lines[3], done.out)
+
+
+def test_info__lists_the_arrays_beneath_a_group(directory):
+    for version in (2, 3):
+        group = zarr.create_group(directory / f"group{version}.zarr", zarr_format=version)
+        names = ["deeper/scalar", "latitude", "odd", "t2m"]
+        group.create_array("t2m", shape=(20, 30, 40), chunks=(1, 30, 40), dtype="f4", compressors=None)[:7] = 1
+        group.create_array("latitude", shape=(30,), chunks=(30,), dtype="f8")[:] = np.arange(30)
+        group.create_group("deeper").create_array("scalar", shape=(), dtype="i2")[...] = 3
+        group.create_array("odd", shape=(3,), chunks=(2,), dtype="M8[s]")
+        group.create_group("empty")
+        done = sluice("info", directory / f"group{version}.zarr/").expect(0, "4 arrays", "datetime64")
+        check([line.split()[0] for line in done.out.splitlines()[2:]] == names, done.out)
+        check("float32  (20,30,40)  (1,30,40)  none " in done.out, done.out)
+        told = sluice("info", directory / f"group{version}.zarr", "--json").expect(0).json()
+        check([a["name"] for a in told["arrays"]] == names and told["complete"] and told["schema"] == 1, told)
+        alone = sluice("info", directory / f"group{version}.zarr" / "t2m", "--json").expect(0).json()
+        check({"name": "t2m", **{k: v for k, v in alone.items() if k != "schema"}} == told["arrays"][3], told, alone)
+        check("datetime64" in told["arrays"][2]["error"], told["arrays"][2])
+        sluice("info", directory / f"group{version}.zarr" / "empty").expect(4, "a group without arrays")
+
+
+def test_info__of_ten_thousand_arrays_is_quick_and_small(directory):
+    (directory / "group.zarr").mkdir()
+    for number in range(10_000):
+        place = directory / "group.zarr" / f"array{number:04}"
+        place.mkdir()
+        (place / ".zarray").write_text('{"zarr_format": 2, "shape": [9], "chunks": [3], "dtype": "<f4", "fill_value": 0, '
+                                       '"order": "C", "filters": null, "compressor": null}')
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_DATA, (64 << 20, 64 << 20))
+
+    lines = sluice("info", directory / "group.zarr", before=None if SANITIZER else limit).expect(0).out.splitlines()
+    check(len(lines) == 10_002 and lines[0].endswith("10,000 arrays") and "array9999 " in lines[-1], lines[-1])
 
 
 def test_output__where_nothing_can_be_made_is_refused_before_the_plan(directory):

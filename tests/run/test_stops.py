@@ -177,6 +177,7 @@ def test_output__that_nobody_takes_is_an_error_of_every_command_that_prints(dire
     (directory / "p.yaml").write_text(PIPELINE)
     for arguments in (["run", "p.yaml", "-n"], ["plan", "p.yaml"], ["plan", "p.yaml", "--json"], ["check", "p.yaml"],
                       ["check", "--chunks", "in.zarr"], ["info", "in.zarr"], ["info", "in.zarr", "--json"],
+                      ["info", "."], ["info", ".", "--json"],
                       ["verify", "in.zarr", "in.zarr"], ["digest", "in.zarr"], [*RECHUNK, "--emit"], ["help"],
                       ["help", "keys"], ["help", "chunks"], ["help", "run"], ["--version"]):
         for name, opener in deaf_outputs().items():
