@@ -36,6 +36,19 @@ static const char *output_of(const char *word, char output[PATH_MAX])
     return output;
 }
 
+/* A name that was never an output's is most likely a slip of the hand. */
+static void add_nothing(const char *path, struct text *out)
+{
+    struct stat st;
+
+    text_add(out, "nothing to remove: ");
+    if (os_fstatat(AT_FDCWD, path, &st, 0) >= 0)
+        text_addf(out, "no unfinished run of '%s' is there\n", path);
+    else
+        text_addf(out, "there is neither an output '%s' nor an unfinished run of that name ('%s.sluice-partial'), and no "
+                  "lock\n", path, path);
+}
+
 int cmd_clean(struct invocation *v, struct error *err)
 {
     const struct word *word = &v->line->positionals[0];
@@ -57,8 +70,10 @@ int cmd_clean(struct invocation *v, struct error *err)
             text_add(&out, "{\"schema\": 1, \"removed\": ");
             text_add_json_lines(&out, what.chars);
             text_add(&out, "}\n");
+        } else if (what.length) {
+            text_add(&out, what.chars);
         } else {
-            text_add(&out, what.length ? what.chars : "nothing to remove\n");
+            add_nothing(path, &out);
         }
         answer_print(&out, err);
     }

@@ -644,7 +644,10 @@ def test_clean__removes_what_a_dead_run_left_and_says_so(directory):
     check(case.run(place="after-record:9"), "did not die")
     sluice("clean", case.target).expect(0, "out.zarr.sluice-partial", "out.zarr.sluice-scratch")
     check_left_alone(directory)
-    sluice("clean", case.target).expect(0, "nothing to remove")
+    sluice("clean", case.target).expect(0, "nothing to remove: there is neither an output", "out.zarr.sluice-partial")
+    case.target.mkdir()
+    sluice("clean", case.target).expect(0, "nothing to remove: no unfinished run of '", "out.zarr' is there")
+    case.target.rmdir()
     pipeline = directory / "p.yaml"
     pipeline.write_text("memory: 20MiB\ninput: ../shared/in.zarr\noutput: {path: out.zarr, chunks: [16, 32, 32]}\n")
     process = subprocess.run(command("run", pipeline), env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-record:2"},
