@@ -191,6 +191,25 @@ static const double more_memory_times[] = { 1.25, 1.5, 2, 3 };
 enum { MORE_MEMORY_TIMES = sizeof more_memory_times / sizeof more_memory_times[0] };
 static const double worth_saying_seconds = 10;
 
+/* A scratch that somebody chose is not passed over in silence where it would have been of use; nor is the usual one where
+ * that would be of much. */
+static void note_scratch(const struct job *job, const struct weighed *w, unsigned chosen, struct text *notes)
+{
+    bool explicit = job->scratch_path || job->scratch_limit.set;
+    double wanted_seconds = w[chosen].candidate.cost.seconds / scratch_reluctance - (explicit ? 0 : worth_saying_seconds);
+    const struct plan_candidate *best = NULL;
+
+    for (unsigned i = 0; i < KINDS; i++) {
+        const struct plan_candidate *c = &w[i].candidate;
+
+        if (w[i].asked && w[i].lacks_scratch && c->cost.seconds < (best ? best->cost.seconds : wanted_seconds))
+            best = c;
+    }
+    if (best)
+        text_addf(notes, "%s would take about %s, but has no room in scratch: %s\n", best->name,
+                  SECONDS_TEXT(best->cost.seconds), best->why_not + strlen(scratch_prefix));
+}
+
 /* The quickest plan in that memory. False: there is none. */
 static bool quickest_in(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
                         const struct basis *b, struct weighed *w, struct more_memory *out)
@@ -535,6 +554,7 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     if (chosen == KINDS)
         return refuse(p, job, room, &b, weighed, err);
     best = &weighed[chosen].best;
+    note_scratch(job, weighed, chosen, &p->notes);
     graph_request(p, job);
     graph_fill(p, job, room, &b, best);
     p->graph.plan_name = weighed[chosen].candidate.name;

@@ -330,6 +330,12 @@ def test_scratch__limit_that_is_too_small_exits_3(directory):
     text = "memory: {}\nscratch: {{path: ., limit: 1MiB}}\ninput: in.zarr\noutput: {{path: out.zarr, chunks: [40, 8, 8]}}\n"
     (directory / "p.yaml").write_text(text.format(least + (1 << 20)))
     sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(3, "scratch", "limit is 1MiB")
+    # Another plan is not taken in silence.
+    shown = ("note: split + merge would take about", "has no room in scratch: about", "the limit is 1MiB")
+    sluice("plan", directory / "p.yaml", "--threads", 1).expect(0, "direct", *shown)
+    run = sluice("run", directory / "p.yaml", "--threads", 1).expect(0, "plan: direct")
+    check(all(words in run.err for words in shown), run)
+    shutil.rmtree(directory / "out.zarr")
     # In more memory it stays there.
     (directory / "p.yaml").write_text(text.format("32MiB"))
     sluice("run", directory / "p.yaml", "--plan", "split", "--threads", 1).expect(0)
