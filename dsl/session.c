@@ -11,6 +11,12 @@ static const struct plan_cost *chosen_cost(const struct plan *p)
     return &p->candidates[p->chosen].cost;
 }
 
+/* For what this run has to do. */
+static double predicted_seconds(const struct plan *p)
+{
+    return p->resume ? p->resumed_seconds : chosen_cost(p)->seconds;
+}
+
 static void print(const struct session_options *o, struct text *t)
 {
     if (o->to) {
@@ -147,7 +153,7 @@ void session_plan_lines(const struct session *s, struct text *out)
         text_addf(out, "continuing: %u %% done\n", resumed_percent(p));
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
-    text_addf(out, ", predicted %s\n", SECONDS_TEXT(cost->seconds));
+    text_addf(out, ", predicted %s%s\n", SECONDS_TEXT(predicted_seconds(p)), p->resume ? " for what is left" : "");
     if (p->scratch_path && cost->scratch_bytes)
         text_addf(out, "scratch: about %s in '%s' (%s)\n", SIZE_TEXT(cost->scratch_bytes), p->scratch_path,
                   p->scratch_from);
@@ -212,8 +218,8 @@ void session_summary(const struct session *s, struct text *out)
     struct process_usage usage;
 
     process_usage(&usage);
-    text_addf(out, "done in %s (predicted %s): %s\n", SECONDS_TEXT(report_seconds(s->report)),
-              SECONDS_TEXT(chosen_cost(p)->seconds), s->pipeline->job.output.path);
+    text_addf(out, "done in %s (predicted %s%s): %s\n", SECONDS_TEXT(report_seconds(s->report)),
+              SECONDS_TEXT(predicted_seconds(p)), p->resume ? " for what was left" : "", s->pipeline->job.output.path);
     text_addf(out, "read %s, ", SIZE_TEXT(count(s, COUNT_SOURCE_READ_BYTES)));
     add_chunks(s, out);
     if (count(s, COUNT_SPILL_RAW_BYTES)) {
@@ -259,7 +265,7 @@ static void add_run_json(const struct session *s, struct text *out)
 
     process_usage(&usage);
     text_addf(out, "\"run\": {\"seconds\": %.6f, \"predicted_seconds\": %.6f, ", report_seconds(s->report),
-              chosen_cost(&s->plan)->seconds);
+              predicted_seconds(&s->plan));
     if (s->plan.resume)
         text_addf(out, "\"continued_percent\": %u, ", resumed_percent(&s->plan));
     answer_json_text(out, "io", io_backend_name(s->plan.io.backend));

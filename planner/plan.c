@@ -33,6 +33,17 @@ static bool plan_stages(struct plan *p, const struct job *job, const struct room
     return true;
 }
 
+/* By its own plan, if there is an unfinished run. */
+static bool plan_rest_or_all(struct plan *p, const struct job *job, const struct room *room, struct error *err)
+{
+    if (!p->resume)
+        return plan_stages(p, job, room, err);
+    if (!plan_resumed(p, job, err))
+        return false;
+    note_restart(p, job, room);
+    return true;
+}
+
 static bool make(struct plan *p, const struct job *job, struct error *err)
 {
     struct host host;
@@ -53,7 +64,7 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
-    return plan_verified(p, job, p->resume ? plan_resumed(p, job, err) : plan_stages(p, job, &room, err), err);
+    return plan_verified(p, job, plan_rest_or_all(p, job, &room, err), err);
 }
 
 bool plan_make(struct plan *p, const struct job *job, struct error *err)

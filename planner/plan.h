@@ -100,6 +100,7 @@ struct plan {
     char *scratch_path;             /* owned; NULL: no scratch */
     struct resume *resume;          /* owned; an unfinished run that is gone on with by its own plan; NULL: none */
     uint64_t resumed_bytes;         /* what it has done, of graph_work_bytes */
+    double resumed_seconds;         /* predicted for what it has left */
 };
 
 /* On failure the plan is released; errors point into the job's spans (a budget that is too small: ERR_FIT with the

@@ -240,6 +240,9 @@ bool check_files(const struct array_meta *target, const struct job *job, const s
 
 /* ---- weigh.c ---- */
 
+/* What saves less is not worth a note. */
+extern const double worth_saying_seconds;
+
 /* From p->source, target, census, memory_bytes, graph.threads, io and scratch_path to everything else in the plan. */
 bool plan_from_metas(struct plan *p, const struct job *job, const struct room *room, struct error *err);
 
@@ -251,6 +254,8 @@ void graph_request(struct plan *p, const struct job *job);
 bool plan_resume(struct plan *p, const struct job *job, struct error *err);
 /* The plan is that of p->resume: refuse it if the budget does not hold it, and fit threads to it. */
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err);
+/* Says so where a plan made now would have done all of it well before p->resume's has done what is left. */
+void note_restart(struct plan *p, const struct job *job, const struct room *room);
 
 /* ---- scan_fit.c (plan_scan: plan.h) ---- */
 

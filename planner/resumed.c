@@ -1,6 +1,8 @@
 /* resumed.c - an unfinished run is gone on with by its own plan: it must fit the memory and the threads there are now. */
 #include "planner/planner.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/size.h"
@@ -133,6 +135,46 @@ static void predict_stages(const struct plan *p, const struct job *job, struct p
     memcpy(cost->stages, a.cost.stages, sizeof cost->stages);
 }
 
+/* Stages are done one after another, each decodes and encodes the whole array. */
+static double seconds_left(const struct plan *p, const struct plan_cost *cost)
+{
+    const struct graph *g = &p->graph;
+    double stages_done = g->stage_count
+                         ? (double)p->resumed_bytes / (double)size_max(1, graph_work_bytes(g)) * g->stage_count : 0;
+    double seconds = 0;
+
+    for (unsigned i = 0; i < g->stage_count; i++) {
+        double left = fmin(1, fmax(0, i + 1 - stages_done));
+
+        seconds += left * (cost->stages[i].taking + cost->stages[i].making);
+    }
+    return seconds;
+}
+
+void note_restart(struct plan *p, const struct job *job, const struct room *room)
+{
+    struct plan *fresh = p->graph.stage_count ? malloc(sizeof *fresh) : NULL;
+    struct error ignored = { 0 };
+    double seconds;
+
+    if (!fresh)
+        return;
+    *fresh = *p;
+    fresh->resume = NULL;
+    text_init(&fresh->warnings, 0);
+    text_init(&fresh->notes, 0);
+    if (plan_from_metas(fresh, job, room, &ignored)) {
+        seconds = fresh->candidates[fresh->chosen].cost.seconds;
+        if (seconds < fmin(p->resumed_seconds / 2, p->resumed_seconds - worth_saying_seconds))
+            text_addf(&p->notes, "what is left takes about %s by the plan that it was begun with; --restart, with the memory "
+                      "there is now, about %s for all of it (%s)\n", SECONDS_TEXT(p->resumed_seconds),
+                      SECONDS_TEXT(seconds), fresh->candidates[fresh->chosen].name);
+    }
+    text_release(&fresh->warnings);
+    text_release(&fresh->notes);
+    free(fresh);
+}
+
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
 {
     struct plan_candidate *c = &p->candidates[0];
@@ -158,6 +200,7 @@ bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
     p->candidate_count = 1;
     p->minimum_bytes = need_bytes;
     p->resumed_bytes = resume_work_bytes(p->resume, g);
+    p->resumed_seconds = seconds_left(p, &c->cost);
     g->resume = p->resume;
     return true;
 }

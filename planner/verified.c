@@ -104,6 +104,7 @@ static void add_seconds(struct plan *p)
                                (p->graph.read_beside ? beside_seconds_left : 1);
         cost->seconds += cost->verify_seconds;
     }
+    p->resumed_seconds += 2 * p->candidates[p->chosen].cost.verify_seconds;     /* the input is read again, too */
 }
 
 bool plan_verified(struct plan *p, const struct job *job, bool ok, struct error *err)

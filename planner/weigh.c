@@ -189,7 +189,7 @@ static void candidates_set(struct plan *p, const struct job *job, const struct w
 enum { MORE_MEMORY_MOST = 4 };
 static const double more_memory_times[] = { 1.25, 1.5, 2, 3 };
 enum { MORE_MEMORY_TIMES = sizeof more_memory_times / sizeof more_memory_times[0] };
-static const double worth_saying_seconds = 10;
+const double worth_saying_seconds = 10;
 
 /* A scratch that somebody chose is not passed over in silence where it would have been of use; nor is the usual one where
  * that would be of much. */

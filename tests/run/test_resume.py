@@ -158,6 +158,7 @@ def test_resume__says_how_much_is_done_and_does_not_do_it_again(directory):
     report = case.again("--json").expect(0, "continuing: 100 % done").json()
     check(find_key(report, "continued_percent") == 100, report["run"])
     check(find_key(report, "source_read_bytes") == 0, "read the input again")
+    check(report["run"]["predicted_seconds"] == 0 and "predicted 0.00 s for what was left)" in case.said, case.said)
     check(not any("is gone" in note for note in report["run"]["notes"]), report["run"]["notes"])
     case.check_done("when everything was done")
 

@@ -262,6 +262,31 @@ def test_full_disk__under_the_scratch_exits_3_and_names_it(directory):
         check([p.name for p in disk.iterdir() if p.name != "lost+found"] == [], f"left on the full disk: {list(disk.iterdir())}")
 
 
+def test_resume__says_when_starting_over_would_be_much_quicker(directory):
+    """An array of 8 GB that is not there: its chunks are holes. The runs die after a slab."""
+    source, target = directory / "in.zarr", directory / "out.zarr"
+    source.mkdir()
+    (source / ".zarray").write_text(
+        '{"zarr_format": 2, "shape": [2000, 1024, 1024], "chunks": [1, 1024, 1024], "dtype": "<f4", "fill_value": 1.0, '
+        '"order": "C", "filters": null, "compressor": null}')
+    for number in range(2000):
+        with open(source / f"{number}.0.0", "wb") as chunk:
+            chunk.truncate(4 << 20)
+
+    def begin(memory):
+        done = subprocess.run(command("rechunk", source, target, "--chunks", "all,16,16", "--memory", memory),
+                              env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-record:2"}, capture_output=True)
+        check(done.returncode == -signal.SIGKILL, done.stderr)
+        return done.stderr.decode()
+
+    check("note:" not in begin("14MiB"), "a note without an unfinished run")
+    said = begin("16MiB")
+    check("note:" not in said and "for what is left" in said, said)
+    said = begin("1GiB")
+    check("note: what is left takes about " in said and "--restart, with the memory there is now, about " in said, said)
+    sluice("clean", target).expect(0)
+
+
 if __name__ == "__main__":
     suite = Suite("stops")
     suite.run(*[stopped_by(number, status, plan) for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
