@@ -68,17 +68,47 @@ static void __attribute__((format(printf, 2, 3))) add_field(struct line *l, cons
     l->length += (size_t)length;
 }
 
-/* "1.2/3.0 GiB": two sizes in the unit that suits the larger. */
-static void add_share(struct line *l, const char *what, uint64_t part, uint64_t whole)
-{
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-    double scale = 1;
-    unsigned unit = 0;
+static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 
-    for (; unit < 6 && (double)whole / scale >= 1000; unit++)
-        scale *= 1024;
-    add_field(l, "  %s%.*f/%.*f %s", what, (double)whole / scale < 100 && unit ? 1 : 0, (double)part / scale,
-              (double)whole / scale < 100 && unit ? 1 : 0, (double)whole / scale, units[unit]);
+/* A size in the unit that suits it. */
+struct sized {
+    double count;
+    unsigned unit;
+};
+
+static struct sized sized(uint64_t bytes)
+{
+    struct sized s = { (double)bytes, 0 };
+
+    for (; s.unit < 6 && s.count >= 1000; s.unit++)
+        s.count /= 1024;
+    return s;
+}
+
+static int decimals(struct sized s)
+{
+    return s.count < 100 && s.unit ? 1 : 0;
+}
+
+/* "1.2/3.0 GiB": two sizes in the unit that suits the larger. */
+static void add_share(struct line *l, const char *what, uint64_t part_bytes, uint64_t whole_bytes)
+{
+    struct sized whole = sized(whole_bytes);
+    double part = (double)part_bytes * (whole.count / (double)size_max(1, whole_bytes));
+
+    add_field(l, "  %s%.*f/%.*f %s", what, decimals(whole), part, decimals(whole), whole.count, units[whole.unit]);
+}
+
+/* There is no percentage beside it: a little of much has its own unit, "30.5 MiB/16.0 GiB". */
+static void add_memory(struct line *l, uint64_t bytes, uint64_t limit_bytes)
+{
+    struct sized part = sized(bytes), whole = sized(limit_bytes);
+
+    if (part.unit < whole.unit)
+        add_field(l, "  memory %.*f %s/%.*f %s", decimals(part), part.count, units[part.unit], decimals(whole),
+                  whole.count, units[whole.unit]);
+    else
+        add_share(l, "memory ", bytes, limit_bytes);
 }
 
 static void add_rate_and_end(struct line *l, const struct progress_facts *f)
@@ -113,7 +143,7 @@ void progress_line(char line[PROGRESS_LINE_BYTES], unsigned columns, const struc
         add_field(&l, "  %s", SIZE_TEXT(f->done_bytes));
     add_rate_and_end(&l, f);
     if (f->memory_limit_bytes)
-        add_share(&l, "memory ", f->memory_bytes, f->memory_limit_bytes);
+        add_memory(&l, f->memory_bytes, f->memory_limit_bytes);
 }
 
 /* ---- the drawer ---- */

@@ -125,6 +125,18 @@ static void test_report__the_line_says_it_all(void)
     check_line(120, &facts, "split    0 %  0.0/9.0 TiB  11.7 GiB/s  ETA 13 min 06 s  memory 231/256 MiB");
 }
 
+static void test_report__a_little_of_much_memory_keeps_its_digits(void)
+{
+    struct progress_facts facts = { .stage = "split", .left_seconds = -1, .memory_bytes = 31 * MIB,
+                                    .memory_limit_bytes = 16 * GIB };
+
+    check_line(120, &facts, "split   0B  memory 31.0 MiB/16.0 GiB");
+    facts.memory_bytes = 2 * GIB;
+    check_line(120, &facts, "split   0B  memory 2.0/16.0 GiB");
+    facts.memory_limit_bytes = 300 * GIB;
+    check_line(120, &facts, "split   0B  memory 2/300 GiB");
+}
+
 static void test_report__work_that_is_not_known_has_no_percentage(void)
 {
     struct progress_facts facts = { .stage = "direct", .done_bytes = 64 * MIB, .left_seconds = -1 };
@@ -139,7 +151,7 @@ static void test_report__a_narrow_terminal_gets_whole_fields(void)
         .left_seconds = 0.3, .memory_bytes = 900 * KIB, .memory_limit_bytes = 64 * MIB,
     };
 
-    check_line(200, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s  ETA 1 s  memory 0.9/64.0 MiB");
+    check_line(200, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s  ETA 1 s  memory 900 KiB/64.0 MiB");
     check_line(50, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s  ETA 1 s");
     check_line(42, &facts, "merge    0 %  0.0/1.0 MiB  2.0 MiB/s");
     check_line(12, &facts, "merge    0 %");
@@ -391,6 +403,7 @@ int main(void)
     RUN(test_report__every_counter_has_its_own_name);
     RUN(test_report__stages_last_until_the_next);
     RUN(test_report__the_line_says_it_all);
+    RUN(test_report__a_little_of_much_memory_keeps_its_digits);
     RUN(test_report__work_that_is_not_known_has_no_percentage);
     RUN(test_report__a_narrow_terminal_gets_whole_fields);
     RUN(test_pace__a_slow_encoder_is_foreseen);
