@@ -50,7 +50,14 @@ void usage(FILE *to)
             "\nThen:\n"
             "  sluice help COMMAND            its options and an example\n"
             "  sluice help keys               a pipeline file and its keys\n"
-            "  sluice help KEY                what one of them means\n");
+            "  sluice help KEY                what one of them means\n"
+            "\nExit status:\n"
+            "  0 done                         4 an input is damaged or not supported\n"
+            "  1 verify: they differ          5 an I/O error\n"
+            "  2 the request is wrong         6 the output is there already, or an\n"
+            "  3 it does not fit (memory,       unfinished run of another request\n"
+            "    scratch, a full disk)      130, 143 interrupted\n"
+            "The same command goes on after 3, 5, 130 and 143.\n");
 }
 
 const volatile int *heed_stop(const struct invocation *v)

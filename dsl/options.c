@@ -255,15 +255,16 @@ bool command_line_extra(const struct command_line *line, const struct word *word
     char name[64];
 
     error_at(err, ERR_USAGE, word->span, "'%s' is one word too many", word->text);
-    if (!value)
-        return false;
-    snprintf(name, sizeof name, "--%.*s", (int)(value - word->text), word->text);
-    if (find(name, strlen(name), line->command))
+    snprintf(name, sizeof name, "--%.*s", value ? (int)(value - word->text) : 0, word->text);
+    if (value && find(name, strlen(name), line->command))
         error_help(err, "write %s %s", name, value + 1);
-    else if (line->command & FOR_RECHUNK)
+    else if (value && line->command & FOR_RECHUNK)
         error_help(err, "write --chunks %s%s%s", chunks ? chunks->words : "", chunks ? "," : "", word->text);
-    else if (line->command & (FOR_RUN | FOR_PLAN | FOR_CHECK))
+    else if (value && line->command & (FOR_RUN | FOR_PLAN | FOR_CHECK))
         error_help(err, "write --set %s", word->text);
+    for (unsigned i = 0; i < sizeof command_names / sizeof command_names[0]; i++)
+        if (line->command & command_names[i].bit)
+            error_help(err, "'sluice help %s' says what it takes", command_names[i].name);
     return false;
 }
 

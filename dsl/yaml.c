@@ -409,10 +409,12 @@ bool yaml_read(struct yaml_node **root, const struct source *source, struct aren
         return no_memory(err);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)source->text, source->text_bytes);
-    if (first_event(&r, &event))
+    if (first_event(&r, &event)) {
         *root = value(&r, &event, 1);
-    else if (err->code == ERR_NONE)
+    } else if (err->code == ERR_NONE) {
         error_at(err, ERR_USAGE, (struct span){ .source = source }, "there is nothing in this file");
+        error_help(err, "'sluice help keys' shows a small one");
+    }
     yaml_event_delete(&event);
     if (*root && !read_rest(&r))
         *root = NULL;

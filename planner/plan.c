@@ -54,7 +54,8 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
     if (!array_open(&p->source_store, &p->source, job->input.path, job->input.span, &p->warnings, err))
         return false;
     if (!resolve_output_place(job, p->source_store, err) ||
-        !resolve_target(&p->target, &p->source, job, &p->warnings, err) || !plan_resume(p, job, err) ||
+        !resolve_target(&p->target, &p->source, job, &p->warnings, &p->notes, err) ||
+        !plan_resume(p, job, err) ||
         (!(p->resume && resume_is_finished(p->resume)) && !resolve_output_free(job, &p->notes, err)) ||
         !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &host, &room, err) ||
         !io_choose(&p->io, job->backend, err))

@@ -299,7 +299,7 @@ bool resolve_format(const struct job *job, enum format_kind source_format, enum 
                     struct error *err);
 /* Everything about the target, from the source's metadata and the job. `target` is zero before. */
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
-                    struct text *warnings, struct error *err);
+                    struct text *warnings, struct text *notes, struct error *err);
 /* Refuses a target that overlaps the input; and one that is there, of which a job that only plans is told,
  * as of an unfinished run. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);

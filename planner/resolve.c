@@ -85,7 +85,7 @@ static bool resolve_codecs(struct array_meta *target, const struct array_meta *s
         for (unsigned i = 0; i < rank; i++)
             c->order[i] = (uint8_t)i;
         c->transposed = false;
-        text_add(warnings, "zarr2 has no general transposition: chunks are written in C order\n");
+        text_add(warnings, "the input stores its axes in another order, which zarr2 cannot: the output is in C order\n");
     }
     if (job->output.codec) {
         if (!codec_chain_from_text(c, job->output.codec, target->dtype.item_bytes, err)) {
@@ -127,7 +127,7 @@ static struct key_style keys_for(enum format_kind format, const struct array_met
 }
 
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
-                    struct text *warnings, struct error *err)
+                    struct text *warnings, struct text *notes, struct error *err)
 {
     enum format_kind format;
 
@@ -137,12 +137,12 @@ bool resolve_target(struct array_meta *target, const struct array_meta *source, 
         return false;
     target->format = format;
     target->keys = keys_for(format, source);
-    if (!array_mask_carry(target, source->format, warnings, err))
+    if (!array_mask_carry(target, source->format, notes, err))
         return false;
     if (format == FORMAT_ZARR3 && source->fill_undefined) {
         target->fill_undefined = false;
         memset(target->fill, 0, sizeof target->fill);
-        text_add(warnings, "the input has no fill value, zarr3 needs one: 0 is written\n");
+        text_add(notes, "the input has no fill value, and zarr3 must have one: the output's is 0\n");
     }
     if (!chunks_resolve(&job->output.chunks, source, job->input.path, target->chunks.cell, err) ||
         !resolve_codecs(target, source, job, warnings, err) || !check_chunk_bytes(target, job, err))

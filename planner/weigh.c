@@ -420,11 +420,16 @@ static bool refuse_memory(const struct plan *p, const struct job *job, const str
     char then[64] = "";
     double seconds;
 
-    if (p->minimum_bytes == UINT64_MAX && job->plan != PLAN_AUTO)
-        return error_at(err, ERR_FIT, job->output.chunks.span, "this job has no plan '%s'", name_of(job->plan));
-    if (p->minimum_bytes == UINT64_MAX)
-        return error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
-                        SIZE_TEXT(b->target_chunk_bytes));
+    if (p->minimum_bytes == UINT64_MAX) {
+        if (job->plan != PLAN_AUTO)
+            error_at(err, ERR_FIT, job->output.chunks.span, "this job has no plan '%s'", name_of(job->plan));
+        else
+            error_at(err, ERR_FIT, job->output.chunks.span, "no memory is enough for these chunks (%s each)",
+                     SIZE_TEXT(b->target_chunk_bytes));
+        error_help(err, "%s", job->plan != PLAN_AUTO ? "leave --plan out: the quickest is taken"
+                                                     : "make the output's chunks smaller");
+        return false;
+    }
     if (job->memory.set)
         error_at(err, ERR_FIT, job->memory.span, "%s cannot hold this pipeline, which needs at least %s",
                  SIZE_TEXT(p->memory_bytes), SIZE_TEXT_UP(p->minimum_bytes));

@@ -77,7 +77,8 @@ static bool crc32c_from_json(const struct reading *r, const struct json *paramet
     const struct json *location = json_get(parameters, "location");
 
     if (location && location->kind != JSON_NULL && !json_is(location, "end"))
-        return meta_fail(r, "codec 'crc32c' with its checksum anywhere but at the end is not supported");
+        return meta_unsupported(r, meta_help_codec,
+                                "codec 'crc32c' with its checksum anywhere but at the end is not supported");
     return true;
 }
 

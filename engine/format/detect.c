@@ -17,7 +17,7 @@ struct signature {
     const char *bytes;
     unsigned length;
     const char *name;
-    const char *conversion;     /* NULL: none is known */
+    const char *conversion;
 };
 
 static const char with_xarray[] =
@@ -29,6 +29,7 @@ static const char with_gdal[] = "convert it with GDAL: gdal_translate -of Zarr '
 static const char with_kerchunk[] =
     "copy what it refers to with xarray: python3 -c \"import xarray; "
     "xarray.open_dataset('%s', engine='kerchunk').to_zarr('out.zarr')\"";
+static const char with_anything[] = "sluice reads Zarr arrays: give the directory of one, where .zarray or zarr.json is";
 static const char with_unzip[] = "unpack it: unzip '%s' -d out.zarr";
 
 static const struct signature signatures[] = {
@@ -45,20 +46,18 @@ static const struct signature signatures[] = {
     { "PK\x03\x04", 4, "a zip file, and zip stores are not built yet", with_unzip },
     { "\x93NUMPY", 6, "a NumPy file, which is not supported",
       "convert it with zarr: python3 -c \"import numpy, zarr; zarr.save('out.zarr', numpy.load('%s'))\"" },
-    { "PAR1", 4, "a Parquet file, which is not supported", NULL },
+    { "PAR1", 4, "a Parquet file, which is not supported", with_anything },
 };
 
 static bool complain(struct error *err, struct span span, const char *path, const char *what, const char *conversion)
 {
-    error_at(err, ERR_INPUT, span, "'%s' is %s", path, what);
-    if (conversion) {
-        char help[ERROR_TEXT_BYTES];
-        const char *at = strstr(conversion, "%s");
+    const char *at = strstr(conversion, "%s");
+    char help[ERROR_TEXT_BYTES];
 
-        snprintf(help, sizeof help, "%.*s%s%s", at ? (int)(at - conversion) : (int)strlen(conversion), conversion,
-                 at ? path : "", at ? at + 2 : "");
-        error_help(err, "%s", help);
-    }
+    error_at(err, ERR_INPUT, span, "'%s' is %s", path, what);
+    snprintf(help, sizeof help, "%.*s%s%s", at ? (int)(at - conversion) : (int)strlen(conversion), conversion,
+             at ? path : "", at ? at + 2 : "");
+    error_help(err, "%s", help);
     return false;
 }
 
@@ -84,7 +83,7 @@ static bool complain_of_json(struct error *err, struct span span, const char *pa
     if (strstr(head, "\"refs\"") || strstr(head, ".zgroup") || strstr(head, ".zarray"))
         return complain(err, span, path, "a kerchunk index, which is not supported",
                         with_kerchunk);
-    return complain(err, span, path, "a JSON file, not a Zarr store", NULL);
+    return complain(err, span, path, "a JSON file, not a Zarr store", with_anything);
 }
 
 static bool complain_of_file(struct error *err, struct span span, const char *path)
@@ -111,7 +110,7 @@ static bool complain_of_file(struct error *err, struct span span, const char *pa
         return complain(err, span, path, signatures[0].name, signatures[0].conversion);
     if (head[strspn(head, " \t\r\n")] == '{')
         return complain_of_json(err, span, path, head);
-    return complain(err, span, path, "a file, not a Zarr store, and of no format that is known here", NULL);
+    return complain(err, span, path, "a file, not a Zarr store, and of no format that is known here", with_anything);
 }
 
 /* "s3", "https": what stands before "://". 0: it is a path. */
@@ -274,8 +273,11 @@ bool not_an_array(const struct store *s, struct error *err)
 
     if (complain_of_group(s, group ? "a group" : "a directory, not a Zarr array", err))
         return false;
-    if (group)
-        return error_at(err, ERR_INPUT, store_span(s), "'%s' is a group without arrays", store_path(s));
+    if (group) {
+        error_at(err, ERR_INPUT, store_span(s), "'%s' is a group without arrays", store_path(s));
+        error_help(err, "give an array, or a group that holds some");
+        return false;
+    }
     if ((has_directory(s, "snapshots") && has_directory(s, "manifests")) || group_has_file(root, "repo"))
         return complain(err, store_span(s), store_path(s), "an icechunk repository, which is not supported",
                         "copy a branch of it with icechunk and xarray: "
@@ -285,9 +287,11 @@ bool not_an_array(const struct store *s, struct error *err)
                         "convert it with zarr-python 2: zarr.copy_store(zarr.N5Store('%s'), "
                         "zarr.DirectoryStore('out.zarr'))");
     if (has_directory(s, "__schema"))
-        return complain(err, store_span(s), store_path(s), "a TileDB array, which is not supported", NULL);
+        return complain(err, store_span(s), store_path(s), "a TileDB array, which is not supported",
+                        "copy it with TileDB-Py and zarr-python: zarr.save('out.zarr', tiledb.open('%s')[:])");
     error_at(err, ERR_INPUT, store_span(s), "'%s' is not a Zarr array: it holds neither .zarray nor zarr.json",
              store_path(s));
+    error_help(err, "give the directory of an array: the one with that file in it");
     return false;
 }
 

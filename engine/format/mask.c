@@ -40,6 +40,13 @@ static bool replace_attributes(struct array_meta *m, struct text *text, struct e
     return true;
 }
 
+/* "xarray shows the fill value -999.0" */
+static void add_shown_missing(const struct array_meta *m, struct text *notes)
+{
+    text_add(notes, "xarray shows the fill value ");
+    array_fill_text(m, notes);
+}
+
 static bool add_mask(struct array_meta *m, struct text *notes, struct error *err)
 {
     struct text value, text;
@@ -54,7 +61,8 @@ static bool add_mask(struct array_meta *m, struct text *notes, struct error *err
             text_add(&text, m->attributes + 1);
         text.cut = text.cut || value.cut;
         ok = replace_attributes(m, &text, err);
-        text_addf(notes, "fill value: attribute %s: %s is added, which xarray masks in zarr3\n", mask_key, value.chars);
+        add_shown_missing(m, notes);
+        text_addf(notes, " as missing; in zarr3 it goes by the attribute %s, which is added\n", mask_key);
     }
     text_release(&value);
     return ok;
@@ -66,9 +74,9 @@ static bool take_mask(struct array_meta *m, const struct json *attributes, struc
     struct text text;
 
     m->fill_undefined = false;
-    text_add(notes, "fill value: ");
-    array_fill_text(m, notes);
-    text_addf(notes, ", of the attribute %s, which xarray masks in zarr2\n", mask_key);
+    add_shown_missing(m, notes);
+    text_addf(notes, " as missing, by the attribute %s; in zarr2 it goes by the fill value itself, which is now that\n",
+              mask_key);
     if (attributes->count == 1) {
         free(m->attributes);
         m->attributes = NULL;
@@ -84,10 +92,11 @@ static void take_no_mask(struct array_meta *m, bool unreadable, struct text *not
     m->fill_undefined = true;
     memset(m->fill, 0, sizeof m->fill);
     if (unreadable)
-        text_addf(notes, "fill value: the attribute %s is no %s: it is kept, and fill_value is null\n", mask_key,
+        text_addf(notes, "the attribute %s is no %s: it is kept as it is, and the output has no fill value\n", mask_key,
                   dtype_name(m->dtype));
     else
-        text_add(notes, "fill value: null, for xarray masks any other in zarr2; every chunk is written\n");
+        text_add(notes, "the output has no fill value, for xarray would show it as missing in zarr2; so every chunk is "
+                 "written\n");
 }
 
 bool array_mask_carry(struct array_meta *m, enum format_kind from, struct text *notes, struct error *err)

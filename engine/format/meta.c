@@ -24,15 +24,39 @@ struct key_style key_style_default(enum format_kind f)
 
 /* ---- complaints ---- */
 
-bool meta_fail(const struct reading *r, const char *format, ...)
+const char meta_help_codec[] =
+    "copy the array with zarr-python to a codec that is read here: none, blosc, zstd, gzip, zlib, lz4, crc32c";
+const char meta_help_type[] = "booleans, integers, floats and complex numbers are read: leave this array to zarr-python";
+const char meta_help_time[] = "write such times as int64 with the attribute 'units', as xarray does";
+const char meta_help_layout[] = "copy the array with zarr-python to one with regular chunks and no shards";
+
+static bool fail(const struct reading *r, const char *format, va_list args)
 {
     char what[ERROR_TEXT_BYTES];
+
+    vsnprintf(what, sizeof what, format, args);
+    return error_at(r->err, ERR_INPUT, store_span(r->store), "'%s/%s': %s", store_path(r->store), r->key, what);
+}
+
+bool meta_fail(const struct reading *r, const char *format, ...)
+{
     va_list args;
 
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    fail(r, format, args);
     va_end(args);
-    return error_at(r->err, ERR_INPUT, store_span(r->store), "'%s/%s': %s", store_path(r->store), r->key, what);
+    return false;
+}
+
+bool meta_unsupported(const struct reading *r, const char *help, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fail(r, format, args);
+    va_end(args);
+    error_help(r->err, "%s", help);
+    return false;
 }
 
 bool meta_no_memory(const struct reading *r)

@@ -21,6 +21,10 @@ struct reading {
 
 /* ERR_INPUT "'path/key': ...". Always false. */
 bool meta_fail(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of what the format has and is not read here, with what to do. */
+bool meta_unsupported(const struct reading *r, const char *help, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+extern const char meta_help_codec[], meta_help_type[], meta_help_time[], meta_help_layout[];
 /* The document may be as it should: there is no memory to read it. */
 bool meta_no_memory(const struct reading *r);
 void meta_warn(const struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));

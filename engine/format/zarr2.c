@@ -52,15 +52,16 @@ static bool read_dtype(const struct reading *r, const struct json *value)
     if (!value)
         return meta_fail(r, "'dtype' is missing");
     if (value->kind == JSON_ARRAY)
-        return meta_fail(r, "'dtype' is a structure of several fields, which is not supported");
+        return meta_unsupported(r, meta_help_type, "'dtype' is a structure of several fields, which is not supported");
     if (!string)
         return meta_fail(r, "'dtype' should be a string");
     if (*string && dtype_from_string(string, &r->m->dtype, &r->m->codecs.big_endian))
         return true;
     what = *string ? unsupported_dtype(string[strchr("<>|=", *string) ? 1 : 0]) : NULL;
     if (what)
-        return meta_fail(r, "dtype '%s' (%s) is not supported", string, what);
-    return meta_fail(r, "dtype '%s' is unknown or not supported", string);
+        return meta_unsupported(r, strstr(what, "delta") || strstr(what, "date") ? meta_help_time : meta_help_type,
+                                "dtype '%s' (%s) is not supported", string, what);
+    return meta_unsupported(r, meta_help_type, "dtype '%s' is unknown or not supported", string);
 }
 
 /* ---- codecs ---- */
@@ -80,7 +81,7 @@ static bool add_codec(const struct reading *r, const struct json *value, const c
                          &known))
         return false;
     if (!known)
-        return meta_fail(r, "%s '%s' is not supported", role, id);
+        return meta_unsupported(r, meta_help_codec, "%s '%s' is not supported", role, id);
     chain->count++;
     return true;
 }
@@ -117,7 +118,7 @@ static bool read_order(const struct reading *r, const struct json *order)
 static bool read_fill(const struct reading *r, const struct json *value)
 {
     if (!value)
-        meta_warn(r, "'fill_value' is missing and taken as null");
+        meta_warn(r, "there is no 'fill_value': missing chunks read as zero");
     if (value && value->kind != JSON_NULL)
         return meta_fill(r, value);
     r->m->fill_undefined = true;

@@ -58,7 +58,7 @@ static bool check_keys(const struct reading *r, const struct json *root)
             return meta_fail(r, "key '%s' is unknown, and does not say that it may be ignored", at->key);
     }
     if (transformers && transformers->kind != JSON_NULL && (transformers->kind != JSON_ARRAY || transformers->count))
-        return meta_fail(r, "'storage_transformers' are not supported");
+        return meta_unsupported(r, meta_help_layout, "'storage_transformers' are not supported");
     return true;
 }
 
@@ -71,7 +71,9 @@ static bool read_data_type(const struct reading *r, const struct json *value)
 
     if (!read_extension(r, value, "data_type", &name, &configuration))
         return false;
-    return dtype_from_name(&r->m->dtype, name) || meta_fail(r, "data type '%s' is unknown or not supported", name);
+    return dtype_from_name(&r->m->dtype, name) ||
+           meta_unsupported(r, strstr(name, "datetime") || strstr(name, "timedelta") ? meta_help_time : meta_help_type,
+                            "data type '%s' is unknown or not supported", name);
 }
 
 static bool read_grid(const struct reading *r, const struct json *shape, const struct json *grid)
@@ -82,7 +84,7 @@ static bool read_grid(const struct reading *r, const struct json *shape, const s
     if (!read_extension(r, grid, "chunk_grid", &name, &configuration))
         return false;
     if (strcmp(name, "regular"))
-        return meta_fail(r, "chunk grid '%s' is unknown or not supported", name);
+        return meta_unsupported(r, meta_help_layout, "chunk grid '%s' is unknown or not supported", name);
     return meta_grid(r, shape, json_get(configuration, "chunk_shape"), "chunk_shape");
 }
 
@@ -96,7 +98,7 @@ static bool read_key_encoding(const struct reading *r, const struct json *value)
         return false;
     with_c = !strcmp(name, "default");
     if (!with_c && strcmp(name, "v2"))
-        return meta_fail(r, "chunk key encoding '%s' is unknown or not supported", name);
+        return meta_unsupported(r, meta_help_layout, "chunk key encoding '%s' is unknown or not supported", name);
     separator = json_get(configuration, "separator");
     if (separator && !json_is(separator, ".") && !json_is(separator, "/"))
         return meta_fail(r, "the 'separator' of chunk keys should be \".\" or \"/\"");
@@ -177,7 +179,7 @@ static bool read_byte_codec(const struct reading *r, const char *name, const str
                                   &chain->codecs[chain->count], &known))
         return false;
     if (!known)
-        return meta_fail(r, "codec '%s' is unknown or not supported", name);
+        return meta_unsupported(r, meta_help_codec, "codec '%s' is unknown or not supported", name);
     chain->count++;
     return true;
 }
@@ -191,7 +193,8 @@ static bool read_codec(const struct reading *r, const struct json *value, enum s
     if (!read_extension(r, value, "codecs", &name, &configuration))
         return false;
     if (!strcmp(name, "sharding_indexed"))
-        return meta_fail(r, "codec 'sharding_indexed' is not built yet: sharded arrays cannot be read");
+        return meta_unsupported(r, meta_help_layout,
+                                "codec 'sharding_indexed' is not built yet: sharded arrays cannot be read");
     transpose = !strcmp(name, "transpose");
     bytes = !strcmp(name, "bytes") || !strcmp(name, "endian");
     if (transpose || bytes) {

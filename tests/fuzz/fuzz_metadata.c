@@ -82,12 +82,13 @@ static void convert(const struct array_meta *m)
 {
     struct job job = { .input.path = "in.zarr", .output.path = "out.zarr", .output.format_set = true };
     struct array_meta target = { 0 };
-    struct text warnings;
+    struct text warnings, notes;
     struct error err = { 0 };
 
     text_init(&warnings, 4000);
+    text_init(&notes, 4000);
     job.output.format = m->format == FORMAT_ZARR2 ? FORMAT_ZARR3 : FORMAT_ZARR2;
-    if (resolve_target(&target, m, &job, &warnings, &err)) {
+    if (resolve_target(&target, m, &job, &warnings, &notes, &err)) {
         must_be_sound(&target);
         must_come_back(&target);
     } else {
@@ -95,6 +96,7 @@ static void convert(const struct array_meta *m)
     }
     array_meta_release(&target);
     text_release(&warnings);
+    text_release(&notes);
 }
 
 static void read_at(const struct directory *d)

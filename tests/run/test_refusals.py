@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
+import json
 import pathlib
 import resource
 import shutil
@@ -246,6 +247,38 @@ def test_verify__says_what_the_first_values_are_that_differ_and_how_many_do(dire
         lines = done.out.splitlines()
         check(len(lines) == 4 and str(list(at)) in lines[0] and lines[1].endswith("/a%d" % number), done.out)
         check(f"{near['differ']} of the " in lines[3], done.out)
+
+
+V2 = {"zarr_format": 2, "shape": [4, 6], "chunks": [2, 3], "dtype": "<f4", "fill_value": 0, "order": "C", "filters": None,
+      "compressor": None}
+V3 = {"zarr_format": 3, "node_type": "array", "shape": [4, 6], "data_type": "float32", "fill_value": 0,
+      "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 3]}},
+      "chunk_key_encoding": {"name": "default"}, "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}
+
+
+def test_refusals__of_what_is_not_read_say_what_to_do(directory):
+    cases = [
+        (V2, {"compressor": {"id": "bz2", "level": 1}}, ("'bz2' is not supported", "zarr-python", "zstd")),
+        (V2, {"filters": [{"id": "delta", "dtype": "<f4"}]}, ("filter 'delta'", "zarr-python", "zstd")),
+        (V2, {"dtype": "<M8[s]"}, ("datetime64", "int64", "units")),
+        (V2, {"dtype": "<m8[s]"}, ("timedelta64", "int64", "units")),
+        (V2, {"dtype": "<U4"}, ("Unicode", "integers, floats")),
+        (V2, {"dtype": [["a", "<f4"]]}, ("structure", "integers, floats")),
+        (V3, {"data_type": "string"}, ("'string'", "integers, floats")),
+        (V3, {"data_type": {"name": "numpy.datetime64", "configuration": {"unit": "s", "scale_factor": 1}}}, ("int64", "units")),
+        (V3, {"chunk_grid": {"name": "rectangular", "configuration": {}}}, ("'rectangular'", "regular chunks")),
+        (V3, {"codecs": [{"name": "sharding_indexed", "configuration": {}}]}, ("not built yet", "no shards")),
+        (V3, {"codecs": [*V3["codecs"], {"name": "pcodec", "configuration": {}}]}, ("'pcodec'", "zarr-python", "zstd")),
+    ]
+    for number, (whole, change, words) in enumerate(cases):
+        place = directory / f"in{number}.zarr"
+        place.mkdir()
+        (place / (".zarray" if whole is V2 else "zarr.json")).write_text(json.dumps({**whole, **change}))
+        for command in (["info", place], ["rechunk", place, directory / "out.zarr", "--chunks", "4,6"]):
+            sluice(*command).expect(4, "help: ", *words)
+    for name, start in (("a.parquet", b"PAR1"), ("a.json", b"{}"), ("a.bin", b"\0\1\2\3")):
+        (directory / name).write_bytes(start)
+        sluice("info", directory / name).expect(4, "help: ", "Zarr")
 
 
 def test_info__lists_the_arrays_beneath_a_group(directory):

@@ -302,7 +302,7 @@ static void test_check__warnings_say_what_they_are(void)
     directory_put(&d, "in.zarr/.zarray", no_fill_zarray);
     directory_put(&d, "p.yaml", "memory: 64MiB\ninput: in.zarr\noutput: {path: out.zarr, format: zarr3}\n");
     CHECK_EQUAL(run_words(words), 0);
-    CHECK(strncmp(said, "warning: the input has no fill value", 36) == 0);
+    CHECK(strncmp(said, "note: the input has no fill value", 33) == 0);
     free(pipeline);
     directory_remove(&d);
 }
