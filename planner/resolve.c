@@ -262,6 +262,8 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
         if (status < 0 || !S_ISDIR(st.st_mode)) {
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' is not a directory", job->scratch_path);
             error_key(err, "scratch.path");
+            error_help(err, "scratch is one file in a directory that is there%s%s", status < 0 ? ": mkdir -p " : "",
+                       status < 0 ? job->scratch_path : "");
             return false;
         }
         status = store_holds_directory(p->source_store, job->scratch_path);
@@ -272,6 +274,7 @@ static bool resolve_scratch_path(struct plan *p, const struct job *job, struct e
             error_at(err, ERR_USAGE, job->scratch_span, "'%s' lies in the input, and inputs are never written to",
                      job->scratch_path);
             error_key(err, "scratch.path");
+            error_help(err, "give another directory, or leave it out: then it is beside the output");
             return false;
         }
         snprintf(directory, sizeof directory, "%s", job->scratch_path);

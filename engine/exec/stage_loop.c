@@ -100,9 +100,12 @@ static bool missing_is_fine(struct stage_run *run, bool first, bool listed, cons
     if (run->present && !listed)
         return true;
     if (run->present || run->missing_max == 0 ||
-        (first && atomic_fetch_add(&run->missing, 1) >= run->missing_max))
-        return error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was"
-                        " planned", key, store_path(run->store));
+        (first && atomic_fetch_add(&run->missing, 1) >= run->missing_max)) {
+        error_at(err, ERR_INPUT, SPAN_NONE, "chunk '%s' of '%s' is not there any more: it was when this run was planned",
+                 key, store_path(run->store));
+        error_help(err, "run it again when nothing changes the input");
+        return false;
+    }
     return true;
 }
 
