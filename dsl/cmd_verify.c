@@ -181,6 +181,19 @@ static bool look_nearby(struct comparison *c, struct error *err)
     return ok;
 }
 
+/* A budget that is too small is refused with what the hungrier one needs. */
+static bool plan_both(struct comparison *c, struct error *err)
+{
+    struct error of_b = { 0 };
+    bool ok = array_file_scan(&c->scan_a, &c->a, &c->limits, err);
+
+    if (array_file_scan(&c->scan_b, &c->b, &c->limits, &of_b))
+        return ok;
+    if (ok || of_b.need_bytes > err->need_bytes)
+        *err = of_b;
+    return false;
+}
+
 static bool compare_all(struct comparison *c, struct error *err)
 {
     const struct grid *chunks = &c->a.meta.chunks;
@@ -373,8 +386,7 @@ int cmd_verify(struct invocation *v, struct error *err)
     if (ok) {
         kinds_differ(&c, &reason);
         if (!reason.length)
-            ok = array_file_scan(&c.scan_a, &c.a, &c.limits, err) &&
-                 array_file_scan(&c.scan_b, &c.b, &c.limits, err) && compare_all(&c, err);
+            ok = plan_both(&c, err) && compare_all(&c, err);
     }
     if (ok) {
         add_answer(&c, reason.chars, wants_json(v->line), &out);

@@ -281,6 +281,19 @@ def test_refusals__of_what_is_not_read_say_what_to_do(directory):
         sluice("info", directory / name).expect(4, "help: ", "Zarr")
 
 
+def test_verify__needs_what_the_hungrier_array_needs(directory):
+    small = zarr.create_array(str(directory / "small"), shape=(60, 512, 512), chunks=(1, 64, 64), dtype="f4")
+    large = zarr.create_array(str(directory / "large"), shape=(60, 512, 512), chunks=(60, 128, 128), dtype="f4")
+    small[0], large[0] = 1, 1
+    needs = []
+    for a, b in (("small", "large"), ("large", "small")):
+        told = sluice("verify", directory / a, directory / b, "--memory", "1MiB", "--json").expect(3).json()
+        needs.append(told["need_bytes"])
+        sluice("verify", directory / a, directory / b, "--memory", needs[-1]).expect(0, "the same")
+        sluice("verify", directory / a, directory / b, "--memory", needs[-1] - 4096).expect(3)
+    check(needs[0] == needs[1], needs)
+
+
 def test_info__lists_the_arrays_beneath_a_group(directory):
     for version in (2, 3):
         group = zarr.create_group(directory / f"group{version}.zarr", zarr_format=version)
