@@ -63,7 +63,7 @@ export SLUICE_CORPUS
 endif
 TALLY = $(PYTHON) tests/tools/tally.py
 
-.PHONY: all help deps test-deps unit fault fuzz fuzz-or-skip fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
+.PHONY: all help deps test-deps unit fault fault-threads fault-uring fuzz fuzz-or-skip fuzzers test test-long test-san test-run interop golden golden-check tidy bench benches demo static shared install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -132,14 +132,14 @@ test:                  ## everything that is quick: unit, fault, tidy, golden, r
 	@$(MAKE) --no-print-directory all $(GENERATE) $(JUDGE_READY)
 	@$(TALLY) \
 	    'unit=$(MAKE) --no-print-directory -k -O unit' \
-	    'fault=$(MAKE) --no-print-directory fault' \
+	    'fault=$(MAKE) --no-print-directory -k -O fault' \
 	    'tidy=$(MAKE) --no-print-directory tidy' \
 	    'golden=$(MAKE) --no-print-directory golden-check' \
 	    'run=$(MAKE) --no-print-directory -k -O test-run' \
 	    'interop=$(MAKE) --no-print-directory interop' $(MORE_PARTS)
 
-# About an hour on two cores.
-test-long:             ## the same, long: thousands of random cases, every call failing once, kills, fuzzing (about an hour)
+# With -j2, about an hour on two quiet cores.
+test-long:             ## the same, long: thousands of random cases, every call failing once, kills, fuzzing (-j2: about an hour)
 	@SLUICE_KILLS=240 SLUICE_FAULTS_EVERY=1 SLUICE_LONG=1 $(MAKE) --no-print-directory test INTEROP_CASES=4000 \
 	    BUDGET_CASES=1000 FUZZ_SECONDS=45 'MORE_PARTS="fuzz=$(MAKE) --no-print-directory fuzz-or-skip"'
 
@@ -160,9 +160,10 @@ fuzz-or-skip:
 	@if command -v clang > /dev/null; then $(MAKE) --no-print-directory fuzz; else \
 	    echo 'skipped fuzz: there is no clang'; echo 'fuzz: 0 passed, 0 failed, 1 skipped'; fi
 
-# The example pipelines, with calls that are made to fail.
-fault: $(FAULT_TESTS)
-	@$(FAULT_TESTS)
+# The example pipelines, with calls that are made to fail; with -j, both back ends at once.
+fault: fault-threads fault-uring
+fault-threads fault-uring: fault-%: $(FAULT_TESTS)
+	@$(FAULT_TESTS) --io $*
 
 # Whole pipelines: exit codes, damaged inputs, full disks, signals, memory limits.
 RUNS = $(patsubst tests/run/%.py,%,$(wildcard tests/run/test_*.py))
@@ -189,7 +190,7 @@ test-san:              ## unit, run and some interop tests under the address, un
 	@$(MAKE) --no-print-directory SAN=thread all
 	@$(TALLY) \
 	    'unit-asan=$(MAKE) --no-print-directory -k -O SAN=address unit' \
-	    'fault-asan=$(MAKE) --no-print-directory SAN=address fault' \
+	    'fault-asan=$(MAKE) --no-print-directory -k -O SAN=address fault' \
 	    'run-asan=$(MAKE) --no-print-directory -k -O SAN=address "RUNS=$(RUNS_ASAN)" test-run' \
 	    'interop-asan=$(MAKE) --no-print-directory SAN=address INTEROP_CASES=60 BUDGET_CASES=30 interop' \
 	    'unit-tsan=$(MAKE) --no-print-directory -k -O SAN=thread "UNITS=$(UNITS_TSAN)" REPLAYS= unit' \
