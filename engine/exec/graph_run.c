@@ -236,13 +236,15 @@ static bool run_all(struct running *r, struct error *err)
 /* Away with it. `lost`: something was done that is not to be gone on with. */
 static void abandon(const struct running *r, bool lost, struct error *err)
 {
+    bool known = resume_mounts(r->resume).root;     /* by which the next run tells */
     int got;
 
     journal_close(&r->resume->journal);     /* what is open some file systems only rename */
     got = store_abandon(r->resume->store);
     if (lost && got < 0)
-        error_note(err, "what was done may be lost, and that could neither be noted nor all of it removed: give sluice "
-                   "clean, with the output's path, before the same command");
+        error_note(err, "what was done may be lost, and that could neither be noted nor all of it removed: %sgive sluice "
+                   "clean, with the output's path, before the same command", known
+                   ? "unless the file system is mounted anew " : "");
     else if (lost)
         error_note(err, "nothing is kept: what was done may be lost, and that could not be noted");
     else if (error_is_stop(err))

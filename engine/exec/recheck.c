@@ -2,10 +2,11 @@
  *
  * Always: the source's objects (sources.c).
  *
- * After another boot, unless every run until now was durable: the kernel may not have written out what it had taken. And
- * after a sync, a close or a write that failed, always: what of all that was written is lost the kernel does not say. Then
- * all of it is read again: segments by their checksums, objects of the target by their hash or (written.h) what was summed
- * while they were written. What is wrong is done again: a slab; of the target, what was recorded with it and after it. */
+ * After another boot, or on a file system that was mounted anew since, unless every run until now was durable: the kernel may
+ * not have written out what it had taken. And after a sync, a close or a write that failed, always: what of all that was
+ * written is lost the kernel does not say. Then all of it is read again: segments by their checksums, objects of the target
+ * by their hash or (written.h) what was summed while they were written. What is wrong is done again: a slab; of the target,
+ * what was recorded with it and after it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -434,6 +435,11 @@ static bool sync_all(const struct check *c, struct error *err)
                                  store_path(c->resume->store));
 }
 
+static void note_read_again(const struct check *c)
+{
+    report_note(c->report, "what an earlier run had done was read again: some of it could have gone %s", c->lost_when);
+}
+
 bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, struct pool *pool,
                   struct report *report, const volatile int *stop, struct error *err)
 {
@@ -442,9 +448,9 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
 
     if (s && !resume_scratch(r, g, s, report, err))
         return false;
-    if (resume_is_written_out(r))
+    c.lost_when = resume_lost_when(r);
+    if (!c.lost_when)
         return true;
-    c.lost_when = r->doubted ? "where a write failed" : "when the machine went down";
     if (r->doubted && !sync_all(&c, err))
         return false;
     c.memory_bytes = size_align_up(size_max(READ_BYTES, spill_encoded_bytes_max(g->scratch.block_bytes)), IO_ALIGN) +
@@ -457,6 +463,7 @@ bool resume_check(struct resume *r, const struct graph *g, struct scratch *s, st
     for (unsigned i = g->stage_count; i-- > 0; )     /* which segments are needed depends on what comes after them */
         if (!(g->stages[i].sink == TO_SEGMENTS ? check_segments(&c, i, err) : check_objects(&c, i, err)))
             return false;
+    note_read_again(&c);
     return true;
 }
 
@@ -474,8 +481,8 @@ static bool lost_published(const struct check *c, const struct good *good, struc
     task_box(last, good->done, &box);
     for (unsigned i = 0, at = 0; i < last->tasks.rank && at < sizeof from; i++)
         at += (unsigned)snprintf(from + at, sizeof from - at, "%s%llu", i ? ", " : "", (unsigned long long)box.start[i]);
-    error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: the machine went down before "
-             "that was written out; from (%s) on it is not what it was", path, from);
+    error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: some was lost %s; from (%s) on it "
+             "is not what it was", path, c->lost_when, from);
     snprintf(old, sizeof old, "%s.sluice-partial", path);
     if (os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) < 0)
         snprintf(old, sizeof old, "%s.sluice-aside", path);
@@ -495,7 +502,8 @@ bool resume_check_published(struct resume *r, const struct graph *g, struct repo
     struct good good;
     bool ok;
 
-    if (resume_is_written_out(r))
+    c.lost_when = resume_lost_when(r);
+    if (!c.lost_when)
         return true;
     c.memory_bytes = size_min(READ_BYTES, size_align_down(g->pool_bytes, IO_ALIGN));
     ok = store_open(&target, store_path(r->store), r->span, err) && proof_of_metadata(g, target, err) &&
@@ -505,6 +513,8 @@ bool resume_check_published(struct resume *r, const struct graph *g, struct repo
         c.root_fd = store_root_fd(target);
         ok = find_good(&c, last, &good, err) && (good.done == r->tasks_done[last] || lost_published(&c, &good, err));
     }
+    if (ok)
+        note_read_again(&c);
     pool_close(pool);
     store_close(target);
     return ok;

@@ -12,17 +12,26 @@
 /* Beside the journal, where a record of doubt could not be written. */
 #define DOUBT_MARK ".sluice-doubt"
 
+/* What stands in the record of a run; earlier versions had no mounts in it. */
+enum { RUN_DURABLE = 1, RUN_MOUNTS = 2 };
+
 /* ---- reading ---- */
 
 static void run_unpack(struct resume *r, struct unpack *u)
 {
-    bool durable, gone;
+    uint64_t flags;
+    bool gone;
 
     unpack_text(u, r->boot, sizeof r->boot);
-    durable = unpack_number_to(u, 1);
+    flags = unpack_number_to(u, RUN_DURABLE | RUN_MOUNTS);
     gone = unpack_number_to(u, 1);
     unpack_text(u, r->scratch_path, sizeof r->scratch_path);
-    r->was_durable = r->was_durable && durable;
+    r->mounts = (struct mounts){ 0 };
+    if (flags & RUN_MOUNTS) {
+        r->mounts.root = unpack_number(u);
+        r->mounts.scratch = unpack_number(u);
+    }
+    r->was_durable = r->was_durable && (flags & RUN_DURABLE);
     r->doubted = false;
     if (!u->bad && gone && r->segments)
         memset(r->segments, 0, r->segment_count * sizeof *r->segments);
@@ -172,6 +181,8 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
     free(buffer);
     if (os_fstatat(store_root_fd(r->store), DOUBT_MARK, &st, AT_SYMLINK_NOFOLLOW) != -ENOENT)
         distrust(r);
+    if (!resume_devices_last(r))
+        r->old.device = r->scratch_file.device = 0;
     if (loaded == LOADED)
         check_place(r, differences, sys_errno);
     if (differences->no_memory)
@@ -184,13 +195,15 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
 /* What stands before the identity in the first record, and alone in those of later runs. */
 static void run_pack(const struct resume *r, struct text *to)
 {
+    struct mounts mounts = resume_mounts(r);
     char boot[BOOT_BYTES];
 
     boot_now(boot);
     pack_text(to, boot);
-    pack_number(to, r->durable);
+    pack_number(to, (r->durable ? RUN_DURABLE : 0) | RUN_MOUNTS);
     pack_number(to, r->scratch_gone);
     pack_text(to, r->scratch_path);
+    pack_numbers(to, (uint64_t[]){ mounts.root, mounts.scratch }, 2);
 }
 
 /* One record. With durable, what it speaks of has been synced by now, and so is it. */

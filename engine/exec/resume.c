@@ -69,7 +69,7 @@ uint64_t resume_work_bytes(const struct resume *r, const struct graph *g)
 
 /* ---- is it still this machine, and its scratch? ---- */
 
-bool resume_is_same_boot(const struct resume *r)
+static bool is_same_boot(const struct resume *r)
 {
     char boot[BOOT_BYTES];
 
@@ -77,9 +77,39 @@ bool resume_is_same_boot(const struct resume *r)
     return boot[0] && strcmp(boot, r->boot) == 0;
 }
 
-bool resume_is_written_out(const struct resume *r)
+struct mounts resume_mounts(const struct resume *r)
 {
-    return r->was_durable || resume_is_same_boot(r);
+    struct mounts mounts = { .root = os_mount_of(store_root_fd(r->store), "") };
+    char directory[PATH_MAX], *slash;
+
+    memcpy(directory, r->scratch_path, sizeof directory);
+    slash = strrchr(directory, '/');
+    if (slash) {
+        slash[slash == directory] = '\0';
+        mounts.scratch = os_mount_of(AT_FDCWD, directory);
+    }
+    return mounts;
+}
+
+/* A file system that met an error of its own gives up what it had not written, and may be mounted anew in the same boot.
+ * What was not known then says nothing; what is not known now is not the same. */
+static bool is_same_mount(const struct resume *r)
+{
+    struct mounts now = resume_mounts(r);
+
+    return (r->mounts.root == 0 || r->mounts.root == now.root) &&
+           (r->mounts.scratch == 0 || r->mounts.scratch == now.scratch || r->scratch_file.inode == 0);
+}
+
+bool resume_devices_last(const struct resume *r)
+{
+    return is_same_boot(r) && is_same_mount(r);
+}
+
+const char *resume_lost_when(const struct resume *r)
+{
+    return r->was_durable ? NULL : r->doubted ? "where a write failed" : !is_same_boot(r) ? "when the machine went down"
+           : is_same_mount(r) ? NULL : "when the file system was mounted anew";
 }
 
 /* Segments are worth nothing without their file. */
@@ -87,8 +117,6 @@ static void look_for_scratch(struct resume *r)
 {
     struct stat st;
 
-    if (!resume_is_same_boot(r))        /* devices may be numbered otherwise */
-        r->scratch_file.device = 0;
     if (r->scratch_file.inode == 0 ||
         (os_fstatat(AT_FDCWD, r->scratch_path, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
          (r->scratch_file.inode == OS_INODE_ANY ||
@@ -197,8 +225,8 @@ static bool refuse(const struct resume *r, const char *what, const struct text *
 /* Of another request, and it has its name; only that request knows what should be there. */
 static bool refuse_unseen(const struct resume *r, struct error *err)
 {
-    error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s' when the machine went down, and nobody has "
-             "looked whether all of it was written out", store_path(r->store));
+    error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s', some of which may have been lost %s, and "
+             "nobody has looked whether it is whole", store_path(r->store), resume_lost_when(r));
     error_help(err, "give the command of that run once more: it looks; or start over with --restart");
     return false;
 }
@@ -223,7 +251,7 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
         ok = error_sys(err, sys_errno, r->span, "cannot read the journal of '%s.sluice-partial'", store_path(r->store));
     } else if (r->published) {
         ok = true;
-    } else if (loaded == LOADED && r->replaced && !resume_is_written_out(r)) {
+    } else if (loaded == LOADED && r->replaced && resume_lost_when(r)) {
         ok = refuse_unseen(r, err);
     } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
         *removed = true;
@@ -272,7 +300,7 @@ static bool end_published(struct resume **r, const struct graph *g, struct error
     text_release(&differences);
     if (same)
         return true;
-    if (!resume_is_written_out(*r))
+    if (resume_lost_when(*r))
         return refuse_unseen(*r, err);
     same = store_publish_end((*r)->store, &(*r)->old, err);
     resume_close(*r);
@@ -311,6 +339,7 @@ bool resume_find(struct resume **out, const struct graph *g, bool restart, struc
 
 bool resume_clean(const char *path, struct span span, struct text *what, struct error *err)
 {
+    const char *lost_when;
     struct text nobody;
     struct resume *r;
     bool ok;
@@ -319,10 +348,12 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
         return false;
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     what = what ? what : &nobody;
-    if (r && r->published)
-        text_addf(what, "ended what an earlier run of '%s' had left to do: the output %s\n", path,
-                  resume_is_written_out(r) ? "is complete" : "has its name, but the machine went down in between: sluice "
-                                                             "verify tells whether it is whole");
+    lost_when = r && r->published ? resume_lost_when(r) : NULL;
+    if (lost_when)
+        text_addf(what, "ended what an earlier run of '%s' had left to do: the output has its name, but some of it may have "
+                  "been lost %s: sluice verify tells whether it is whole\n", path, lost_when);
+    else if (r && r->published)
+        text_addf(what, "ended what an earlier run of '%s' had left to do: the output is complete\n", path);
     if (r && store_took_over(r->store)[0])
         text_addf(what, "%s\n", store_took_over(r->store));
     ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);

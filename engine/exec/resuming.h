@@ -22,6 +22,11 @@ struct task_sums {
     uint64_t source, objects;
 };
 
+/* os_mount_of; 0: not known. */
+struct mounts {
+    uint64_t root, scratch;         /* of the target, or where it is staged; of the directory of the scratch file */
+};
+
 struct resume {
     struct store *store;            /* staged and locked, or (published) the target itself */
     struct span span;
@@ -39,6 +44,7 @@ struct resume {
     uint64_t begun_inode;           /* of the root, when the journal was begun */
     bool was_durable;               /* every run until now */
     char boot[40];                  /* of the last run; "": not known */
+    struct mounts mounts;           /* of the last run */
     bool doubted;                   /* by the last run: a sync or a write had failed */
     struct store_place old;         /* what the target is to replace; inode 0: nothing */
     struct store_place scratch_file;    /* inode 0: nothing of it is needed */
@@ -106,10 +112,13 @@ bool resume_remove_leftovers(const struct resume *r, const struct graph *g, cons
 bool resume_check_published(struct resume *r, const struct graph *g, struct report *report, const volatile int *stop,
                             struct error *err);
 
-/* Was the machine not started anew since the last run? */
-bool resume_is_same_boot(const struct resume *r);
-/* Is what was written still what the kernel has, or on the disk for certain? */
-bool resume_is_written_out(const struct resume *r);
+/* Where it lies now. */
+struct mounts resume_mounts(const struct resume *r);
+/* Are devices numbered as in the last run? Not after another boot, nor where one is mounted anew. */
+bool resume_devices_last(const struct resume *r);
+/* What was written is still what the kernel has, or on the disk for certain: NULL. Else words for when some of it may
+ * have been lost: "when the machine went down". */
+const char *resume_lost_when(const struct resume *r);
 
 /* Records. With durable, what they speak of is synced before, and they are after. */
 bool resume_segment(struct resume *r, uint64_t number, struct scratch *s, const struct segment *segment,

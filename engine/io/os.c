@@ -26,6 +26,11 @@ enum { ZFS_MAGIC = 0x2fc12fc1, JFS_MAGIC = 0x3153464a };
 #define BCACHEFS_MAGIC 0xca451a4eu
 #define EXFAT_MAGIC 0x2011bab0u
 
+/* Headers before Linux 6.8 do not know it; kernels that do not, leave it out of what they answer. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u
+#endif
+
 enum { AGAIN_MAX = 1000 };      /* EAGAIN in a row before it is believed */
 
 /* The kernel reads ahead in pages as large as this, and drops only whole ones: the one before must have its turn again. */
@@ -407,6 +412,15 @@ uint64_t os_lasting_inode(int fd, const struct stat *st)
     return st->st_ino;
 }
 
+uint64_t os_mount_of(int dir_fd, const char *path)
+{
+    struct statx st = { 0 };
+
+    if (CALL(OS_MOUNT, statx(dir_fd, path, AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, &st)) < 0)
+        return 0;
+    return st.stx_mask & STATX_MNT_ID_UNIQUE ? st.stx_mnt_id : 0;
+}
+
 int os_mkdirat(int dir_fd, const char *path, mode_t mode)
 {
     return (int)CALL(OS_MKDIR, mkdirat(dir_fd, path, mode));
@@ -415,6 +429,13 @@ int os_mkdirat(int dir_fd, const char *path, mode_t mode)
 int os_unlinkat(int dir_fd, const char *path, int flags)
 {
     return (int)CALL(OS_UNLINK, unlinkat(dir_fd, path, flags));
+}
+
+int os_link(int dir_fd, const char *from, const char *to)
+{
+    int result = (int)CALL(OS_LINK, linkat(dir_fd, from, dir_fd, to, 0));
+
+    return result == -ENOSYS || result == -EPERM ? -EOPNOTSUPP : result;
 }
 
 int os_syncfs(int fd)

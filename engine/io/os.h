@@ -62,8 +62,15 @@ int os_fstatat(int dir_fd, const char *path, struct stat *st, int flags);
  * of FUSE, some of CIFS; `fd` is anything there) OS_INODE_ANY, which is not compared. */
 enum { OS_INODE_ANY = 1 };
 uint64_t os_lasting_inode(int fd, const struct stat *st);
+/* Which mount `path` (below `dir_fd`; "": itself) lies in; 0: not known (before Linux 6.8). What is mounted anew has
+ * another number, in the same boot, too; so has another mount of the same file system that lives on. Not stat's device,
+ * which the next mount may be given as well, nor the older number of mounts (STATX_MNT_ID), which is used again as soon
+ * as it is free: a file system that is unmounted and mounted anew mostly gets the one it had. */
+uint64_t os_mount_of(int dir_fd, const char *path);
 int os_mkdirat(int dir_fd, const char *path, mode_t mode);
 int os_unlinkat(int dir_fd, const char *path, int flags);
+/* Another name of a file, at once and only where there is none (-EEXIST). -EOPNOTSUPP where files have one name each. */
+int os_link(int dir_fd, const char *from, const char *to);
 /* Never replaces: -EEXIST when `to` is there. Atomic, but for file systems that lack it (os_lacks). */
 int os_rename_new(int dir_fd, const char *from, const char *to);
 /* What is called `to` is replaced. */
@@ -129,14 +136,16 @@ enum os_kind {
     OS_LIST = 1 << 19,              /* readdir */
     OS_THREAD = 1 << 20,
     OS_FLAGS = 1 << 21,             /* turning O_DIRECT off */
-    OS_EVERY_KIND = ((1 << 22) - 1) & ~OS_ENTER,   /* that can answer any errno */
+    OS_LINK = 1 << 22,
+    OS_MOUNT = 1 << 23,             /* which mount it is */
+    OS_EVERY_KIND = ((1 << 24) - 1) & ~OS_ENTER,   /* that can answer any errno */
 };
 
 enum { OS_FAULT_SHORT = -1, OS_FAULT_ZERO = -2, OS_FAULT_KILL = -3 };
 
 /* Of all calls of the `kinds`, number `first` (from 0) fails, or all from there on. Apart from that, `absent` kinds
- * (of OPENAT2, RENAMEAT2, RING, FALLOCATE, PUNCH, LOCK, DIRECT) always answer, uncounted, what an older kernel or a
- * file system without them says: EOPNOTSUPP, EINVAL for O_DIRECT, else ENOSYS. */
+ * (of OPENAT2, RENAMEAT2, RING, FALLOCATE, PUNCH, LOCK, DIRECT, LINK, MOUNT) always answer, uncounted, what an older
+ * kernel or a file system without them says: EOPNOTSUPP, EINVAL for O_DIRECT, else ENOSYS. */
 struct os_faults {
     unsigned absent;
     unsigned kinds;

@@ -23,6 +23,7 @@ long faults_memory_held(void)
 static const char *const kind_names[] = {
     "open", "openat2", "read", "write", "truncate", "fallocate", "stat", "mkdir", "unlink", "rename", "renameat2", "sync",
     "ring", "enter", "punch", "lock", "close", "direct", "memory", "list", "thread", "flags",
+    "link", "mount",
 };
 
 static const struct { const char *name; int how; } hows[] = {

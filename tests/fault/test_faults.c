@@ -57,6 +57,7 @@ static const struct fault faults[] = {
     { "close", "EIO ENOSPC EDQUOT", "3 5" },
     { "rename,renameat2", "EIO ENOSPC EINVAL", "3 5" },
     { "lock", "ENOMEM", "" },
+    { "mount", "EIO ENOSYS", "" },
     { "ring", "ENOMEM EPERM ENOSYS", "2 3 5" },
     { "enter", "EINTR EAGAIN EBUSY ENOMEM", "" },
 };

@@ -21,7 +21,7 @@ import inputs  # noqa: E402
 EVERY = bool(os.environ.get("SLUICE_FAULTS_EVERY"))
 BACKENDS = ["threads"] if SANITIZER == "thread" else ["threads", "uring"]
 KINDS = ("open,openat2,read,write,truncate,fallocate,stat,mkdir,unlink,rename,renameat2,sync,ring,enter,punch,lock,close,"
-         "list,thread")
+         "list,thread,link,mount")
 CHUNKS = ["--chunks", "12,8,8", "--codec", "none", "--progress", "none", "--threads", "2"]
 RANDOM = random.Random(int(os.environ.get("SLUICE_SEED", 7)))
 FLAVOURS = [[], ["--durable"], ["--verify"], ["--durable", "--verify"]]     # the last makes the most calls

@@ -50,6 +50,38 @@ static bool lacks(const char *word)
     return false;
 }
 
+static void test_os__a_second_name_is_given_only_where_there_is_none(void)
+{
+    make_file("one", "one");
+    make_file("two", "two");
+    CHECK_EQUAL(os_link(root_fd, "one", "two"), -EEXIST);
+    CHECK_EQUAL(os_link(root_fd, "none", "three"), -ENOENT);
+    CHECK_EQUAL(os_link(root_fd, "one", "three"), 0);
+    CHECK(content_is("three", "one") && content_is("one", "one") && content_is("two", "two"));
+    os_faults_set(&(struct os_faults){ .absent = OS_LINK });
+    CHECK_EQUAL(os_link(root_fd, "one", "four"), -EOPNOTSUPP);
+    os_faults_set(NULL);
+    CHECK(!is_there("four"));
+    os_unlinkat(root_fd, "one", 0);
+    os_unlinkat(root_fd, "two", 0);
+    os_unlinkat(root_fd, "three", 0);
+}
+
+/* That another mount has another number is for tests/run/test_mounts.py. */
+static void test_os__a_mount_has_one_number_and_what_cannot_be_asked_has_none(void)
+{
+    uint64_t mount = os_mount_of(root_fd, "");
+
+    make_file("file", "");
+    CHECK(os_mount_of(root_fd, "file") == mount && os_mount_of(AT_FDCWD, root_path) == mount);
+    CHECK(mount == 0 || os_mount_of(AT_FDCWD, "/proc") != mount);
+    CHECK_EQUAL(os_mount_of(root_fd, "none"), 0);
+    os_faults_set(&(struct os_faults){ .absent = OS_MOUNT });
+    CHECK_EQUAL(os_mount_of(root_fd, "file"), 0);
+    os_faults_set(NULL);
+    os_unlinkat(root_fd, "file", 0);
+}
+
 static unsigned open_fds(void)
 {
     unsigned count = 0;
@@ -473,6 +505,8 @@ int main(void)
     RUN(test_os__exchanging_exchanges);
     RUN(test_os__exchanging_by_steps_exchanges);
     RUN(test_os__an_exchange_by_steps_that_fails_is_undone);
+    RUN(test_os__a_second_name_is_given_only_where_there_is_none);
+    RUN(test_os__a_mount_has_one_number_and_what_cannot_be_asked_has_none);
     RUN(test_os__removing_a_tree_does_not_follow_links);
     RUN(test_os__removing_what_is_not_there_is_fine);
     RUN(test_os__removing_says_what_failed_and_leaks_nothing);
