@@ -14,6 +14,7 @@
  *   before-stage-end, before-discard, after-discard      the scratch file goes
  *   before-verify                                the target is there, and nobody has looked at it yet
  *   before-committing, before-publish, after-exchange, after-publish, after-note, after-journal
+ *   after-take-back                              what was published in doubt is where it was staged again
  *
  * Threads: any.
  */

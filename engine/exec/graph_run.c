@@ -241,11 +241,11 @@ static void abandon(const struct running *r, bool lost, struct error *err)
 
     journal_close(&r->resume->journal);     /* what is open some file systems only rename */
     got = store_abandon(r->resume->store);
-    if (lost && got < 0)
-        error_note(err, "what was done may be lost, and that could neither be noted nor all of it removed: %sgive sluice "
-                   "clean, with the output's path, before the same command", known
+    if (lost && got < 0) {
+        error_note(err, "what was done may be lost, and that could neither be noted nor all of it removed");
+        error_note(err, "%sgive sluice clean, with the output's path, before the same command", known
                    ? "unless the file system is mounted anew " : "");
-    else if (lost)
+    } else if (lost)
         error_note(err, "nothing is kept: what was done may be lost, and that could not be noted");
     else if (error_is_stop(err))
         error_help(err, "nothing was left at the output; the same command starts over");
@@ -276,6 +276,15 @@ static void keep_or_abandon(const struct running *r, struct error *err)
     if (err->help[0])                   /* what to do about the cause comes first */
         error_note(err, "the same command continues; sluice clean, with the output's path, removes what it left");
     error_help(err, "the same command continues; sluice clean %s removes what it left", g->target_path);
+}
+
+/* It has its name, but perhaps not on the disk. */
+static void doubt_published(const struct running *r, struct error *err)
+{
+    if (resume_doubt(r->resume))
+        error_help(err, "the same command reads it again and gives it its name once more");
+    else
+        error_help(err, "that could not be noted: make it anew with --restart and --overwrite");
 }
 
 /* In memory that the stages need no more. */
@@ -326,6 +335,8 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     error_locate(err, graph.target_span);
     if (!ok && !r.resume->published && !store_is_published(r.resume->store))
         keep_or_abandon(&r, err);
+    else if (!ok && store_is_in_doubt(r.resume->store))
+        doubt_published(&r, err);
     scratch_close(r.scratch);
     pool_close(r.pool);
     proof_release(&proof);

@@ -505,6 +505,8 @@ bool resume_check_published(struct resume *r, const struct graph *g, struct repo
     c.lost_when = resume_lost_when(r);
     if (!c.lost_when)
         return true;
+    if (r->doubted && !sync_all(&c, err))
+        return false;
     c.memory_bytes = size_min(READ_BYTES, size_align_down(g->pool_bytes, IO_ALIGN));
     ok = store_open(&target, store_path(r->store), r->span, err) && proof_of_metadata(g, target, err) &&
          pool_open(&pool, c.memory_bytes, err);

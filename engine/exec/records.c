@@ -9,9 +9,6 @@
 #include "engine/exec/resuming.h"
 #include "engine/io/os.h"
 
-/* Beside the journal, where a record of doubt could not be written. */
-#define DOUBT_MARK ".sluice-doubt"
-
 /* What stands in the record of a run; earlier versions had no mounts in it. */
 enum { RUN_DURABLE = 1, RUN_MOUNTS = 2 };
 
@@ -179,7 +176,7 @@ enum loaded resume_load(struct resume *r, const struct graph *g, struct text *di
         loaded = u.bad ? LOADED_OTHER : LOADED;
     }
     free(buffer);
-    if (os_fstatat(store_root_fd(r->store), DOUBT_MARK, &st, AT_SYMLINK_NOFOLLOW) != -ENOENT)
+    if (os_fstatat(store_root_fd(r->store), STAGING_DOUBT, &st, AT_SYMLINK_NOFOLLOW) != -ENOENT)
         distrust(r);
     if (!resume_devices_last(r))
         r->old.device = r->scratch_file.device = 0;
@@ -232,10 +229,10 @@ static bool sync_root(const struct resume *r, struct error *err)
 /* All of it was read again. */
 static bool doubt_ends(const struct resume *r, struct error *err)
 {
-    int got = os_unlinkat(store_root_fd(r->store), DOUBT_MARK, 0);
+    int got = os_unlinkat(store_root_fd(r->store), STAGING_DOUBT, 0);
 
     return got >= 0 || got == -ENOENT || error_sys(err, -got, r->span, "cannot remove '%s' from what an earlier run of "
-                                                   "'%s' left", DOUBT_MARK, store_path(r->store));
+                                                   "'%s' left", STAGING_DOUBT, store_path(r->store));
 }
 
 bool resume_begin(struct resume *r, const struct graph *g, struct error *err)
@@ -345,12 +342,11 @@ bool resume_doubt(struct resume *r)
         return true;
     }
     /* An empty file takes no write. */
-    got = os_openat(store_root_fd(r->store), DOUBT_MARK, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+    got = os_openat(store_root_fd(r->store), STAGING_DOUBT, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
     if (got >= 0) {
         os_close(got);
         return true;
     }
-    os_unlinkat(store_root_fd(r->store), STAGING_JOURNAL, 0);
     return false;
 }
 

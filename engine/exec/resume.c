@@ -272,6 +272,22 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     return ok;
 }
 
+/* Its name may not be on the disk, and a sync that succeeds now would not say so: names that are given anew it has to write.
+ * Until then what was there before has its name back. Where inodes do not last that may be half gone by now, so there it is
+ * only synced once more. */
+static bool is_to_be_published_again(const struct resume *r)
+{
+    return r->doubted && r->old.inode != OS_INODE_ANY;
+}
+
+static bool publish_end(struct resume *r, struct error *err)
+{
+    if (!is_to_be_published_again(r))
+        return store_publish_end(r->store, &r->old, err);
+    store_make_durable(r->store);
+    return store_take_back(r->store, &r->old, err) && store_publish(r->store, err);
+}
+
 /* For a run that starts over, whatever is left goes, read or not. */
 static bool restart_over(struct resume *r, struct text *notes, struct error *err)
 {
@@ -279,15 +295,15 @@ static bool restart_over(struct resume *r, struct text *notes, struct error *err
     int sys_errno;
 
     if (r->published)
-        return store_publish_end(r->store, &r->old, err);
+        return publish_end(r, err);
     text_init(&ignored, DIFFERENCES_BYTES_MAX);
     resume_load(r, NULL, &ignored, &sys_errno);
     text_release(&ignored);
     return remove_left(r, notes, err);
 }
 
-/* It published what was asked for now? Then the run is as good as done; else that one is brought to its end, and what
- * stands there is a target like any other. */
+/* It published what was asked for now? Then the run is as good as done, or (in doubt) one that has everything but has not
+ * published it; else that one is brought to its end, and what stands there is a target like any other. */
 static bool end_published(struct resume **r, const struct graph *g, struct error *err)
 {
     struct text differences;
@@ -298,6 +314,12 @@ static bool end_published(struct resume **r, const struct graph *g, struct error
     journal_close(&(*r)->journal);
     same = resume_load(*r, g, &differences, &sys_errno) == LOADED && differences.length == 0 && (*r)->continues;
     text_release(&differences);
+    if (same && is_to_be_published_again(*r)) {
+        same = store_take_back((*r)->store, &(*r)->old, err);
+        resume_close(*r);
+        *r = NULL;
+        return same && find_left(r, g->target_path, g->overwrite, g->target_span, err);
+    }
     if (same)
         return true;
     if (resume_lost_when(*r))
@@ -321,13 +343,9 @@ bool resume_find(struct resume **out, const struct graph *g, bool restart, struc
         return true;
     text_init(&nobody, DIFFERENCES_BYTES_MAX);
     notes = notes ? notes : &nobody;
-    if (restart) {
-        ok = restart_over(r, notes, err);
-    } else if (r->published) {
-        ok = end_published(&r, g, err);
-    } else {
+    ok = restart ? restart_over(r, notes, err) : !r->published || end_published(&r, g, err);
+    if (!restart && ok && r && !r->published)
         ok = take_up(r, g, notes, &removed, err);
-    }
     text_release(&nobody);
     if (ok && !removed) {
         *out = r;
@@ -454,7 +472,7 @@ bool resume_publish(struct resume *r, struct error *err)
     if (r->replaced)
         return store_remove_replaced(r->store, err);
     if (r->published)
-        return store_publish_end(r->store, &r->old, err);
+        return store_publish_end(r->store, &r->old, err);    /* not in doubt, or not to be taken back */
     if (r->committing && r->old.inode)
         store_was_replacing(r->store, &r->old);
     /* What stands there may be another one than when an earlier run was about to replace it; and without a rename that

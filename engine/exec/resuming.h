@@ -128,8 +128,7 @@ bool resume_segment_lost(struct resume *r, uint64_t number, struct error *err);
 bool resume_tasks(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums, struct error *err);
 bool resume_tasks_lost(struct resume *r, unsigned stage, uint64_t done, const struct task_sums *sums,
                        struct error *err);
-/* A sync or a write failed: whoever goes on reads all of it again. False: that cannot be recorded, and there is no journal
- * any more to go on with. */
+/* A sync or a write failed: whoever goes on reads all of it again. False: that cannot be recorded. */
 bool resume_doubt(struct resume *r);
 /* Everything is there, and r->old is what the target replaces. */
 bool resume_committing(struct resume *r, struct error *err);

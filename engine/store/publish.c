@@ -68,6 +68,17 @@ static int mark_goes(struct store *s, const char *mark, bool to_old)
     return got == -ENOENT ? 0 : got;
 }
 
+/* The target is where it is to be, as everybody sees who looks; but the disk may not have it so, and what a second sync says
+ * is worth nothing: a kernel may take what it could not write for written. */
+static bool is_in_doubt(struct store *s, int got, const char *what, struct error *err)
+{
+    s->in_doubt = true;
+    error_sys(err, -got, s->span, "cannot write out the %s of '%s'", what, s->path);
+    error_note(err, "it is complete and has its name; that the disk has it so, too, is not certain");
+    error_note(err, "after a power cut what was there before may be back");
+    return false;
+}
+
 /* The target has its name. What is ours leaves it, the journal last: as long as it is there the next run knows what to
  * end. Only then what stood there before goes, which may take long, or fail; it has the journal by then. Where inodes do not
  * last nobody could tell it from a new one that has not got its name: there it goes first. */
@@ -80,7 +91,7 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     if (s->durable)
         got = os_fsync(s->parent_fd);
     if (got < 0)
-        return error_sys(err, -got, s->span, "cannot write out the directory of '%s'", s->path);
+        return is_in_doubt(s, got, "directory", err);
     die_at("after-publish");
     if (old)
         got = store_place_is(s, old, s->aside_name);
@@ -102,6 +113,8 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     ok = !old || old->inode != OS_INODE_ANY || remove_old(s, err);
     to_old = old && old->inode != OS_INODE_ANY;
     got = ok ? mark_goes(s, STAGING_NOTE, to_old) : 0;
+    if (ok && got >= 0 && s->taken_back)
+        got = mark_goes(s, STAGING_DOUBT, false);
     if (ok)
         die_at("after-note");
     if (ok && got >= 0)
@@ -181,7 +194,7 @@ static bool sync_published(struct store *s, struct error *err)
 {
     int got = s->durable ? os_syncfs(s->root_fd) : 0;
 
-    return got >= 0 || error_sys(err, -got, s->span, "cannot write out the files of '%s'", s->path);
+    return got >= 0 || is_in_doubt(s, got, "files", err);
 }
 
 bool store_remove_replaced(struct store *s, struct error *err)
@@ -193,4 +206,29 @@ bool store_remove_replaced(struct store *s, struct error *err)
 bool store_publish_end(struct store *s, const struct store_place *old, struct error *err)
 {
     return sync_published(s, err) && publish_end(s, old->inode ? old : NULL, err);
+}
+
+bool store_take_back(struct store *s, const struct store_place *old, struct error *err)
+{
+    char note[PATH_MAX];
+    int got = old->inode ? store_place_is(s, old, s->aside_name) : 0, replaces = 0;
+
+    if (got > 0)
+        got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
+    if (got >= 0 && old->inode)
+        got = replaces = store_place_is(s, old, s->staging_name);
+    if (got >= 0)
+        got = replaces ? os_rename_exchange(s->parent_fd, s->staging_name, s->name, s->aside_name)
+                       : os_rename_new(s->parent_fd, s->name, s->staging_name);
+    if (got < 0)
+        return error_sys(err, -got, s->span, "cannot take back '%s', to publish it once more", s->path);
+    die_at("after-take-back");
+    if (replaces) {                     /* a death may have come just when that was marked as to be removed */
+        snprintf(note, sizeof note, "%s/%s", s->name, STAGING_NOTE);
+        os_unlinkat(s->parent_fd, note, 0);
+    }
+    s->published = false;
+    s->taken_back = s->overwrite = true;
+    s->old = *old;
+    return true;
 }

@@ -657,6 +657,11 @@ bool store_is_published(const struct store *s)
     return s->published;
 }
 
+bool store_is_in_doubt(const struct store *s)
+{
+    return s->in_doubt;
+}
+
 uint64_t store_objects_made(const struct store *s)
 {
     return atomic_load_explicit(&s->objects_made, memory_order_relaxed);

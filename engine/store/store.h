@@ -68,6 +68,8 @@ int store_holds_directory(const struct store *input, const char *path);
 
 /* In the root of what is staged, and never of what is published: the journal of the run (exec/journal.h). */
 #define STAGING_JOURNAL ".sluice-journal"
+/* Beside it, where a record of doubt could not be written. */
+#define STAGING_DOUBT ".sluice-doubt"
 
 /* Begin a target at `path`: makes the staging directory beside it; one that is there is refused.
  * `path` exists: ERR_EXISTS, unless `overwrite` and it is a directory that holds Zarr metadata or nothing at all:
@@ -146,6 +148,11 @@ bool store_remove_replaced(struct store *s, struct error *err);
 /* Without a rename that exchanges, a death may leave no target and the old one aside: it gets its name back. 0 or -errno. */
 int store_put_back(const struct store *s, const struct store_place *old);
 bool store_is_published(const struct store *s);
+/* It is, but the sync failed that was to make it so on the disk. Nothing of what it replaced was removed because of it. */
+bool store_is_in_doubt(const struct store *s);
+/* For a store of store_stage_published: back to where it was staged, and `old` to its name, so that publishing has to write
+ * both names anew. Where inodes do not last nobody can tell whether `old` is still whole: not for those. */
+bool store_take_back(struct store *s, const struct store_place *old, struct error *err);
 /* Remove the staging directory: the journal first, for what it speaks of goes next, and the note last. 0 or -errno. After
  * store_publish it does nothing. */
 int store_abandon(struct store *s);

@@ -5,11 +5,13 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import ENVIRONMENT, SANITIZER, Skip, Suite, check, command, find_key, minimum_bytes  # noqa: E402
+from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alone, command, find_key,  # noqa: E402
+                     minimum_bytes, rechunk, sluice, tree)
 
 import inputs  # noqa: E402
 
@@ -50,24 +52,28 @@ def calls_of(trace):
     return calls
 
 
+def traced(directory, *line):
+    """The calls of a run that ends well, and its report."""
+    if not shutil.which("strace") or subprocess.run(["strace", "-f", "true"], capture_output=True).returncode:
+        raise Skip("no strace here, or it may not trace")
+    if SANITIZER:
+        raise Skip("under a sanitizer strace sees what is not the program's")
+    trace = directory / "trace"
+    done = subprocess.run(["strace", "-f", "-y", "-xx", "-s", "72", "-e", f"trace={CALLS}", "-o", trace, *command(*line, "--json")],
+                          env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    check(done.returncode == 0, done.stderr)
+    return calls_of(trace), json.loads(done.stdout)
+
+
 class Trace:
     def __init__(self, directory, *flags):
-        if not shutil.which("strace") or subprocess.run(["strace", "-f", "true"], capture_output=True).returncode:
-            raise Skip("no strace here, or it may not trace")
-        if SANITIZER:
-            raise Skip("under a sanitizer strace sees what is not the program's")
         self.directory, self.target = directory, directory / "out.zarr"
         self.partial, self.scratch = f"{self.target}.sluice-partial", f"{self.target}.sluice-scratch"
         source = inputs.generate(directory / "in.zarr", "40,256,256", "1,256,256", "--field", "random")
         line = ["rechunk", source, self.target, "--chunks", "20,32,32", "--progress", "none", *flags]
         line += ["--io", "threads", "--memory", minimum_bytes(*line[1:]) + (1 << 20)]
-        trace = directory / "trace"
-        done = subprocess.run(["strace", "-f", "-y", "-xx", "-s", "72", "-e", f"trace={CALLS}", "-o", trace,
-                               *command(*line, "--json")],
-                              env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-        check(done.returncode == 0, done.stderr)
-        self.memory_bytes = find_key(json.loads(done.stdout), "segment_memory_bytes")
-        self.calls = calls_of(trace)
+        self.calls, report = traced(directory, *line)
+        self.memory_bytes = find_key(report, "segment_memory_bytes")
         self.records = [c for c in self.calls if c.name == "pwrite64" and c.file.endswith("/.sluice-journal") and
                         c.numbers[-1] > 0]
 
@@ -157,7 +163,107 @@ def test_syncs__are_not_made_where_nobody_asks_for_them(directory):
     check(not [c for c in trace.calls if "sync" in c.name], [str(c) for c in trace.calls if "sync" in c.name])
 
 
+class InDoubt:
+    """A run that is told by the last of its syncs, of the directory in which the target has got its name, that it failed."""
+
+    def __init__(self, directory, overwrite):
+        self.directory, self.overwrite, self.target = directory, overwrite, directory / "out.zarr"
+        self.partial = directory / "out.zarr.sluice-partial"
+        self.source = inputs.generate(directory / "in.zarr", "8,64,64", "1,64,64", "--field", "random")
+        self.flags = ["--chunks", "8,16,16", "--progress", "none", "--io", "threads", "--durable"]
+        rechunk(self.source, directory / "ref.zarr", *self.flags).expect(0)
+        inputs.small(directory / "old.zarr")
+        self.wanted, self.old = tree(directory / "ref.zarr"), tree(directory / "old.zarr")
+        self.flags += ["--overwrite"] * overwrite
+
+    def begin(self, fault="sync:{}:EIO", first=0):
+        """How many syncs there are is a matter of time."""
+        for number in 3 * list(range(first, first + 60)):
+            for path in (self.target, self.partial):
+                shutil.rmtree(path, ignore_errors=True)
+            if self.overwrite:
+                shutil.copytree(self.directory / "old.zarr", self.target)
+            said = rechunk(self.source, self.target, *self.flags, fault=fault.format(number))
+            if said.status == 5 and (self.target / ".sluice-journal").exists():
+                return said
+        raise AssertionError(f"no sync was the last one\n{said}")
+
+    def again(self, *flags, place=None):
+        return subprocess.run(command("rechunk", self.source, self.target, *self.flags, *flags), capture_output=True,
+                              text=True, env={**ENVIRONMENT, **({"SLUICE_DIE_AT": place} if place else {})}, timeout=60)
+
+    def check_old_is_there(self, when):
+        path = self.partial if (self.target / ".sluice-journal").exists() else self.target
+        found = tree(path) if path.exists() else {}
+        check(found == (self.old if self.overwrite else {}), f"the old output is not what it was {when}: {sorted(found)}")
+
+    def check_done(self, when, said):
+        check(tree(self.target) == self.wanted, f"other bytes {when}\n{said}")
+        check_left_alone(self.directory, "in.zarr", "old.zarr", "ref.zarr", "out.zarr", *(["trace"] if "trace" in when else []))
+
+
+def published_in_doubt(overwrite):
+    def test(directory):
+        case = InDoubt(directory, overwrite)
+        case.begin().expect(5, "cannot write out the directory", "it is complete and has its name", "is not certain",
+                            "the same command reads it again and gives it its name once more")
+        check({n: d for n, d in tree(case.target).items() if not n.startswith(".sluice-")} == case.wanted, "not all is there")
+        case.check_old_is_there("after the sync that failed")
+        other = sluice("rechunk", case.source, case.target, "--chunks", "8,32,32", "--overwrite")
+        other.expect(6, "may have been lost where a write failed", "nobody has looked")
+        (case.target / "0.1.1").write_bytes(b"")     # what the disk may have of it
+        said = case.again("--json")
+        check(said.returncode == 0 and "read again: some of it could have gone where a write failed" in said.stdout, said)
+        check("some of the output was lost where a write failed" in said.stdout, said)
+        case.check_done("after it was read again", said)
+        for place in ("after-take-back", "before-stages", "before-publish", "after-publish"):
+            case.begin()
+            said = case.again(place=place)
+            check(said.returncode == -signal.SIGKILL, f"did not die at {place}\n{said}")
+            case.check_old_is_there(f"after a death at {place}")
+            said = case.again()
+            check(said.returncode == 0, said)
+            case.check_done(f"after a death at {place}", said)
+        case.begin()
+        sluice("clean", case.target).expect(0, "some of it may have been lost where a write failed", "sluice verify")
+        case.check_done("cleaned", "")
+        case.begin()
+        sluice("rechunk", case.source, case.target, *case.flags, "--restart",
+               *["--overwrite"] * (not overwrite)).expect(0)
+        case.check_done("started over", "")
+    test.__name__ = f"test_syncs__a_target_whose_name_may_not_be_on_the_disk_gets_it_anew{'_from_an_old_one' * overwrite}"
+    return test
+
+
+def test_syncs__a_mark_or_the_message_says_it_where_the_journal_cannot_be_written(directory):
+    case = InDoubt(directory, True)
+    for end in (lambda: case.again().check_returncode(), lambda: sluice("clean", case.target).expect(0)):
+        case.begin("sync,write:{}+:EIO").expect(5, "is not certain", "the same command reads it again")
+        check((case.target / ".sluice-doubt").exists(), "no mark")
+        end()
+        case.check_done("where a mark said it", "")
+    case.begin("sync,write,open:{}+:EIO", 80).expect(5, "is not certain", "that could not be noted: make it anew with --restart")
+    check(not (case.target / ".sluice-doubt").exists(), "it could be noted")
+
+
+def given_anew(overwrite):
+    def test(directory):
+        case = InDoubt(directory, overwrite)
+        case.begin()
+        calls = traced(directory, "rechunk", case.source, case.target, *case.flags)[0]
+        moves = [c for c in calls if c.name.startswith("rename") and len(c.strings) == 2 and
+                 {b"out.zarr", b"out.zarr.sluice-partial"} == set(c.strings)]
+        check(len(moves) == 2, [str(c) for c in moves])
+        for name, between in (("syncfs", moves), ("fsync", (moves[1], None))):
+            check(any(c.name == name and c.begin > between[0].end and (not between[1] or c.end < between[1].begin)
+                      for c in calls), f"no {name} after {between[0]}")
+        case.check_done("under strace (trace)", "")
+    test.__name__ = f"test_syncs__what_is_published_anew_is_written_out_before_and_after{'_over_an_old_one' * overwrite}"
+    return test
+
+
 if __name__ == "__main__":
     suite = Suite("syncs")
+    suite.run(*[test(overwrite) for test in (published_in_doubt, given_anew) for overwrite in (False, True)])
     suite.run(*[value for name, value in list(globals().items()) if name.startswith("test_")])
     sys.exit(suite.close())
