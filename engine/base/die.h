@@ -4,7 +4,8 @@
  * instead, to be told to continue (SIGCONT) when the test has changed what it wanted to. Without the variable a place
  * costs one load. The places, in the order in which a run comes to them:
  *
- *   before-lock, before-guard, before-takeover   a lock file is there and empty; one of a dead run is found, is to go
+ *   before-write, before-lock                    a lock file is there and empty, or written, and not in its place
+ *   before-guard, before-takeover                that of a dead run is found, is to be replaced
  *   after-stage, before-header, after-header     the staging directory is there; the journal begins
  *   before-stages                                everything is open; of a run that goes on, all is checked
  *   before-index                                 the blocks of a segment are written

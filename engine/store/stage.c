@@ -379,8 +379,6 @@ bool store_clean_lock(const char *path, struct span span, struct text *what, str
     struct store *s = staged_new(path, ".sluice-lock", span, err);
     bool ok;
 
-    if (!s && err->code == ERR_NONE)
-        s = staged_new(path, ".sluice-lock-takeover", span, err);   /* left by one that could not remove it */
     if (!s)
         return err->code == ERR_NONE;
     ok = store_lock_file_take(s, err);

@@ -22,6 +22,7 @@ struct store {
     char *aside_name;               /* owned: where the old target is for a moment, without a rename that exchanges */
     char *lock_name;                /* owned: of the lock file */
     char *lock_text;                /* owned: what is in it while it is ours; NULL: it is not */
+    bool lock_swept;                /* nothing is left of runs that died on their way to it */
     char took_over[OWNER_SENTENCE_BYTES + 80];  /* "", or whose lock file was in the way */
     bool overwrite;
     bool taken_up;                  /* an earlier run left files in it */

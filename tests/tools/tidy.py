@@ -126,6 +126,7 @@ PAST_THE_SEAM = {
     "engine/format/census.c": ("fdopendir readdir", LISTS),
     "engine/exec/leftovers.c": ("fdopendir readdir", LISTS),
     "engine/io/remove_tree.c": ("fdopendir readdir", LISTS),
+    "engine/store/lock.c": ("fdopendir readdir", LISTS),
     "engine/store/stage.c": ("fdopendir readdir", LISTS),
     "planner/resolve.c": ("faccessat fstatfs", "ask before anything is done; the run finds out what is so"),
     "dsl/report_file.c": ("realpath access", "ask before anything is done; that it fails after all is seen when it is written"),

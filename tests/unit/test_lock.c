@@ -1,6 +1,7 @@
 /* Two runs of one target, where the file system has no locks of its own (the seam refuses flock). */
 #include "engine/store/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -9,7 +10,8 @@
 #include "tests/unit/directory.h"
 #include "tests/unit/test.h"
 
-static const struct os_faults no_locks = { .absent = OS_LOCK };
+static const struct os_faults no_locks = { .absent = OS_LOCK }, no_links = { .absent = OS_LOCK | OS_LINK };
+static const struct os_faults *const lacking[] = { &no_locks, &no_links };
 
 /* A run that takes up what is there, or begins. NULL: refused, or failed. */
 static struct store *run_begins(const struct directory *d, struct error *err)
@@ -30,6 +32,33 @@ static void put_owner(const struct directory *d, const char *name, const struct 
 
     owner_write(o, text);
     directory_put(d, name, text);
+}
+
+/* What belongs to the lock: the file, guards, what is to become one of those. */
+static unsigned lock_names(const struct directory *d)
+{
+    DIR *listing = opendir(directory_path(d, "."));
+    struct dirent *entry;
+    unsigned count = 0;
+
+    while (listing && (entry = readdir(listing)))
+        count += strncmp(entry->d_name, "out.sluice-lock", strlen("out.sluice-lock")) == 0;
+    closedir(listing);
+    return count;
+}
+
+/* There is no lock file, or one that says all that it is to say. */
+static bool is_never_half(const struct directory *d)
+{
+    char text[OWNER_TEXT_BYTES] = "";
+    int fd = open(directory_path(d, "out.sluice-lock"), O_RDONLY);
+    struct owner o;
+
+    if (fd < 0)
+        return errno == ENOENT;
+    CHECK(read(fd, text, sizeof text - 1) >= 0);
+    close(fd);
+    return owner_read(&o, text);
 }
 
 /* In another process: `work` with `faults`, which may kill it. True: it came to its end and was content. */
@@ -226,23 +255,36 @@ static bool run_to_its_end(const struct directory *d)
     return ok;
 }
 
-/* The first run dies before its n-th call, the second too: while it takes over what the first left. */
-static void test_lock__dying_at_any_call_keeps_nobody_out(void)
+/* The first run dies before its n-th call, the second and third, too: while they take over what is left. */
+static void dying_at_any_call_keeps_nobody_out(unsigned absent)
 {
     bool ended = false;
 
     for (uint64_t n = 0; !ended && n < 1000; n++) {
-        struct os_faults kill = { .absent = OS_LOCK, .kinds = OS_EVERY_KIND, .first = n, .how = OS_FAULT_KILL };
+        struct os_faults kill = { .absent = absent, .kinds = OS_EVERY_KIND, .first = n, .how = OS_FAULT_KILL };
         struct directory d = directory_new();
 
         ended = in_child(run_to_its_end, &d, &kill);
+        CHECK(is_never_half(&d) || (absent & OS_LINK));
         in_child(run_to_its_end, &d, &kill);
-        CHECK(in_child(run_to_its_end, &d, &no_locks));
+        in_child(run_to_its_end, &d, &kill);
+        CHECK(is_never_half(&d) || (absent & OS_LINK));
+        CHECK(in_child(run_to_its_end, &d, absent & OS_LINK ? &no_links : &no_locks));
         CHECK(directory_has(&d, "out/.zarray"));
-        CHECK(!directory_has(&d, "out.sluice-lock") && !directory_has(&d, "out.sluice-lock-takeover"));
+        CHECK_EQUAL(lock_names(&d), 0);
         directory_remove(&d);
     }
     CHECK(ended);
+}
+
+static void test_lock__dying_at_any_call_keeps_nobody_out(void)
+{
+    dying_at_any_call_keeps_nobody_out(OS_LOCK);
+}
+
+static void test_lock__nor_does_it_where_files_cannot_be_linked(void)
+{
+    dying_at_any_call_keeps_nobody_out(OS_LOCK | OS_LINK);
 }
 
 static bool no_call_failed(const struct directory *d)
@@ -271,7 +313,7 @@ static void test_lock__calls_that_fail_keep_nobody_out(void)
         CHECK(!directory_has(&d, "failed without a word"));
         CHECK(in_child(run_to_its_end, &d, &no_locks));
         CHECK(directory_has(&d, "out/.zarray"));
-        CHECK(!directory_has(&d, "out.sluice-lock") && !directory_has(&d, "out.sluice-lock-takeover"));
+        CHECK_EQUAL(lock_names(&d), 0);
         directory_remove(&d);
     }
     CHECK(ended);
@@ -297,29 +339,44 @@ static bool hold_for_a_moment(const struct directory *d)
     return true;
 }
 
-static void test_lock__of_those_that_find_a_dead_run_one_at_a_time_is_let_in(void)
+/* Of two dead runs, the second of which had the right to take over from the first. */
+static void leave_a_guard(const struct directory *d, unsigned absent)
+{
+    struct os_faults kill = { .absent = absent, .kinds = OS_RENAME, .how = OS_FAULT_KILL };
+
+    in_child(die_at_work, d, &kill);
+    in_child(die_at_work, d, &kill);
+    CHECK_EQUAL(lock_names(d), 3);
+}
+
+static void test_lock__of_those_that_find_dead_runs_one_at_a_time_is_let_in(void)
 {
     for (unsigned round = 0; round < ROUNDS; round++) {
+        const struct os_faults *faults = lacking[round % 2];
         struct directory d = directory_new();
         pid_t runs[RUNS];
         int status;
 
-        in_child(die_at_work, &d, &no_locks);
+        if (round % 4 < 2)
+            leave_a_guard(&d, faults->absent);
+        else
+            in_child(die_at_work, &d, faults);
         for (unsigned i = 0; i < RUNS; i++)
             if ((runs[i] = fork()) == 0) {
-                os_faults_set(&no_locks);
+                os_faults_set(faults);
                 _exit(hold_for_a_moment(&d) ? 0 : 3);
             }
         for (unsigned i = 0; i < RUNS; i++) {
             CHECK(waitpid(runs[i], &status, 0) == runs[i]);
             CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         }
+        CHECK_EQUAL(lock_names(&d), 0);
         directory_remove(&d);
     }
 }
 
 /* A run that stops at the place (NULL: nowhere). If it is let in it makes the file `name` and stays. */
-static pid_t start(const struct directory *d, const char *name, const char *place)
+static pid_t start_with(const struct directory *d, const char *name, const char *place, const struct os_faults *faults)
 {
     pid_t run = fork();
     struct error err = { 0 };
@@ -328,7 +385,7 @@ static pid_t start(const struct directory *d, const char *name, const char *plac
     if (run == 0) {
         if (place)
             setenv("SLUICE_DIE_AT", place, 1);
-        os_faults_set(&no_locks);
+        os_faults_set(faults);
         if (!run_begins(d, &err))
             _exit(3);
         directory_put(d, name, "");
@@ -337,6 +394,17 @@ static pid_t start(const struct directory *d, const char *name, const char *plac
     if (place)
         CHECK(waitpid(run, &status, WUNTRACED) == run && WIFSTOPPED(status));
     return run;
+}
+
+static pid_t start(const struct directory *d, const char *name, const char *place)
+{
+    return start_with(d, name, place, &no_locks);
+}
+
+static void end(pid_t run)
+{
+    kill(run, SIGKILL);
+    waitpid(run, NULL, 0);
 }
 
 static bool is_let_in(const struct directory *d, const char *name, unsigned tenths)
@@ -359,32 +427,41 @@ static bool is_refused(pid_t run)
     return false;
 }
 
-static void end(pid_t run)
-{
-    kill(run, SIGKILL);
-    waitpid(run, NULL, 0);
-}
-
-/* It saw a dead run, and somebody else has taken that over since; or it had only just made its file, for so long that this
- * was taken for a dead run's. */
+/* It saw a dead run, or that another died taking over from that one, and somebody else has taken it over since; or what it
+ * was about to link, or to write, is another's name by now. Where files cannot be linked a file that was only just made is
+ * taken for a dead run's when it stays empty for so long. */
 static void test_lock__who_was_held_up_does_not_take_it_from_the_next(void)
 {
-    static const char *const places[] = { "before-guard:1:stop", "before-lock:1:stop" };
+    static const struct {
+        const char *place;
+        unsigned dead;
+        const struct os_faults *faults;
+    } cases[] = {
+        { "before-guard:1:stop", 1, &no_locks }, { "before-guard:1:stop", 1, &no_links },
+        { "before-guard:2:stop", 2, &no_locks }, { "before-guard:2:stop", 2, &no_links },
+        { "before-guard:3:stop", 3, &no_locks }, { "before-lock:1:stop", 0, &no_locks },
+        { "before-write:1:stop", 0, &no_locks }, { "before-lock:1:stop", 0, &no_links },
+        { "before-write:2:stop", 0, &no_links },
+    };
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct directory d = directory_new();
+        bool in_place = cases[i].faults == &no_links && cases[i].dead == 0 && strstr(cases[i].place, "write");
         pid_t slow, next;
 
-        if (i == 0)
-            in_child(die_at_work, &d, &no_locks);
-        slow = start(&d, "slow", places[i]);
-        next = start(&d, "next", NULL);
-        if (i == 1)
+        for (unsigned dead = 0; dead < cases[i].dead; dead++)
+            if (dead == 0)
+                in_child(die_at_work, &d, cases[i].faults);
+            else
+                end(start_with(&d, "dead", "before-takeover:1:stop", cases[i].faults));
+        slow = start_with(&d, "slow", cases[i].place, cases[i].faults);
+        next = start_with(&d, "next", NULL, cases[i].faults);
+        if (in_place)
             CHECK(!is_let_in(&d, "next", 5));       /* whoever makes a file may be about to write it */
         CHECK(is_let_in(&d, "next", 50));
         kill(slow, SIGCONT);
         CHECK(is_refused(slow));
-        CHECK(!directory_has(&d, "slow"));
+        CHECK(!directory_has(&d, "slow") && is_never_half(&d));
         end(next);
         end(slow);
         directory_remove(&d);
@@ -436,8 +513,9 @@ int main(void)
     RUN(test_lock__whoever_may_be_alive_is_believed_to_be);
     RUN(test_lock__a_text_that_is_torn_or_foreign_is_no_owner);
     RUN(test_lock__dying_at_any_call_keeps_nobody_out);
+    RUN(test_lock__nor_does_it_where_files_cannot_be_linked);
     RUN(test_lock__calls_that_fail_keep_nobody_out);
     RUN(test_lock__that_is_another_runs_by_now_is_not_given_back);
-    RUN(test_lock__of_those_that_find_a_dead_run_one_at_a_time_is_let_in);
+    RUN(test_lock__of_those_that_find_dead_runs_one_at_a_time_is_let_in);
     return test_summary();
 }
