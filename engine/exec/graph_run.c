@@ -282,7 +282,7 @@ static void keep_or_abandon(const struct running *r, struct error *err)
 static void doubt_published(const struct running *r, struct error *err)
 {
     if (resume_doubt(r->resume))
-        error_help(err, "the same command reads it again and gives it its name once more");
+        error_help(err, "the same command reads it again and makes it certain");
     else
         error_help(err, "that could not be noted: make it anew with --restart and --overwrite");
 }

@@ -11,7 +11,8 @@
  * way at the death is done again: one slab, or one bucket; and segments that were in memory, if they are still needed.
  *
  * The order of a publication: committing - the rename or the exchange - the note and the journal leave the target (for the
- * old one, if there is one) - the old target goes.
+ * old one, if there is one) - the old target goes. If a sync fails on the way the next run undoes the rename and begins
+ * again with what is in doubt then.
  *
  * Threads: one at a time; a running stage holds its lock.
  */

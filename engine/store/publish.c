@@ -218,7 +218,8 @@ bool store_take_back(struct store *s, const struct store_place *old, struct erro
     if (got >= 0 && old->inode)
         got = replaces = store_place_is(s, old, s->staging_name);
     if (got >= 0)
-        got = replaces ? os_rename_exchange(s->parent_fd, s->staging_name, s->name, s->aside_name)
+        /* In this order: by steps it comes through nothing that a publication does not come through. */
+        got = replaces ? os_rename_exchange(s->parent_fd, s->name, s->staging_name, s->aside_name)
                        : os_rename_new(s->parent_fd, s->name, s->staging_name);
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot take back '%s', to publish it once more", s->path);

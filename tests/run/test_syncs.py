@@ -206,7 +206,7 @@ def published_in_doubt(overwrite):
     def test(directory):
         case = InDoubt(directory, overwrite)
         case.begin().expect(5, "cannot write out the directory", "it is complete and has its name", "is not certain",
-                            "the same command reads it again and gives it its name once more")
+                            "the same command reads it again and makes it certain")
         check({n: d for n, d in tree(case.target).items() if not n.startswith(".sluice-")} == case.wanted, "not all is there")
         case.check_old_is_there("after the sync that failed")
         other = sluice("rechunk", case.source, case.target, "--chunks", "8,32,32", "--overwrite")

@@ -1,6 +1,7 @@
 #include "engine/store/store.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
 
 #include "engine/base/size.h"
 #include "tests/unit/directory.h"
@@ -352,6 +353,64 @@ static void test_store__ends_a_publication_that_a_death_cut_short(void)
     directory_remove(&d);
 }
 
+/* What is published goes back to where it was staged. A death on the way, by one rename or by steps, leaves what a
+ * publication leaves, too: the new one at its name, or staged and the old one at its name or aside. */
+static void take_back(unsigned absent, uint64_t first, bool *hit)
+{
+    struct os_faults kill = { .absent = absent, .kinds = OS_RENAME | OS_RENAMEAT2, .first = first, .how = OS_FAULT_KILL };
+    struct directory d = directory_new();
+    struct store_place old;
+    struct error err = { 0 };
+    struct store *s;
+    struct stat st;
+    pid_t child;
+    int status;
+
+    directory_make(&d, "out");
+    directory_put(&d, "out/" STAGING_JOURNAL, "");
+    directory_put(&d, "out/0", "new");
+    directory_make(&d, "out.sluice-partial");
+    directory_put(&d, "out.sluice-partial/.zarray", "old");
+    CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
+    old = (struct store_place){ st.st_dev, st.st_ino };
+    child = fork();
+    if (child == 0) {
+        os_faults_set(&kill);
+        _exit(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && store_take_back(s, &old, &err)
+                  ? 0 : 1);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    *hit = WIFSIGNALED(status);
+    CHECK(*hit || WEXITSTATUS(status) == 0);
+    if (directory_has(&d, "out/0"))
+        CHECK(*hit && (directory_has(&d, "out.sluice-partial/.zarray") || directory_has(&d, "out.sluice-aside/.zarray")));
+    else
+        CHECK(directory_has(&d, "out.sluice-partial/" STAGING_JOURNAL) &&
+              (directory_has(&d, "out/.zarray") || (*hit && directory_has(&d, "out.sluice-aside/.zarray"))));
+    if (!*hit) {
+        CHECK(store_stage_again(&s, directory_path(&d, "out"), true, "who", SPAN_NONE, &err) && s);
+        store_was_replacing(s, &old);
+        CHECK(store_publish(s, &err) && directory_holds(&d, "out/0", "new"));
+        CHECK(!directory_has(&d, "out.sluice-partial") && !directory_has(&d, "out.sluice-aside"));
+        store_close(s);
+    }
+    directory_remove(&d);
+}
+
+static void test_store__takes_back_what_is_published_to_publish_it_anew(void)
+{
+    static const unsigned lacking[] = { 0, OS_RENAMEAT2 };
+
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t calls = 0;
+        bool hit = true;
+
+        for (; hit && calls < 10; calls++)
+            take_back(lacking[i], calls, &hit);
+        CHECK_EQUAL(calls, i == 0 ? 2 : 4);
+    }
+}
+
 /* What was replaced cannot be removed: the new target is as it is to be, and the old tree says what it is. */
 static void test_store__publishes_nothing_of_ours_when_the_old_tree_stays(void)
 {
@@ -553,6 +612,7 @@ int main(void)
     RUN(test_store__does_not_overwrite_what_is_no_store);
     RUN(test_store__takes_up_what_a_dead_run_left_but_not_a_living_one);
     RUN(test_store__ends_a_publication_that_a_death_cut_short);
+    RUN(test_store__takes_back_what_is_published_to_publish_it_anew);
     RUN(test_store__publishes_nothing_of_ours_when_the_old_tree_stays);
     RUN(test_store__gives_up_its_journal_first_and_its_note_last);
     RUN(test_store__gives_an_old_target_that_was_moved_aside_its_name_back);
