@@ -130,7 +130,8 @@ void os_write_ended(int64_t result)
 /* ---- what is lacking ---- */
 
 enum lack {
-    LACK_OPENAT2, LACK_RENAME_NEW, LACK_RENAME_EXCHANGE, LACK_FALLOCATE, LACK_PUNCH_HOLE, LACK_LOCK, LACK_DIRECT, LACKS,
+    LACK_OPENAT2, LACK_RENAME_NEW, LACK_RENAME_EXCHANGE, LACK_FALLOCATE, LACK_PUNCH_HOLE, LACK_LOCK, LACK_LINK,
+    LACK_DIRECT, LACKS,
 };
 
 static const char *const lack_sentences[LACKS] = {
@@ -140,6 +141,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_FALLOCATE] = "no fallocate: files grew as they were written",
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
     [LACK_LOCK] = "no file locks that reach other machines: a lock file beside the output kept other runs away",
+    [LACK_LINK] = "no links: the lock file was made first and then written",
     [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind "
                     "the writer",
 };
@@ -435,7 +437,10 @@ int os_link(int dir_fd, const char *from, const char *to)
 {
     int result = (int)CALL(OS_LINK, linkat(dir_fd, from, dir_fd, to, 0));
 
-    return result == -ENOSYS || result == -EPERM ? -EOPNOTSUPP : result;
+    if (result != -ENOSYS && result != -EPERM && result != -EOPNOTSUPP)
+        return result;
+    note_lack(LACK_LINK);
+    return -EOPNOTSUPP;
 }
 
 int os_syncfs(int fd)

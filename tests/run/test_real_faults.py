@@ -222,7 +222,7 @@ def test_lacking__each_lack_has_its_fallback_and_its_sentence(directory):
     flags = [*CHUNKS, "--plan", "split"]
     flags += ["--memory", least(source, directory / "out.zarr", *flags)]
     for kind, sentence in (("openat2", "no openat2"), ("fallocate", "no fallocate"), ("direct", "no direct I/O"),
-                           ("lock", "no file locks"), ("renameat2", "no rename that exchanges"), ("ring", "I/O: threads")):
+                           ("lock", "no file locks"), ("lock,link", "no links: the lock file"), ("renameat2", "no rename that exchanges"), ("ring", "I/O: threads")):
         rechunk(source, directory / "out.zarr", *flags, "--overwrite", fault=f"{kind}:absent")
         rechunk(source, directory / "out.zarr", *flags, "--overwrite", fault=f"{kind}:absent").expect(0, sentence)
         sluice("verify", source, directory / "out.zarr").expect(0)

@@ -61,6 +61,7 @@ static void test_os__a_second_name_is_given_only_where_there_is_none(void)
     os_faults_set(&(struct os_faults){ .absent = OS_LINK });
     CHECK_EQUAL(os_link(root_fd, "one", "four"), -EOPNOTSUPP);
     os_faults_set(NULL);
+    CHECK(lacks("no links"));
     CHECK(!is_there("four"));
     os_unlinkat(root_fd, "one", 0);
     os_unlinkat(root_fd, "two", 0);
