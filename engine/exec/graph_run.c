@@ -196,7 +196,7 @@ static bool run_stages(const struct running *r, struct error *err)
         if (!is_needed(r, i) || run_stage(r, i, &damaged, err))
             i++;
         else if (damaged != UINT64_MAX && forget_damaged(r, i - 1, damaged, err) &&
-                 resume_remove_leftovers(r->resume, r->graph, r->stop, err))
+                 resume_remove_leftovers(r->resume, r->graph, r->pool, r->stop, err))
             i = 0;
         else
             return false;
@@ -226,7 +226,7 @@ static bool run_all(struct running *r, struct error *err)
     if (g->stage_count > 1 && !scratch_open(&r->scratch, &g->scratch, segment_memory, segments, &r->resume->segments, err))
         return false;
     if (r->resume->continues && (!resume_check(r->resume, g, r->scratch, r->pool, r->report, r->stop, err) ||
-                                 !resume_remove_leftovers(r->resume, g, r->stop, err) ||
+                                 !resume_remove_leftovers(r->resume, g, r->pool, r->stop, err) ||
                                  !resume_begin(r->resume, g, err)))
         return false;
     die_at("before-stages");

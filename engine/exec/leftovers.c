@@ -2,6 +2,10 @@
  * failed, or that were given up as lost. Doing such a task again replaces what it writes, but what turns out to be nothing
  * but the fill value is not written, and no record held on to the source that said otherwise. So they go first.
  *
+ * Of a chunk that is written in parts some tasks may be recorded and others not. A part that is nothing but fill value makes
+ * no object (to_ranges.c), so a recorded task made it if, and only if, one of them has another value in it: that is looked
+ * for. In nearly all of them it stands first; what is read to its end is mostly fill value, or holes.
+ *
  * The directories of the target are listed; tasks are not walked. Most tasks of a sparse array have nothing to do. */
 #include <dirent.h>
 #include <errno.h>
@@ -9,18 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/array/copy.h"
 #include "engine/base/size.h"
 #include "engine/exec/resuming.h"
 #include "engine/io/os.h"
+
+#define READ_BYTES (256 * KIB)
 
 enum { DEPTH_MAX = RANK_MAX + 2, PASSES_MAX = 64 };
 
 struct sweep {
     const struct graph *graph;
     const struct stage *stage;      /* that writes the target */
+    int root_fd;
     uint64_t tasks_done;
     const volatile int *stop;
     uint64_t names;                 /* looked at */
+    char *memory;                   /* of memory_bytes, for whole items */
+    uint64_t memory_bytes;
+    uint8_t fill[ITEM_BYTES_MAX];   /* as it is stored */
     char key[KEY_BYTES_MAX];        /* of the name at hand, with the directories that it lies in */
 };
 
@@ -42,25 +53,103 @@ static bool parse_key(const struct array_meta *target, const char *key, uint64_t
     return strcmp(place.key, key) == 0;
 }
 
-/* A chunk that is written in parts counts from its first one on: what comes later writes into what is there. Others are
- * there when the last of them is. */
-static bool is_recorded(const struct sweep *s, const uint64_t *coords)
+static bool is_recorded(const struct sweep *s, const uint64_t *at)
 {
-    const struct grid *chunks = &s->graph->target->chunks, *tasks = &s->stage->tasks;
     uint64_t task[RANK_MAX];
-    struct box chunk;
 
-    grid_cell_box(chunks, coords, &chunk);
-    for (unsigned i = 0; i < chunks->rank; i++)
-        task[i] = (chunk.start[i] + (s->stage->sink == TO_RANGES ? 0 : chunk.length[i] - 1)) / tasks->cell[i];
-    return walk_grid_index(&s->stage->walk, tasks, task) < s->tasks_done;
+    for (unsigned i = 0; i < s->stage->tasks.rank; i++)
+        task[i] = at[i] / s->stage->tasks.cell[i];
+    return walk_grid_index(&s->stage->walk, &s->stage->tasks, task) < s->tasks_done;
 }
 
-static bool is_left_over(const struct sweep *s)
+/* Item number `item` of the chunk that begins at `start`; what hangs over is in no task. Else *skip is how many items from
+ * there on are of the same task. */
+static bool item_is_recorded(const struct sweep *s, const uint64_t *start, uint64_t item, uint64_t *skip)
+{
+    const struct array_meta *target = s->graph->target;
+    const struct grid *chunks = &target->chunks;
+    unsigned inner = target->codecs.order[chunks->rank - 1];
+    uint64_t at[RANK_MAX] = { 0 }, task_cell = s->stage->tasks.cell[inner];
+    bool inside = true;
+
+    for (unsigned i = chunks->rank; i-- > 0; ) {
+        unsigned axis = target->codecs.order[i];
+
+        at[axis] = start[axis] + item % chunks->cell[axis];
+        item /= chunks->cell[axis];
+        inside = inside && at[axis] < chunks->shape[axis];
+    }
+    *skip = size_min(task_cell - at[inner] % task_cell, start[inner] + chunks->cell[inner] - at[inner]);
+    return inside && is_recorded(s, at);
+}
+
+/* Of a window of the chunk, which begins with item `first`. */
+static bool window_has_recorded(const struct sweep *s, const uint64_t *start, uint64_t first, uint64_t items)
+{
+    uint32_t item_bytes = s->graph->target->dtype.item_bytes;
+
+    if (all_equal_item(s->memory, items * item_bytes, s->fill, item_bytes))
+        return false;
+    for (uint64_t i = 0, skip; i < items; i += skip) {
+        skip = 1;
+        if (memcmp(s->memory + i * item_bytes, s->fill, item_bytes) != 0 && item_is_recorded(s, start, first + i, &skip))
+            return true;
+    }
+    return false;
+}
+
+/* Has a recorded task written another value than fill to the object at hand? 1, 0 or -errno. */
+static int has_recorded_values(const struct sweep *s, const uint64_t *start)
+{
+    uint32_t item_bytes = s->graph->target->dtype.item_bytes;
+    int fd = os_open_beneath(s->root_fd, s->key, O_RDONLY, 0);
+    uint64_t done = 0;
+    bool found = false;
+    int64_t got = fd;
+
+    while (got >= 0 && !found) {
+        got = stop_asked(s->stop) ? -ECANCELED : os_pread_some(fd, s->memory, s->memory_bytes, done);
+        if (got <= 0)
+            break;
+        found = window_has_recorded(s, start, done / item_bytes, (uint64_t)got / item_bytes);
+        done += (uint64_t)got;
+    }
+    if (fd >= 0) {
+        os_drop_cached(fd, 0, 0);
+        os_close(fd);
+    }
+    return found ? 1 : (int)got;
+}
+
+/* Whether it is there since a task that is recorded: 1, 0 or -errno. Others than those written in parts are when the last
+ * task that touches them is. */
+static int chunk_is_recorded(const struct sweep *s, const uint64_t *coords)
+{
+    const struct graph *g = s->graph;
+    uint64_t last[RANK_MAX];
+    struct box chunk;
+
+    grid_cell_box(&g->target->chunks, coords, &chunk);
+    for (unsigned i = 0; i < g->target->chunks.rank; i++)
+        last[i] = chunk.start[i] + chunk.length[i] - 1;
+    if (is_recorded(s, last))
+        return 1;
+    if (s->stage->sink != TO_RANGES || !is_recorded(s, chunk.start))
+        return 0;
+    return g->write_empty_chunks || g->target->fill_undefined ? 1 : has_recorded_values(s, chunk.start);
+}
+
+static int is_left_over(const struct sweep *s)
 {
     uint64_t coords[RANK_MAX];
+    int recorded;
 
-    return store_key_is_unshown(s->key) || (parse_key(s->graph->target, s->key, coords) && !is_recorded(s, coords));
+    if (store_key_is_unshown(s->key))
+        return 1;
+    if (!parse_key(s->graph->target, s->key, coords))
+        return 0;
+    recorded = chunk_is_recorded(s, coords);
+    return recorded < 0 ? recorded : !recorded;
 }
 
 static int sweep_directory(struct sweep *s, int parent_fd, const char *name, size_t key_length, unsigned depth,
@@ -72,15 +161,16 @@ static int sweep_name(struct sweep *s, int dir_fd, const struct dirent *entry, s
 {
     const char *name = entry->d_name;
     size_t length = strlen(name);
-    int got = 0;
+    int got;
 
     if (key_length + length + 2 > sizeof s->key)
         return 0;                   /* no chunk's */
     memcpy(s->key + key_length, name, length + 1);
-    if (is_left_over(s)) {
+    got = is_left_over(s);
+    if (got > 0) {
         got = os_unlinkat(dir_fd, name, 0);
         *removed += got >= 0;
-    } else if (depth < DEPTH_MAX && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN)) {
+    } else if (got == 0 && depth < DEPTH_MAX && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN)) {
         s->key[key_length + length] = '/';
         got = sweep_directory(s, dir_fd, name, key_length + length + 1, depth + 1, removed);
     }
@@ -133,13 +223,23 @@ static int sweep_directory(struct sweep *s, int parent_fd, const char *name, siz
     return got;
 }
 
-bool resume_remove_leftovers(const struct resume *r, const struct graph *g, const volatile int *stop, struct error *err)
+bool resume_remove_leftovers(const struct resume *r, const struct graph *g, struct pool *pool, const volatile int *stop,
+                             struct error *err)
 {
+    const struct array_meta *target = g->target;
     unsigned last = g->stage_count - 1;
-    struct sweep s = { .graph = g, .stage = &g->stages[last], .tasks_done = r->tasks_done[last], .stop = stop };
+    struct sweep s = { .graph = g, .stage = &g->stages[last], .root_fd = store_root_fd(r->store),
+                       .tasks_done = r->tasks_done[last], .stop = stop };
     uint64_t removed;
-    int got = sweep_directory(&s, store_root_fd(r->store), ".", 0, 0, &removed);
+    int got;
 
+    memcpy(s.fill, target->fill, target->dtype.item_bytes);
+    if (target->codecs.big_endian && dtype_swap_bytes(target->dtype) > 1)
+        dtype_swap(s.fill, target->dtype.item_bytes, dtype_swap_bytes(target->dtype));
+    pool_reset(pool);
+    s.memory_bytes = size_min(READ_BYTES, size_align_down(pool_bytes(pool) - g->scratch.memory_bytes, IO_ALIGN));
+    s.memory = pool_carve(pool, "looking for leftovers", s.memory_bytes);
+    got = sweep_directory(&s, s.root_fd, ".", 0, 0, &removed);
     if (got == -ECANCELED)
         return error_stopped(err, stop_asked(stop));
     return got >= 0 || error_sys(err, -got, r->span, "cannot remove from '%s.sluice-partial' what was not finished",

@@ -106,7 +106,8 @@ bool resume_same_slabs(struct resume *r, const struct graph *g, const struct seg
 bool resume_check_end(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
 /* Away with what is in the target of tasks that are not recorded as done, before any of them is done again: what they find
  * to be nothing but the fill value they would leave as it is. */
-bool resume_remove_leftovers(const struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);
+bool resume_remove_leftovers(const struct resume *r, const struct graph *g, struct pool *pool, const volatile int *stop,
+                             struct error *err);
 
 /* The same of what has its name already, which is not made again. ERR_IO says what stands where. */
 bool resume_check_published(struct resume *r, const struct graph *g, struct report *report, const volatile int *stop,

@@ -12,15 +12,17 @@ from harness import (ENVIRONMENT, Suite, check, check_left_alone, command, minim
                      tree)
 
 import inputs  # noqa: E402
+import numpy  # noqa: E402
+import zarr  # noqa: E402
 
 
 class Loss:
-    """A run that died before a record; then the input lost the chunks from `first` on."""
+    """A run that died before a record; then the input lost the chunks from `first` on. `make` makes the input."""
 
-    def __init__(self, directory, version, chunk, flags):
+    def __init__(self, directory, version, chunk, flags, make):
         self.directory, self.chunk = directory, chunk
         self.source, self.target = directory / "in.zarr", directory / "out.zarr"
-        inputs.small(directory / "kept", version, shape=(16, 256, 256), chunks=(1, 256, 256))
+        make(directory / "kept", version)
         shutil.copytree(directory / "kept", self.source)
         self.flags = flags
         self.line = ["rechunk", self.source, self.target, *flags, "--progress", "none", "--threads", "1"]
@@ -35,16 +37,35 @@ class Loss:
         staged = tree(self.directory / "out.zarr.sluice-partial")
         for number in range(first, 16):
             path = self.source / self.chunk.format(number)
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return staged, sluice(*self.line)
 
 
-def dies_before_a_record(name, flags, places, version=2, chunk="{}.0.0"):
+def no_fill(path, version):
+    inputs.small(path, version, shape=(16, 256, 256), chunks=(1, 256, 256))
+
+
+def late_values(fill, dtype):
+    """Fill value, in chunks that are there, in others that are not, in half of one; and one value among much of it: of the
+    four columns of target chunks the first begins at once, the second at 5, the third at 9, the last at 14."""
+    def make(path, version):
+        array = zarr.create_array(str(path), shape=(16, 256, 256), chunks=(1, 256, 256), dtype=dtype, zarr_format=version,
+                                  fill_value=fill, config={"write_empty_chunks": True})
+        values = (numpy.arange(array.size) % 100 + fill + 1).reshape(array.shape).astype(dtype)
+        for column, begins in enumerate((0, 5, 9, 14)):
+            values[:begins, :, 64 * column:64 * (column + 1)] = fill
+        values[0, :, :64] = fill
+        values[0, 255, 63] = fill + 1
+        array[...] = values
+    return make
+
+
+def dies_before_a_record(name, flags, places, version=2, chunk="{}.0.0", make=no_fill):
     def test(directory):
-        loss = Loss(directory, version, chunk, flags)
+        loss = Loss(directory, version, chunk, flags, make)
         left_over = 0
         for place in places:
-            for first in range(16):     # only what no record holds on to may be lost
+            for first in range(17):     # only what no record holds on to may be lost
                 staged, done = loss.happens(f"before-record:{place}", first)
                 if done.status == 0:
                     break
@@ -94,10 +115,14 @@ def test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way(directory):
 if __name__ == "__main__":
     suite = Suite("leftovers")
     direct = ["--chunks", "2,64,64", "--plan", "direct"]
+    parts = ["--chunks", "16,256,64", "--codec", "none", "--plan", "ranged-write"]
     suite.run(dies_before_a_record("whole_chunks", direct, (18, 34)),
               dies_before_a_record("whole_chunks_in_directories", [*direct, "--format", "zarr3"], (18, 34), 3,
                                    "c/{}"),
-              dies_before_a_record("chunks_written_in_parts", ["--chunks", "16,256,64", "--codec", "none", "--plan",
-                                                               "ranged-write"], (2, 5, 9)),
+              dies_before_a_record("chunks_written_in_parts", parts, (2, 5, 9)),
+              dies_before_a_record("chunks_written_in_parts_of_what_is_mostly_fill", parts, range(2, 17),
+                                   make=late_values(0, "float32")),
+              dies_before_a_record("chunks_that_hang_over_where_fill_is_no_zero", ["--chunks", "12,100,60", *parts[2:]],
+                                   range(2, 6), make=late_values(7, ">i2")),
               test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way)
     sys.exit(suite.close())
