@@ -348,15 +348,21 @@ def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(director
         check(names(front) == ["in.zarr", "out.zarr"], f"left behind: {list(front.iterdir())}")
 
 
-# How a plan is forced, and what it goes from and to; all at the least memory.
+# How the input is cut, how a plan is forced, and what it must come to at the least memory: its name, and where each stage
+# takes elements from and brings them to.
+SLICED = ["--chunks", "10,181,360", "--codec", "blosc:lz4:1:noshuffle", "--threads", 2]
 WAYS = {
-    "direct": ("maps", [*CHUNKS, "--plan", "direct"]),
-    "split": ("maps", [*CHUNKS, "--plan", "split"]),
-    "passes": ("maps", [*CHUNKS, "--plan", "passes"]),
-    "carry": ("maps", ["--chunks", "3,181,360", "--codec", "zstd:1", "--threads", 2]),
-    "ranges": ("maps", [*CHUNKS, "--codec", "none", "--plan", "ranged-write"]),
-    "slices": ("maps", ["--chunks", "40,181,360", "--codec", "zstd:1", "--threads", 2]),
-    "streams": ("block", ["--chunks", "1,181,360", "--threads", 2]),
+    "direct": (None, [*CHUNKS, "--plan", "direct"], "direct", ["chunks to chunks"]),
+    "split": (None, [*CHUNKS, "--plan", "split"], "split + merge", ["chunks to segments", "segments to chunks"]),
+    "passes": (None, [*CHUNKS, "--plan", "passes"], "split + split + merge",
+               ["chunks to segments", "segments to segments", "segments to chunks"]),
+    "carry": ("7,181,360", ["--chunks", "5,91,180", "--codec", "zstd:1", "--threads", 2, "--plan", "carry"],
+              "direct with carry", ["chunks to chunks"]),
+    "ranges": (None, [*CHUNKS, "--codec", "none", "--plan", "ranged-write"], "ranged write", ["chunks to ranges"]),
+    "slices": (None, [*SLICED, "--plan", "direct"], "direct", ["chunks to slices"]),
+    "merged_slices": (None, [*SLICED, "--plan", "split"], "split + merge", ["chunks to segments", "segments to slices"]),
+    "streams": ("40,181,360", ["--chunks", "1,181,360", "--threads", 2], "split + merge",
+                ["stream to segments", "segments to chunks"]),
 }
 
 
@@ -373,18 +379,26 @@ def dying(argv, place):
     return done.returncode != 0
 
 
+def check_way(way, source, target, *flags):
+    """It is planned as what it is called."""
+    plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
+    stages = [f"{stage['source']} to {stage['sink']}" for stage in plan["stages"]]
+    check((plan["plan"], stages) == WAYS[way][2:], f"{way} is {plan['plan']}: {stages}")
+
+
 def fuse_way(way):
     def test(directory):
-        shape, flags = WAYS[way]
+        chunks, flags = WAYS[way][:2]
         local = inputs.generate(directory / "in.zarr", *NOISE)
         wanted = inputs.values(local)
-        if shape == "block":
-            rechunk(local, directory / "block.zarr", "--chunks", "40,181,360", "--codec", "zstd:1").expect(0)
-            local = directory / "block.zarr"
+        if chunks:
+            rechunk(local, directory / "cut.zarr", "--chunks", chunks, "--codec", "zstd:1").expect(0)
+            local = directory / "cut.zarr"
         shutil.copytree(local, directory / "back" / "in.zarr")
         with lacking(directory) as front:
             source, target = front / "in.zarr", front / "out.zarr"
             words = [*flags, "--memory", least(source, target, *flags), "--overwrite", "--progress", "none"]
+            check_way(way, source, target, *words)
             inputs.small(target)            # what is replaced
             for place, more in (("after-record:2", []), ("after-record:3", ["--durable"]), ("before-record:4", []),
                                 ("before-publish", []), ("after-exchange", []), ("after-publish", []), ("after-note", [])):
