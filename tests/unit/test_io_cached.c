@@ -149,6 +149,33 @@ static void test_cached__what_fails_behind_is_told_with_the_next_request(void)
     free(memory);
 }
 
+/* Small writes reach no limit of bytes before they reach one of open files (ulimit -n), whatever the number of workers. */
+static void test_cached__what_is_left_behind_keeps_few_files_open(void)
+{
+    NEEDS_BACKEND();
+    enum { IOS = 8, WRITES = 16, OPEN_MAX = 64 };
+    char *memory = calloc(1, IO_ALIGN);
+    int fd = temporary_file(0);
+    struct io *ios[IOS];
+    unsigned before, most = 0;
+
+    for (unsigned i = 0; i < IOS; i++)
+        ios[i] = open_io(1);
+    before = descriptors_open();
+    for (uint64_t n = 0; n < IOS * WRITES; n++) {
+        struct io_request request = { .op = IO_WRITE, .fd = fd, .memory = memory, .bytes = IO_ALIGN, .offset = n * IO_ALIGN };
+
+        submit_alone(ios[n % IOS], &request);
+        CHECK_EQUAL(request.result, IO_ALIGN);
+        most = (unsigned)size_max(most, descriptors_open() - before);
+    }
+    CHECK(most > IOS && most <= OPEN_MAX);
+    for (unsigned i = 0; i < IOS; i++)
+        CHECK_EQUAL(io_close(ios[i]), 0);
+    close(fd);
+    free(memory);
+}
+
 /* That there is no room is no answer about one's own bytes here: what was written before them may be what is lost. */
 static void test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt(void)
 {
@@ -188,6 +215,13 @@ static void test_cached__without_sync_file_range_the_file_is_synced(void)
     CHECK_EQUAL(os_faults_hit(), 1);
     CHECK_EQUAL(io_close(io), 0);
     CHECK(cached_bytes(fd, 2 * IO_CACHED_STEP_BYTES) == 0 || is_in_memory_alone(fd));
+    /* and that is believed, whatever it says */
+    faults.forever = true;
+    os_faults_set(&faults);
+    io = open_io(1);
+    submit_alone(io, &request);
+    CHECK_EQUAL(request.result, -ENOSYS);
+    CHECK_EQUAL(io_close(io), 0);
     os_faults_set(NULL);
     close(fd);
     free(memory);
@@ -199,6 +233,7 @@ static void run_set(enum io_backend with)
     RUN(test_cached__what_was_written_or_read_does_not_stay_in_the_page_cache);
     RUN(test_cached__what_cannot_be_written_out_is_told);
     RUN(test_cached__what_fails_behind_is_told_with_the_next_request);
+    RUN(test_cached__what_is_left_behind_keeps_few_files_open);
     RUN(test_cached__what_finds_no_room_when_it_is_written_out_is_in_doubt);
     RUN(test_cached__without_sync_file_range_the_file_is_synced);
 }

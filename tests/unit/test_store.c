@@ -150,6 +150,12 @@ static void test_store__an_object_that_is_written_to_while_it_is_read_is_told(vo
     CHECK(utimensat(AT_FDCWD, directory_path(&d, "0.0"), times, 0) == 0);
     CHECK_EQUAL(store_object_changed(&o), -ESTALE);
     store_object_close(&o);
+    /* longer, and between two ticks of the clock */
+    CHECK(store_object_open(s, "0.0", &o, &err));
+    directory_put(&d, "0.0", "longer");
+    CHECK(utimensat(AT_FDCWD, directory_path(&d, "0.0"), times, 0) == 0);
+    CHECK_EQUAL(store_object_changed(&o), -ESTALE);
+    store_object_close(&o);
     /* of what is replaced or removed, the old bytes are still read, all of them */
     CHECK(store_object_open(s, "0.0", &o, &err));
     directory_put(&d, "new", "new!");
