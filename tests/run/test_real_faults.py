@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, check, command, fuse, minimum_bytes, mounted,  # noqa: E402
-                     rechunk, sluice)
+                     planned, rechunk, sluice)
 import refuse  # noqa: E402
 from cgroup import Group  # noqa: E402
 
@@ -348,21 +348,20 @@ def test_fuse__output_scratch_and_input_on_what_lacks_nearly_everything(director
         check(names(front) == ["in.zarr", "out.zarr"], f"left behind: {list(front.iterdir())}")
 
 
-# How the input is cut, how a plan is forced, and what it must come to at the least memory: its name, and where each stage
-# takes elements from and brings them to.
+# How the input is cut, how a plan is forced, and what it must come to at the least memory.
 SLICED = ["--chunks", "10,181,360", "--codec", "blosc:lz4:1:noshuffle", "--threads", 2]
 WAYS = {
-    "direct": (None, [*CHUNKS, "--plan", "direct"], "direct", ["chunks to chunks"]),
-    "split": (None, [*CHUNKS, "--plan", "split"], "split + merge", ["chunks to segments", "segments to chunks"]),
-    "passes": (None, [*CHUNKS, "--plan", "passes"], "split + split + merge",
-               ["chunks to segments", "segments to segments", "segments to chunks"]),
+    "direct": (None, [*CHUNKS, "--plan", "direct"], "direct: chunks to chunks"),
+    "split": (None, [*CHUNKS, "--plan", "split"], "split + merge: chunks to segments, segments to chunks"),
+    "passes": (None, [*CHUNKS, "--plan", "passes"],
+               "split + split + merge: chunks to segments, segments to segments, segments to chunks"),
     "carry": ("7,181,360", ["--chunks", "5,91,180", "--codec", "zstd:1", "--threads", 2, "--plan", "carry"],
-              "direct with carry", ["chunks to chunks"]),
-    "ranges": (None, [*CHUNKS, "--codec", "none", "--plan", "ranged-write"], "ranged write", ["chunks to ranges"]),
-    "slices": (None, [*SLICED, "--plan", "direct"], "direct", ["chunks to slices"]),
-    "merged_slices": (None, [*SLICED, "--plan", "split"], "split + merge", ["chunks to segments", "segments to slices"]),
-    "streams": ("40,181,360", ["--chunks", "1,181,360", "--threads", 2], "split + merge",
-                ["stream to segments", "segments to chunks"]),
+              "direct with carry: chunks to chunks"),
+    "ranges": (None, [*CHUNKS, "--codec", "none", "--plan", "ranged-write"], "ranged write: chunks to ranges"),
+    "slices": (None, [*SLICED, "--plan", "direct"], "direct: chunks to slices"),
+    "merged_slices": (None, [*SLICED, "--plan", "split"], "split + merge: chunks to segments, segments to slices"),
+    "streams": ("40,181,360", ["--chunks", "1,181,360", "--threads", 2],
+                "split + merge: stream to segments, segments to chunks"),
 }
 
 
@@ -379,16 +378,9 @@ def dying(argv, place):
     return done.returncode != 0
 
 
-def check_way(way, source, target, *flags):
-    """It is planned as what it is called."""
-    plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
-    stages = [f"{stage['source']} to {stage['sink']}" for stage in plan["stages"]]
-    check((plan["plan"], stages) == WAYS[way][2:], f"{way} is {plan['plan']}: {stages}")
-
-
 def fuse_way(way):
     def test(directory):
-        chunks, flags = WAYS[way][:2]
+        chunks, flags, plan = WAYS[way]
         local = inputs.generate(directory / "in.zarr", *NOISE)
         wanted = inputs.values(local)
         if chunks:
@@ -398,7 +390,7 @@ def fuse_way(way):
         with lacking(directory) as front:
             source, target = front / "in.zarr", front / "out.zarr"
             words = [*flags, "--memory", least(source, target, *flags), "--overwrite", "--progress", "none"]
-            check_way(way, source, target, *words)
+            check(planned(source, target, *words) == plan, planned(source, target, *words))
             inputs.small(target)            # what is replaced
             for place, more in (("after-record:2", []), ("after-record:3", ["--durable"]), ("before-record:4", []),
                                 ("before-publish", []), ("after-exchange", []), ("after-publish", []), ("after-note", [])):

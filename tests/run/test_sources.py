@@ -11,28 +11,34 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, SANITIZER, Suite, check, check_left_alone, command, minimum_bytes, rechunk,  # noqa: E402
-                     sluice, tree)
+from harness import (ENVIRONMENT, SANITIZER, Suite, check, check_left_alone, command, minimum_bytes, planned,  # noqa: E402
+                     rechunk, sluice, tree)
 
 import inputs  # noqa: E402
 import zarr  # noqa: E402
 from test_resume import another_boot, damage  # noqa: E402
 
 MIB = 1 << 20
-FRAMES = ("40,361,360", "1,361,360", None, ["--chunks", "20,32,32", "--codec", "zstd:1", "--plan", "split"])
+SPLIT, DIRECT = "split + merge: chunks to segments, segments to chunks", "direct: chunks to chunks"
+FRAMES = ("40,361,360", "1,361,360", None, ["--chunks", "20,32,32", "--codec", "zstd:1", "--plan", "split"], SPLIT)
 # What one task reads of a chunk, another reads, too.
-DECODED_TWICE = ("8,300,300", "8,100,100", None, ["--chunks", "8,64,64", "--plan", "direct"])
-IN_PARTS = ("16,256,256", "16,256,256", "none", ["--chunks", "1,64,64", "--plan", "split"])
-STREAMED = ("16,256,256", "16,256,256", "zstd:1", ["--chunks", "1,64,64", "--plan", "split"])
+DECODED_TWICE = ("8,300,300", "8,100,100", None, ["--chunks", "8,64,64", "--plan", "direct"], DIRECT)
+IN_PARTS = ("16,256,256", "16,256,256", "none", ["--chunks", "1,64,64", "--plan", "split"], SPLIT)
+STREAMED = ("16,256,256", "16,256,256", "zstd:1", ["--chunks", "1,64,64", "--plan", "split"],
+            "split + merge: stream to segments, segments to chunks")
 # A carry: chunks on the border of boxes are decoded once for both.
-CARRIED = ("60,300,300", "7,50,300", None, ["--chunks", "10,64,300", "--plan", "direct"])
-WRITTEN_IN_PARTS = ("40,256,256", "3,256,256", None, ["--chunks", "40,256,256", "--codec", "none", "--plan", "direct"])
-WRITTEN_IN_SLICES = ("40,256,256", "3,256,256", None, ["--chunks", "40,256,256", "--codec", "zstd:1", "--plan", "direct"])
+CARRIED = ("60,300,300", "7,50,300", None, ["--chunks", "10,64,300", "--plan", "carry"],
+           "direct with carry: chunks to chunks")
+WRITTEN_IN_PARTS = ("40,256,256", "3,256,256", None, ["--chunks", "40,256,256", "--codec", "none", "--plan", "direct"],
+                    "direct: chunks to ranges")
+WRITTEN_IN_SLICES = ("40,256,256", "3,256,256", None,
+                     ["--chunks", "8,256,256", "--codec", "blosc:lz4:1:noshuffle", "--plan", "direct"],
+                     "direct: chunks to slices")
 
 
 class Case:
     def __init__(self, directory, layout, more_bytes=0, flags=()):
-        shape, chunks, codec, wanted = layout
+        shape, chunks, codec, wanted, plan = layout
         self.directory, self.target = directory, directory / "out.zarr"
         self.source, self.other = directory / "in.zarr", directory / "other.zarr"
         for path, field in ((self.source, []), (self.other, ["--field", "random"])):
@@ -44,6 +50,8 @@ class Case:
         self.flags = [*wanted, *flags, "--progress", "none"]
         least = minimum_bytes(self.source, self.target, *self.flags)
         self.flags += ["--memory", least + more_bytes]
+        found = planned(self.source, self.target, *self.flags)
+        check(found == plan, f"planned as {found}, not as {plan}")
 
     def start(self, place):
         return subprocess.Popen(command("rechunk", self.source, self.target, *self.flags), stdin=subprocess.DEVNULL,

@@ -114,6 +114,12 @@ def minimum_bytes(source, target, *flags):
     return need
 
 
+def planned(source, target, *flags):
+    """The plan's name, and where each of its stages takes elements from and brings them to."""
+    plan = rechunk(source, target, *flags, "--dry-run", "--json").expect(0).json()
+    return plan["plan"] + ": " + ", ".join(f"{stage['source']} to {stage['sink']}" for stage in plan["stages"])
+
+
 def tree(path):
     """Every file below `path` and its bytes."""
     return {str(p.relative_to(path)): p.read_bytes() for p in sorted(pathlib.Path(path).rglob("*")) if p.is_file()}

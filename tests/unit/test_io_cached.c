@@ -36,6 +36,8 @@ static bool is_in_memory_alone(int fd)
     return fstatfs(fd, &place) == 0 && place.f_type == TMPFS_MAGIC;
 }
 
+/* Dropping is a hint: a folio (of up to 4 MiB) that somebody looks at in that moment stays. */
+#define NOT_DROPPED_BYTES_MAX (16 * MIB)
 #define READ_AHEAD_BYTES_MAX (24 * MIB)      /* what the kernel reads that nobody asked for, twice a disk's setting */
 
 static void submit_alone(struct io *io, struct io_request *request)
@@ -78,7 +80,7 @@ static void test_cached__what_was_written_or_read_does_not_stay_in_the_page_cach
         CHECK(ftruncate(fd, (off_t)bytes) == 0);
         CHECK(cached_after(io, IO_WRITE, fd, memory, steps[i], bytes) <= IO_BEHIND_BYTES + IO_CACHED_STEP_BYTES);
         CHECK_EQUAL(io_close(io), 0);
-        CHECK(cached_bytes(fd, bytes) <= MIB);
+        CHECK(cached_bytes(fd, bytes) <= NOT_DROPPED_BYTES_MAX);
         io = open_io(DEPTH);
         CHECK(cached_after(io, IO_READ, fd, memory, steps[i], bytes) <= READ_AHEAD_BYTES_MAX + IO_CACHED_STEP_BYTES);
         CHECK_EQUAL(io_close(io), 0);
@@ -141,7 +143,7 @@ static void test_cached__what_fails_behind_is_told_with_the_next_request(void)
     CHECK_EQUAL(io_close(io), 0);
     os_faults_set(&none);
     io = open_io(1);
-    CHECK(cached_after(io, IO_WRITE, fd, memory, IO_CACHED_STEP_BYTES, 2 * IO_CACHED_STEP_BYTES) <= MIB ||
+    CHECK(cached_after(io, IO_WRITE, fd, memory, IO_CACHED_STEP_BYTES, 2 * IO_CACHED_STEP_BYTES) <= IO_CACHED_STEP_BYTES ||
           is_in_memory_alone(fd));
     CHECK_EQUAL(io_close(io), 0);
     os_faults_set(NULL);
@@ -214,7 +216,7 @@ static void test_cached__without_sync_file_range_the_file_is_synced(void)
     CHECK_EQUAL(request.result, 2 * IO_CACHED_STEP_BYTES);
     CHECK_EQUAL(os_faults_hit(), 1);
     CHECK_EQUAL(io_close(io), 0);
-    CHECK(cached_bytes(fd, 2 * IO_CACHED_STEP_BYTES) == 0 || is_in_memory_alone(fd));
+    CHECK(cached_bytes(fd, 2 * IO_CACHED_STEP_BYTES) < IO_CACHED_STEP_BYTES || is_in_memory_alone(fd));
     /* and that is believed, whatever it says */
     faults.forever = true;
     os_faults_set(&faults);
