@@ -581,8 +581,6 @@ bool store_ranged_show(struct store *s, const char *key, struct error *err)
 
     ranged_name(key, name);
     got = os_rename_new(s->root_fd, name, key);
-    if (got == -EEXIST && s->taken_up && os_unlinkat(s->root_fd, key, 0) >= 0)
-        got = os_rename_new(s->root_fd, name, key);
     return got >= 0 || error_sys(err, -got, s->span, "cannot make '%s/%s'", s->path, key);
 }
 

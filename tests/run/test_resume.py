@@ -677,6 +677,26 @@ def test_lock__names_who_holds_it_and_since_when(directory):
         first.communicate()
 
 
+def test_lock__is_held_until_the_old_output_is_gone(directory):
+    """By then it has the name under which other runs look for what is left, and the journal."""
+    case = Case(directory, "direct", overwrite=True)
+    case.begin()
+    with subprocess.Popen(case.argv(), env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-journal:1:stop"},
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), "did not stop")
+            case.again("--overwrite").expect(6, "another run", str(process.pid))
+            sluice("clean", case.target).expect(6, "another run")
+            check(tree(case.target) == case.wanted, "half a target")
+        except BaseException:
+            process.kill()
+            raise
+        os.kill(process.pid, signal.SIGCONT)
+        case.said = process.communicate(timeout=120)[1].decode()
+    check(process.returncode == 0, case.said)
+    case.check_done("while others looked on")
+
+
 def test_durable__gives_the_same_bytes_and_goes_on(directory):
     case = Case(directory, "split")
     for place in ("after-record:9", "before-publish"):

@@ -379,6 +379,7 @@ static void test_io__faults_come_through_the_seam(void)
     NEEDS_BACKEND();
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct os_faults faults = { .kinds = OS_READ | OS_WRITE, .how = cases[i].how };
+        uint64_t doubts;
 
         memset(memory, 0, 4 * IO_ALIGN);
         os_faults_set(&faults);
@@ -389,7 +390,9 @@ static void test_io__faults_come_through_the_seam(void)
         os_faults_set(NULL);
         CHECK_EQUAL(os_pread_all(fd, memory, 4 * IO_ALIGN, 0), 0);
         os_faults_set(&faults);
+        doubts = os_doubts();
         CHECK_EQUAL(run_one(IO_WRITE, fd, memory, 4 * IO_ALIGN, 0), cases[i].write);
+        CHECK_EQUAL(os_doubts() > doubts, cases[i].how == EIO);     /* what else may be lost then? */
         os_faults_set(NULL);
         CHECK_EQUAL(os_pread_all(fd, memory, 4 * IO_ALIGN, 0), 0);
         CHECK(known_bytes(memory, 0, 4 * IO_ALIGN));

@@ -215,6 +215,79 @@ static void test_store__objects_get_their_true_length(void)
     directory_remove(&d);
 }
 
+static void test_store__objects_in_parts_tell_what_either_descriptor_lost(void)
+{
+    struct os_faults faults = { .kinds = OS_CLOSE, .how = EIO };
+    struct directory d = directory_new();
+    struct store *s = staged(directory_path(&d, "out"), false);
+    struct ranged_object o;
+
+    for (unsigned n = 0; n < 3; n++) {
+        struct error err = { 0 };
+
+        CHECK(n ? store_ranged_open(s, "0", &o, &err) : store_ranged_make(s, "0", 3 * IO_ALIGN, &o, &err) &&
+                                                        store_ranged_show(s, "0", &err));
+        CHECK_EQUAL(o.direct, o.cached_fd != o.fd);
+        faults.first = n;
+        os_faults_set(&faults);
+        CHECK_EQUAL(store_ranged_close(s, &o, &err), n > o.direct);
+        CHECK_EQUAL(err.code, n > o.direct ? ERR_NONE : ERR_IO);
+        os_faults_set(NULL);
+        CHECK(o.fd == -1 && o.cached_fd == -1);
+    }
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
+static void test_store__refuses_keys_that_are_too_long(void)
+{
+    struct directory d = directory_new();
+    struct store *s = staged(directory_path(&d, "out"), false);
+    char key[KEY_BYTES_MAX + 2], *data;
+    struct error err = { 0 };
+    struct object o;
+    uint64_t bytes;
+
+    memset(key, 'k', sizeof key);
+    for (unsigned i = 100; i < sizeof key; i += 100)
+        key[i] = '/';
+    key[KEY_BYTES_MAX] = '\0';
+    CHECK(!store_put(s, key, "x", 1, &err) && err.code == ERR_INPUT);
+    CHECK(!store_get(s, key, 1, &data, &bytes, &err) && !store_object_open(s, key, &o, &err));
+    CHECK(!store_put(s, "", "x", 1, &err));
+    key[KEY_BYTES_MAX - 1] = '\0';
+    err = (struct error){ 0 };
+    CHECK(store_put(s, key, "x", 1, &err) && store_get(s, key, 1, &data, &bytes, &err) && bytes == 1);
+    free(data);
+    store_abandon(s);
+    store_close(s);
+    directory_remove(&d);
+}
+
+/* It says whose it is, and that it is ours at all. */
+static void test_store__stages_nothing_without_its_note(void)
+{
+    struct os_faults faults = { .kinds = OS_WRITE, .how = ENOSPC };
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    os_faults_set(&faults);
+    CHECK(!store_stage(&s, directory_path(&d, "out"), false, "note", SPAN_NONE, &err));
+    CHECK(err.code == ERR_FIT && !s);
+    os_faults_set(NULL);
+    CHECK(!directory_has(&d, "out.sluice-partial"));
+    s = staged(directory_path(&d, "out"), false);
+    store_close(s);
+    os_faults_set(&faults);
+    err = (struct error){ 0 };
+    CHECK(!store_stage_again(&s, directory_path(&d, "out"), false, "note", SPAN_NONE, &err));
+    CHECK(err.code == ERR_FIT && !s);
+    os_faults_set(NULL);
+    directory_remove(&d);
+}
+
 static void test_store__refuses_a_target_that_is_there(void)
 {
     struct directory d = directory_new();
@@ -269,6 +342,7 @@ static void test_store__does_not_overwrite_what_is_no_store(void)
 
         CHECK(!store_stage(&s, directory_path(&d, names[i]), true, "", SPAN_NONE, &err));
         CHECK_EQUAL(err.code, ERR_EXISTS);
+        CHECK(strstr(err.message, i == 2 ? "is a symbolic link" : "is not a Zarr store"));
         CHECK(directory_has(&d, names[i]));
     }
     directory_make(&d, "empty");
@@ -613,6 +687,9 @@ int main(void)
     RUN(test_store__an_object_that_is_written_to_while_it_is_read_is_told);
     RUN(test_store__publishes_at_the_end_and_not_before);
     RUN(test_store__objects_get_their_true_length);
+    RUN(test_store__objects_in_parts_tell_what_either_descriptor_lost);
+    RUN(test_store__refuses_keys_that_are_too_long);
+    RUN(test_store__stages_nothing_without_its_note);
     RUN(test_store__refuses_a_target_that_is_there);
     RUN(test_store__overwrites_a_store_by_exchange);
     RUN(test_store__does_not_overwrite_what_is_no_store);
