@@ -4,6 +4,7 @@ left is removed, while it publishes over an old output. Then the same command: t
 syncs or without, verified or not: each run as chance will have it.
 
 SLUICE_FAULTS_EVERY=1 takes every n, else some are taken. SLUICE_SEED: of chance (7)."""
+import errno
 import os
 import pathlib
 import random
@@ -17,6 +18,7 @@ from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, check, check_l
                      minimum_bytes, rechunk, tree)
 
 import inputs  # noqa: E402
+import refuse  # noqa: E402
 
 EVERY = bool(os.environ.get("SLUICE_FAULTS_EVERY"))
 BACKENDS = ["threads"] if SANITIZER == "thread" else ["threads", "uring"]
@@ -43,14 +45,14 @@ class Job:
         need = max(minimum_bytes(self.source, self.target, *CHUNKS, *flags, *flavour) for flavour in FLAVOURS)
         self.argv = command("rechunk", self.source, self.target, *CHUNKS, *flags, "--memory", need + (64 << 10))
 
-    def run(self, call=None, argv=None, flavour=None):
+    def run(self, call=None, argv=None, flavour=None, kinds=KINDS, before=None):
         """True: it died before that call."""
         global killed
         words = list(argv or [*self.argv, *(flavour if flavour is not None else RANDOM.choice(FLAVOURS))])
         environment = ENVIRONMENT
         if call is not None:
-            words[0], environment = FAULTY, {**ENVIRONMENT, "SLUICE_FAULT": f"{KINDS}:{call}:kill"}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+            words[0], environment = FAULTY, {**ENVIRONMENT, "SLUICE_FAULT": f"{kinds}:{call}:kill"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=before)
         died = done.returncode == -signal.SIGKILL
         check(done.returncode == 0 or (died and call is not None), f"exit {done.returncode}, call {call}\n{words}\n{done.stderr}")
         check("made again" not in done.stdout + done.stderr, f"a slab was spoilt, call {call}\n{words}\n{done.stderr}")
@@ -106,6 +108,23 @@ def test_kills__over_an_old_output_is_right_after_any_call(directory):
     each_call(job, lambda: shutil.copytree(job.old, job.target), others=[tree(job.old)])
 
 
+def test_kills__over_an_old_output_is_right_where_names_cannot_be_exchanged(directory):
+    """It is moved aside for a moment; then the output is missing."""
+    job = Job(directory, "--plan", "direct", "--overwrite")
+    before = refuse.refuse(errno.ENOSYS, *refuse.RENAMEAT2)
+    died, call = True, 0
+    while died:
+        shutil.copytree(job.old, job.target)
+        died = job.run(call, flavour=[], kinds="rename,renameat2,unlink", before=before)
+        job.check_whole(f"after a death at rename {call}", tree(job.old))
+        check(job.target.exists() or (directory / "out.zarr.sluice-aside").exists(), "the old output is gone")
+        if not job.is_complete():
+            job.run(before=before)
+        job.check_done(f"after a death at rename {call}")
+        call += 1
+    check(call > 6, f"only {call} deaths")
+
+
 def half_done(job, directory, place="after-record:3"):
     """A directory like the one that a death left; the journal goes by its inode, so it is made anew each time."""
     def begin():
@@ -153,7 +172,8 @@ def test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure(directory
 def main():
     suite = Suite("kills")
     suite.run(*(dies_in_the_first_run(backend, plan) for backend in BACKENDS for plan in ("direct", "split")),
-              test_kills__over_an_old_output_is_right_after_any_call, dies_going_on("direct"), dies_going_on("split"),
+              test_kills__over_an_old_output_is_right_after_any_call,
+              test_kills__over_an_old_output_is_right_where_names_cannot_be_exchanged, dies_going_on("direct"), dies_going_on("split"),
               test_kills__cleaning_is_right_after_any_call, test_kills__starting_over_is_right_after_any_call,
               test_kills__removing_the_old_output_is_right_after_any_call,
               test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, Suite, check, check_left_alone, command, minimum_bytes, rechunk, sluice,  # noqa: E402
+from harness import (ENVIRONMENT, FAULTY, Skip, Suite, check, check_left_alone, command, minimum_bytes, rechunk, sluice,  # noqa: E402
                      tree)
 
 import inputs  # noqa: E402
@@ -29,10 +29,13 @@ class Loss:
         self.line += ["--memory", minimum_bytes(*self.line[1:])]
 
     def happens(self, place, first):
-        """What was written until then, and how the same command ends."""
+        """What was written until then, and how the same command ends. A place may be a SLUICE_FAULT."""
         shutil.rmtree(self.source)
         shutil.copytree(self.directory / "kept", self.source)
-        died = subprocess.run(command(*self.line), capture_output=True, env={**ENVIRONMENT, "SLUICE_DIE_AT": place})
+        argv, variable = command(*self.line), "SLUICE_DIE_AT"
+        if place.endswith(":kill"):
+            argv[0], variable = FAULTY, "SLUICE_FAULT"
+        died = subprocess.run(argv, capture_output=True, env={**ENVIRONMENT, variable: place})
         check(died.returncode == -signal.SIGKILL, f"did not die at {place}: {died}")
         staged = tree(self.directory / "out.zarr.sluice-partial")
         for number in range(first, 16):
@@ -61,12 +64,18 @@ def late_values(fill, dtype):
 
 
 def dies_before_a_record(name, flags, places, version=2, chunk="{}.0.0", make=no_fill):
+    return dies(name, flags, [f"before-record:{place}" for place in places], version, chunk, make)
+
+
+def dies(name, flags, places, version=2, chunk="{}.0.0", make=no_fill):
     def test(directory):
+        if not FAULTY and any(place.endswith(":kill") for place in places):
+            raise Skip("no program that heeds SLUICE_FAULT: make test-run builds it")
         loss = Loss(directory, version, chunk, flags, make)
         left_over = 0
         for place in places:
             for first in range(17):     # only what no record holds on to may be lost
-                staged, done = loss.happens(f"before-record:{place}", first)
+                staged, done = loss.happens(place, first)
                 if done.status == 0:
                     break
                 done.expect(6, "is not what it was")
@@ -75,7 +84,7 @@ def dies_before_a_record(name, flags, places, version=2, chunk="{}.0.0", make=no
             rechunk(loss.source, directory / "ref.zarr", *flags).expect(0)
             wanted = tree(directory / "ref.zarr")
             left_over += any(name not in wanted and not name.startswith(".sluice-") for name in staged)
-            check(tree(loss.target) == wanted, f"record {place}, from chunk {first} on: not as an undisturbed run leaves it")
+            check(tree(loss.target) == wanted, f"{place}, from chunk {first} on: not as an undisturbed run leaves it")
             check(all(any(p.iterdir()) for p in loss.target.rglob("*") if p.is_dir()), "empty directories")
             shutil.rmtree(loss.target)
             shutil.rmtree(directory / "ref.zarr")
@@ -122,6 +131,8 @@ if __name__ == "__main__":
               dies_before_a_record("chunks_written_in_parts", parts, (2, 5, 9)),
               dies_before_a_record("chunks_written_in_parts_of_what_is_mostly_fill", parts, range(2, 17),
                                    make=late_values(0, "float32")),
+              dies("chunks_in_parts_that_were_made_and_not_shown", parts,
+                   [f"rename,renameat2:{call}:kill" for call in range(4)], make=late_values(7, ">i2")),
               dies_before_a_record("chunks_that_hang_over_where_fill_is_no_zero", ["--chunks", "12,100,60", *parts[2:]],
                                    range(2, 6), make=late_values(7, ">i2")),
               test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way)

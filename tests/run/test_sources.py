@@ -21,6 +21,8 @@ from test_resume import another_boot, damage  # noqa: E402
 MIB = 1 << 20
 SPLIT, DIRECT = "split + merge: chunks to segments, segments to chunks", "direct: chunks to chunks"
 FRAMES = ("40,361,360", "1,361,360", None, ["--chunks", "20,32,32", "--codec", "zstd:1", "--plan", "split"], SPLIT)
+PASSES = (*FRAMES[:3], [*FRAMES[3][:-1], "passes"],
+          "split + split + merge: chunks to segments, segments to segments, segments to chunks")
 # What one task reads of a chunk, another reads, too.
 DECODED_TWICE = ("8,300,300", "8,100,100", None, ["--chunks", "8,64,64", "--plan", "direct"], DIRECT)
 IN_PARTS = ("16,256,256", "16,256,256", "none", ["--chunks", "1,64,64", "--plan", "split"], SPLIT)
@@ -143,6 +145,27 @@ def test_sources__that_change_after_a_death_are_refused_though_the_scratch_is_go
     check((inputs.values(case.target) == inputs.values(case.source)).all(), "other values")
 
 
+def test_sources__that_change_are_not_mixed_by_what_a_second_pass_made_of_them(directory):
+    """Segments of the second pass are kept, and of the slabs that they were made of one is lost and made again."""
+    prefix = another_boot(directory)
+    case = Case(directory, PASSES)
+    case.die("before-stage-end")
+    case.die("after-record:5")
+    scratch = directory / "out.zarr.sluice-scratch"
+    for at in range(0, 1 << 19, 4096):
+        damage(scratch, at, 64)
+    with subprocess.Popen([*prefix, *command("rechunk", case.source, case.target, *case.flags)], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-stages:1:stop"}) as process:
+        try:
+            check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), "did not stop")
+            case.change("0.0.0")
+        except BaseException:
+            process.kill()
+            raise
+        case.go_on(process, "slabs that were made again are not what others were made of")
+    case.check_refused("0.0.0")
+
+
 def loses_the_slab_with_the_beginning(layout, what):
     """The first slab is in memory and dies with the run, others of the same chunk are in the file."""
     def test(directory):
@@ -228,6 +251,7 @@ if __name__ == "__main__":
     suite.run(changes_while_it_runs(DECODED_TWICE, "chunks_that_change_between_two_decodes", "after-record:4", "0.0.1"),
               changes_while_it_runs(DECODED_TWICE, "chunks_that_change_behind_a_finished_box", "after-record:9", "0.0.0"),
               changes_while_it_runs(FRAMES, "chunks_that_change_when_all_slabs_are_made", "before-stage-end:1", "39.0.0"),
+              test_sources__that_change_are_not_mixed_by_what_a_second_pass_made_of_them,
               test_sources__that_change_and_have_their_slabs_made_again_are_not_mixed,
               test_sources__that_change_after_a_death_are_refused_though_their_slabs_were_in_memory,
               test_sources__that_change_after_a_death_are_refused_though_the_scratch_is_gone,

@@ -129,6 +129,32 @@ def test_stop__one_signal_ends_what_only_reads(directory):
     check_left_alone(directory, "in.zarr")
 
 
+def test_rechunk__takes_nothing_that_somebody_else_made_meanwhile(directory):
+    """Until the last moment; with --overwrite, nothing that is no Zarr store."""
+    source = inputs.small(directory / "in.zarr")
+    for place in ("before-committing", "before-publish"):
+        for overwrite in [[], ["--overwrite"]][:2 if place == "before-committing" else 1]:
+            target = directory / "out.zarr"
+            argv = command("rechunk", source, target, "--chunks", "12,5,5", *overwrite)
+            with subprocess.Popen(argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": f"{place}:1:stop"}, stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE) as process:
+                try:
+                    check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), f"did not stop at {place}")
+                    target.mkdir()
+                    (target / "thesis.tex").write_text("mine")
+                except BaseException:
+                    process.kill()
+                    raise
+                os.kill(process.pid, signal.SIGCONT)
+                said = process.communicate(timeout=120)[1].decode()
+            check(process.returncode == 6, f"exit {process.returncode} at {place}\n{said}")
+            check([p.name for p in target.iterdir()] == ["thesis.tex"], f"taken at {place}")
+            shutil.rmtree(target)
+            rechunk(source, target, "--chunks", "12,5,5", *overwrite).expect(0)
+            check_left_alone(directory, "in.zarr", "out.zarr")
+            shutil.rmtree(target)
+
+
 def test_stop__after_kill_the_same_command_works(directory):
     source = inputs.big(directory / "in.zarr")
     flags = ["--chunks", "60,64,64", "--plan", "split", "--codec", "zstd:9", "--memory", "96MiB"]

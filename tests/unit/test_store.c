@@ -166,6 +166,27 @@ static void test_store__an_object_that_is_written_to_while_it_is_read_is_told(vo
     directory_remove(&d);
 }
 
+static void test_store__a_stamp_is_of_size_time_and_inode(void)
+{
+    struct directory d = directory_new();
+    struct store *s = opened(d.path);
+    const struct stat now = { .st_size = 1, .st_mtim = { 2, 3 }, .st_ino = 4 };
+    struct stat other[] = { now, now, now, now };
+    struct stat same = now;
+
+    other[0].st_size++;
+    other[1].st_mtim.tv_sec++;
+    other[2].st_mtim.tv_nsec++;
+    other[3].st_ino++;
+    same.st_atim.tv_sec = same.st_ctim.tv_sec = 9;
+    same.st_nlink = 9;
+    CHECK(store_stamp(s, &now) != 0 && store_stamp(s, &now) == store_stamp(s, &same));
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(store_stamp(s, &now) != store_stamp(s, &other[i]));
+    store_close(s);
+    directory_remove(&d);
+}
+
 static void test_store__publishes_at_the_end_and_not_before(void)
 {
     struct directory d = directory_new();
@@ -685,6 +706,7 @@ int main(void)
     RUN(test_store__tells_missing_from_what_is_no_file);
     RUN(test_store__a_directory_does_not_turn_direct_reads_off);
     RUN(test_store__an_object_that_is_written_to_while_it_is_read_is_told);
+    RUN(test_store__a_stamp_is_of_size_time_and_inode);
     RUN(test_store__publishes_at_the_end_and_not_before);
     RUN(test_store__objects_get_their_true_length);
     RUN(test_store__objects_in_parts_tell_what_either_descriptor_lost);
