@@ -62,25 +62,23 @@ static bool is_recorded(const struct sweep *s, const uint64_t *at)
     return walk_grid_index(&s->stage->walk, &s->stage->tasks, task) < s->tasks_done;
 }
 
-/* Item number `item` of the chunk that begins at `start`; what hangs over is in no task. Else *skip is how many items from
- * there on are of the same task. */
+/* Item number `item`, not fill, of the chunk that begins at `start`: so it does not hang over. Else *skip is how many items
+ * from there on are of the same task. */
 static bool item_is_recorded(const struct sweep *s, const uint64_t *start, uint64_t item, uint64_t *skip)
 {
     const struct array_meta *target = s->graph->target;
     const struct grid *chunks = &target->chunks;
     unsigned inner = target->codecs.order[chunks->rank - 1];
     uint64_t at[RANK_MAX] = { 0 }, task_cell = s->stage->tasks.cell[inner];
-    bool inside = true;
 
     for (unsigned i = chunks->rank; i-- > 0; ) {
         unsigned axis = target->codecs.order[i];
 
         at[axis] = start[axis] + item % chunks->cell[axis];
         item /= chunks->cell[axis];
-        inside = inside && at[axis] < chunks->shape[axis];
     }
     *skip = size_min(task_cell - at[inner] % task_cell, start[inner] + chunks->cell[inner] - at[inner]);
-    return inside && is_recorded(s, at);
+    return is_recorded(s, at);
 }
 
 /* Of a window of the chunk, which begins with item `first`. */

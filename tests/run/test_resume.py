@@ -495,6 +495,27 @@ def test_resume__after_another_boot_parts_of_chunks_are_read_again(directory):
         shutil.rmtree(case.target)
 
 
+def test_resume__after_another_boot_a_chunk_of_fill_that_was_to_be_written_is_missed(directory):
+    """In a sum over its values it adds nothing, and is lost all the same."""
+    prefix, source, target = another_boot(directory), directory / "in.zarr", directory / "out.zarr"
+    inputs.generate(source, "32,256,256", "1,256,256")
+    for frame in range(16, 32):
+        (source / f"{frame}.0.0").unlink()
+    (directory / "p.yaml").write_text(f"input: {source}\noutput:\n  path: {target}\n  chunks: [16, 256, 256]\n  codec: none\n"
+                                      "  empty_chunks: write\n")
+    line = command("run", directory / "p.yaml", "--plan", "ranged-write", "--memory", "16MiB", "--progress", "none")
+    for name in ("0.0.0", "1.0.0"):
+        died = subprocess.run(line, env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-committing"}, capture_output=True)
+        check(died.returncode == -signal.SIGKILL, died)
+        (directory / "out.zarr.sluice-partial" / name).unlink()
+        done = subprocess.run([*prefix, *line], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        check(done.returncode == 0 and "some of the output was lost" in done.stderr, f"{name}: {done}")
+        found = tree(target)
+        check(len(found["0.0.0"]) == len(found["1.0.0"]) == 16 * 256 * 256 * 4, list(found))
+        check(not any(found["1.0.0"]) and any(found["0.0.0"]), "other values")
+        shutil.rmtree(target)
+
+
 def test_resume__after_another_boot_any_shape_is_read_again(directory):
     """Any order of axes and bytes, hanging over on any axis, values and fill: nothing that is there is called lost, and
     what is lost is found, whichever bytes they are."""

@@ -430,6 +430,7 @@ static void test_store__ends_a_publication_that_a_death_cut_short(void)
     struct store_place old, other = { 0, 12 };
     struct error err = { 0 };
     struct store *s;
+    struct stat st;
 
     directory_make(&d, "out");
     CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && !s);
@@ -440,14 +441,17 @@ static void test_store__ends_a_publication_that_a_death_cut_short(void)
     CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && s);
     CHECK(store_publish_end(s, &other, &err));
     CHECK(directory_has(&d, "out.sluice-partial/0"));       /* not what stood there: not removed */
+    CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
+    other = (struct store_place){ st.st_dev + 1, st.st_ino };
+    CHECK(store_publish_end(s, &other, &err));
+    CHECK(directory_has(&d, "out.sluice-partial/0"));       /* nor by the same number on another file system */
+    CHECK_EQUAL(store_abandon(s), 0);
+    CHECK(directory_has(&d, "out.sluice-partial/0"));       /* what is published is not given up, and this is another's */
     store_close(s);
     directory_put(&d, "out/" STAGING_JOURNAL, "");
     CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && s);
-    {
-        struct stat st;
-        CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
-        old = (struct store_place){ st.st_dev, st.st_ino };
-    }
+    CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
+    old = (struct store_place){ st.st_dev, st.st_ino };
     CHECK(store_publish_end(s, &old, &err));
     CHECK(!directory_has(&d, "out.sluice-partial") && !directory_has(&d, "out/" STAGING_JOURNAL));
     store_close(s);
