@@ -62,22 +62,18 @@ static bool is_recorded(const struct sweep *s, const uint64_t *at)
     return walk_grid_index(&s->stage->walk, &s->stage->tasks, task) < s->tasks_done;
 }
 
-/* Item number `item`, not fill, of the chunk that begins at `start`: so it does not hang over. Else *skip is how many items
- * from there on are of the same task. */
-static bool item_is_recorded(const struct sweep *s, const uint64_t *start, uint64_t item, uint64_t *skip)
+/* Item number `item`, not fill, of the chunk that begins at `start`: so it does not hang over. */
+static bool item_is_recorded(const struct sweep *s, const uint64_t *start, uint64_t item)
 {
     const struct array_meta *target = s->graph->target;
-    const struct grid *chunks = &target->chunks;
-    unsigned inner = target->codecs.order[chunks->rank - 1];
-    uint64_t at[RANK_MAX] = { 0 }, task_cell = s->stage->tasks.cell[inner];
+    uint64_t at[RANK_MAX];
 
-    for (unsigned i = chunks->rank; i-- > 0; ) {
+    for (unsigned i = target->chunks.rank; i-- > 0; ) {
         unsigned axis = target->codecs.order[i];
 
-        at[axis] = start[axis] + item % chunks->cell[axis];
-        item /= chunks->cell[axis];
+        at[axis] = start[axis] + item % target->chunks.cell[axis];
+        item /= target->chunks.cell[axis];
     }
-    *skip = size_min(task_cell - at[inner] % task_cell, start[inner] + chunks->cell[inner] - at[inner]);
     return is_recorded(s, at);
 }
 
@@ -88,11 +84,9 @@ static bool window_has_recorded(const struct sweep *s, const uint64_t *start, ui
 
     if (all_equal_item(s->memory, items * item_bytes, s->fill, item_bytes))
         return false;
-    for (uint64_t i = 0, skip; i < items; i += skip) {
-        skip = 1;
-        if (memcmp(s->memory + i * item_bytes, s->fill, item_bytes) != 0 && item_is_recorded(s, start, first + i, &skip))
+    for (uint64_t i = 0; i < items; i++)
+        if (memcmp(s->memory + i * item_bytes, s->fill, item_bytes) != 0 && item_is_recorded(s, start, first + i))
             return true;
-    }
     return false;
 }
 
@@ -123,18 +117,18 @@ static int has_recorded_values(const struct sweep *s, const uint64_t *start)
  * task that touches them is. */
 static int chunk_is_recorded(const struct sweep *s, const uint64_t *coords)
 {
-    const struct graph *g = s->graph;
+    const struct grid *chunks = &s->graph->target->chunks;
     uint64_t last[RANK_MAX];
     struct box chunk;
 
-    grid_cell_box(&g->target->chunks, coords, &chunk);
-    for (unsigned i = 0; i < g->target->chunks.rank; i++)
+    grid_cell_box(chunks, coords, &chunk);
+    for (unsigned i = 0; i < chunks->rank; i++)
         last[i] = chunk.start[i] + chunk.length[i] - 1;
     if (is_recorded(s, last))
         return 1;
     if (s->stage->sink != TO_RANGES || !is_recorded(s, chunk.start))
         return 0;
-    return g->write_empty_chunks || g->target->fill_undefined ? 1 : has_recorded_values(s, chunk.start);
+    return s->graph->write_empty_chunks || s->graph->target->fill_undefined ? 1 : has_recorded_values(s, chunk.start);
 }
 
 static int is_left_over(const struct sweep *s)

@@ -48,17 +48,17 @@ def no_fill(path, version):
     inputs.small(path, version, shape=(16, 256, 256), chunks=(1, 256, 256))
 
 
-def late_values(fill, dtype):
+def late_values(fill, dtype, order="C"):
     """Fill value, in chunks that are there, in others that are not, in half of one; and one value among much of it: of the
-    four columns of target chunks the first begins at once, the second at 5, the third at 9, the last at 14."""
+    four columns of target chunks the first begins at once, the second at 5 (but for such a value), the others at 9, 14."""
     def make(path, version):
         array = zarr.create_array(str(path), shape=(16, 256, 256), chunks=(1, 256, 256), dtype=dtype, zarr_format=version,
-                                  fill_value=fill, config={"write_empty_chunks": True})
+                                  fill_value=fill, order=order, config={"write_empty_chunks": True})
         values = (numpy.arange(array.size) % 100 + fill + 1).reshape(array.shape).astype(dtype)
         for column, begins in enumerate((0, 5, 9, 14)):
             values[:begins, :, 64 * column:64 * (column + 1)] = fill
         values[0, :, :64] = fill
-        values[0, 255, 63] = fill + 1
+        values[0, 255, 63] = values[2, 60, 100] = fill + 1
         array[...] = values
     return make
 
@@ -135,5 +135,7 @@ if __name__ == "__main__":
                    [f"rename,renameat2:{call}:kill" for call in range(4)], make=late_values(7, ">i2")),
               dies_before_a_record("chunks_that_hang_over_where_fill_is_no_zero", ["--chunks", "12,100,60", *parts[2:]],
                                    range(2, 6), make=late_values(7, ">i2")),
+              dies_before_a_record("chunks_in_the_other_order", ["--chunks", "12,100,60", *parts[2:]],
+                                   range(2, 5), make=late_values(7, ">i2", "F")),
               test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way)
     sys.exit(suite.close())
