@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 from harness import (ENVIRONMENT, FAULTY, SANITIZER, Skip, Suite, check, check_left_alone, command,  # noqa: E402
-                     minimum_bytes, rechunk, tree)
+                     minimum_bytes, rechunk, sluice, tree)
 
 import inputs  # noqa: E402
 import refuse  # noqa: E402
@@ -157,6 +157,26 @@ def test_kills__removing_the_old_output_is_right_after_any_call(directory):
     each_call(job, lambda: (shutil.copytree(job.old, job.target), begin()))
 
 
+def test_kills__the_lock_is_held_until_the_old_output_is_gone(directory):
+    """By then it has the name under which other runs look for what is left, and the journal."""
+    job = Job(directory, "--plan", "direct", "--overwrite")
+    shutil.copytree(job.old, job.target)
+    with subprocess.Popen(job.argv, env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-journal:1:stop"},
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), "did not stop")
+            sluice(*job.argv[1:]).expect(6, "another run", str(process.pid))
+            sluice("clean", job.target).expect(6, "another run")
+            job.check_whole("while others looked on")
+        except BaseException:
+            process.kill()
+            raise
+        os.kill(process.pid, signal.SIGCONT)
+        said = process.communicate(timeout=120)[1].decode()
+    check(process.returncode == 0, said)
+    job.check_done("while others looked on")
+
+
 def test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure(directory):
     """It died before its first record, and the run after it fails at one of its first writes."""
     job = Job(directory, "--plan", "split")
@@ -176,6 +196,7 @@ def main():
               test_kills__over_an_old_output_is_right_where_names_cannot_be_exchanged, dies_going_on("direct"), dies_going_on("split"),
               test_kills__cleaning_is_right_after_any_call, test_kills__starting_over_is_right_after_any_call,
               test_kills__removing_the_old_output_is_right_after_any_call,
+              test_kills__the_lock_is_held_until_the_old_output_is_gone,
               test_kills__what_had_only_begun_leaves_no_scratch_behind_a_failure)
     print(f"counts: kills={killed}")
     return suite.close()

@@ -16,6 +16,9 @@ import numpy  # noqa: E402
 import zarr  # noqa: E402
 
 
+PARTS = ["--chunks", "16,256,64", "--codec", "none", "--plan", "ranged-write"]
+
+
 class Loss:
     """A run that died before a record; then the input lost the chunks from `first` on. `make` makes the input."""
 
@@ -94,6 +97,24 @@ def dies(name, flags, places, version=2, chunk="{}.0.0", make=no_fill):
     return test
 
 
+def test_leftovers__that_cannot_be_looked_at_are_not_taken_for_any(directory):
+    """Any read of the run that goes on fails: it ends, and what is recorded stays."""
+    loss = Loss(directory, 2, "{}.0.0", PARTS, late_values(0, "float32"))
+    rechunk(loss.source, directory / "ref.zarr", *PARTS).expect(0)
+    looking = 0
+    for call in range(40, 100):
+        died = subprocess.run(command(*loss.line), capture_output=True, env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-record:12"})
+        check(died.returncode == -signal.SIGKILL, died)
+        result = sluice(*loss.line, fault=f"read:{call}:EIO")
+        check(result.status in (0, 3, 5), result)           # 3: no ring, and threads need more memory
+        looking += "what was not finished" in result.err
+        if result.status and sluice(*loss.line).status:
+            sluice(*loss.line, "--restart").expect(0)       # the journal itself could not be read
+        check(tree(loss.target) == tree(directory / "ref.zarr"), f"other bytes after read {call}")
+        shutil.rmtree(loss.target)
+    check(looking > 2, f"{looking} reads were of what may be left over")
+
+
 def test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way(directory):
     """Every block of scratch is damaged while buckets are written: they are made again, and what was written of them."""
     source = inputs.generate(directory / "in.zarr", "40,361,360", "1,361,360")
@@ -124,18 +145,18 @@ def test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way(directory):
 if __name__ == "__main__":
     suite = Suite("leftovers")
     direct = ["--chunks", "2,64,64", "--plan", "direct"]
-    parts = ["--chunks", "16,256,64", "--codec", "none", "--plan", "ranged-write"]
     suite.run(dies_before_a_record("whole_chunks", direct, (18, 34)),
               dies_before_a_record("whole_chunks_in_directories", [*direct, "--format", "zarr3"], (18, 34), 3,
                                    "c/{}"),
-              dies_before_a_record("chunks_written_in_parts", parts, (2, 5, 9)),
-              dies_before_a_record("chunks_written_in_parts_of_what_is_mostly_fill", parts, range(2, 17),
+              dies_before_a_record("chunks_written_in_parts", PARTS, (2, 5, 9)),
+              dies_before_a_record("chunks_written_in_parts_of_what_is_mostly_fill", PARTS, range(2, 17),
                                    make=late_values(0, "float32")),
-              dies("chunks_in_parts_that_were_made_and_not_shown", parts,
+              dies("chunks_in_parts_that_were_made_and_not_shown", PARTS,
                    [f"rename,renameat2:{call}:kill" for call in range(4)], make=late_values(7, ">i2")),
-              dies_before_a_record("chunks_that_hang_over_where_fill_is_no_zero", ["--chunks", "12,100,60", *parts[2:]],
+              dies_before_a_record("chunks_that_hang_over_where_fill_is_no_zero", ["--chunks", "12,100,60", *PARTS[2:]],
                                    range(2, 6), make=late_values(7, ">i2")),
-              dies_before_a_record("chunks_in_the_other_order", ["--chunks", "12,100,60", *parts[2:]],
+              dies_before_a_record("chunks_in_the_other_order", ["--chunks", "12,100,60", *PARTS[2:]],
                                    range(2, 5), make=late_values(7, ">i2", "F")),
+              test_leftovers__that_cannot_be_looked_at_are_not_taken_for_any,
               test_leftovers__of_a_stage_that_is_done_again_are_not_in_the_way)
     sys.exit(suite.close())

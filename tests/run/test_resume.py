@@ -495,54 +495,6 @@ def test_resume__after_another_boot_parts_of_chunks_are_read_again(directory):
         shutil.rmtree(case.target)
 
 
-def test_resume__after_another_boot_the_least_memory_is_enough_to_read_again(directory):
-    """Of the smallest arrays, whose stages need less than reading takes where there is more."""
-    prefix, source, target = another_boot(directory), inputs.small(directory / "in.zarr"), directory / "out.zarr"
-    for plan in (["direct"], ["split"], ["direct", "--codec", "none"]):
-        flags = ["--chunks", "12,5,5", "--progress", "none", "--threads", "1", "--plan", *plan]
-        rechunk(source, directory / "ref.zarr", *flags).expect(0)
-        line = command("rechunk", source, target, *flags, "--memory", minimum_bytes(source, target, *flags))
-        for place in ("after-record:2", "before-committing"):
-            died = subprocess.run(line, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, capture_output=True)
-            check(died.returncode == -signal.SIGKILL, died)
-            done = subprocess.run([*prefix, *line], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-            check(done.returncode == 0 and "continuing" in done.stderr, f"{plan} {place}: {done}")
-            check(tree(target) == tree(directory / "ref.zarr"), "other bytes")
-            shutil.rmtree(target)
-        shutil.rmtree(directory / "ref.zarr")
-
-
-def test_resume__after_another_boot_a_chunk_of_fill_that_was_to_be_written_is_missed(directory):
-    """In a sum over its values it adds nothing, and is lost all the same."""
-    prefix, source, target = another_boot(directory), directory / "in.zarr", directory / "out.zarr"
-    inputs.generate(source, "32,256,256", "1,256,256")
-    for frame in range(16, 32):
-        (source / f"{frame}.0.0").unlink()
-    (directory / "p.yaml").write_text(f"input: {source}\noutput:\n  path: {target}\n  chunks: [16, 256, 256]\n  codec: none\n"
-                                      "  empty_chunks: write\n")
-    line = command("run", directory / "p.yaml", "--plan", "ranged-write", "--memory", "16MiB", "--progress", "none")
-
-    def die(place):
-        died = subprocess.run(line, env={**ENVIRONMENT, "SLUICE_DIE_AT": place}, capture_output=True)
-        check(died.returncode == -signal.SIGKILL, died)
-
-    die("after-record:2")
-    while not (directory / "out.zarr.sluice-partial" / "1.0.0").exists():
-        die("after-record:2")
-    die("after-record:2")           # that it is there
-    die("before-stages")            # what is left over has gone, and that has not
-    check((directory / "out.zarr.sluice-partial" / "1.0.0").exists(), "what a record speaks of was taken for a leftover")
-    for name in ("0.0.0", "1.0.0"):
-        die("before-committing")
-        (directory / "out.zarr.sluice-partial" / name).unlink()
-        done = subprocess.run([*prefix, *line], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-        check(done.returncode == 0 and "some of the output was lost" in done.stderr, f"{name}: {done}")
-        found = tree(target)
-        check(len(found["0.0.0"]) == len(found["1.0.0"]) == 16 * 256 * 256 * 4, list(found))
-        check(not any(found["1.0.0"]) and any(found["0.0.0"]), "other values")
-        shutil.rmtree(target)
-
-
 def test_resume__after_another_boot_any_shape_is_read_again(directory):
     """Any order of axes and bytes, hanging over on any axis, values and fill: nothing that is there is called lost, and
     what is lost is found, whichever bytes they are."""
@@ -723,26 +675,6 @@ def test_lock__names_who_holds_it_and_since_when(directory):
     finally:
         first.kill()
         first.communicate()
-
-
-def test_lock__is_held_until_the_old_output_is_gone(directory):
-    """By then it has the name under which other runs look for what is left, and the journal."""
-    case = Case(directory, "direct", overwrite=True)
-    case.begin()
-    with subprocess.Popen(case.argv(), env={**ENVIRONMENT, "SLUICE_DIE_AT": "after-journal:1:stop"},
-                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            check(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]), "did not stop")
-            case.again("--overwrite").expect(6, "another run", str(process.pid))
-            sluice("clean", case.target).expect(6, "another run")
-            check(tree(case.target) == case.wanted, "half a target")
-        except BaseException:
-            process.kill()
-            raise
-        os.kill(process.pid, signal.SIGCONT)
-        case.said = process.communicate(timeout=120)[1].decode()
-    check(process.returncode == 0, case.said)
-    case.check_done("while others looked on")
 
 
 def test_durable__gives_the_same_bytes_and_goes_on(directory):
