@@ -158,7 +158,7 @@ void stage_task_ends(struct stage_run *run)
     if (!run->resume)
         return;
     run->sums_before = run->sums;
-    if (run->to->stands_alone && run->alone_task == 0 && (run->task + 1 == run->tasks || run->to->stands_alone(run))) {
+    if (run->to->stands_alone && (run->task + 1 == run->tasks || run->to->stands_alone(run))) {
         run->alone_task = run->task + 1;
         run->alone_sums = run->sums;
     }

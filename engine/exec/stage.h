@@ -260,7 +260,7 @@ struct stage_run {
     struct task_sums sums;          /* lock: of all tasks, and of the one at hand as far as it has come */
     struct task_sums sums_before;   /* lock: of the tasks before the one at hand */
     uint64_t carried_source;        /* lock: what the one at hand adds to the next one's, with what it carries over */
-    uint64_t alone_task;            /* lock: one with which a process could begin, not recorded yet; 0: none */
+    uint64_t alone_task;            /* lock: the last with which a process could begin, not recorded yet; 0: none */
     struct task_sums alone_sums;    /* lock: of the tasks before it */
     struct stage_run *follower;     /* reads back what this one writes; borrowed, prepared; NULL: nobody does */
     bool failed_following;          /* lock: the error is the follower's */

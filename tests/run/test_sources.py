@@ -198,6 +198,15 @@ def test_sources__that_stay_as_they_are_are_never_refused(directory):
             shutil.rmtree(case.target)
 
 
+def test_sources__that_stay_as_they_are_are_not_refused_by_records_that_come_late(directory):
+    """With durable, records are made now and then: between two of them several chunks in slices end, and the last of all."""
+    case = Case(directory, WRITTEN_IN_SLICES, MIB)
+    for _ in range(8):
+        case.again("--durable").expect(0)
+        check((inputs.values(case.target) == inputs.values(case.source)).all(), "other values")
+        shutil.rmtree(case.target)
+
+
 def test_sources__that_cannot_be_looked_at_are_not_said_to_have_changed(directory):
     """Any call may fail that looks at a file; some of that is got over."""
     source, target = inputs.small(directory / "in.zarr"), directory / "out.zarr"
@@ -258,6 +267,7 @@ if __name__ == "__main__":
               loses_the_slab_with_the_beginning(IN_PARTS, "chunks_read_in_parts"),
               loses_the_slab_with_the_beginning(STREAMED, "chunks_read_as_a_stream"),
               test_sources__that_stay_as_they_are_are_never_refused,
+              test_sources__that_stay_as_they_are_are_not_refused_by_records_that_come_late,
               test_sources__that_cannot_be_looked_at_are_not_said_to_have_changed,
               test_sources__of_a_thousand_million_chunks_of_which_few_are_there_are_gone_on_with_at_once)
     sys.exit(suite.close())
