@@ -16,7 +16,7 @@ from harness import (ENVIRONMENT, SANITIZER, Skip, Suite, check, check_left_alon
 import inputs  # noqa: E402
 
 BEGUN, SEGMENT, TASKS, COMMITTING = 1, 3, 5, 7
-CALLS = "pwrite64,fsync,fdatasync,syncfs,renameat,renameat2,unlinkat"
+CALLS = "pwrite64,fsync,fdatasync,syncfs,fadvise64,renameat,renameat2,unlinkat"
 
 
 class Call:
@@ -66,12 +66,19 @@ def traced(directory, *line):
 
 
 class Trace:
-    def __init__(self, directory, *flags):
+    """Of one run; `die` is where another one died before, `fault` what it ended by (faults.h)."""
+
+    def __init__(self, directory, *flags, chunks="20,32,32", die=None, fault=None):
         self.directory, self.target = directory, directory / "out.zarr"
         self.partial, self.scratch = f"{self.target}.sluice-partial", f"{self.target}.sluice-scratch"
         source = inputs.generate(directory / "in.zarr", "40,256,256", "1,256,256", "--field", "random")
-        line = ["rechunk", source, self.target, "--chunks", "20,32,32", "--progress", "none", *flags]
+        line = ["rechunk", source, self.target, "--chunks", chunks, "--progress", "none", *flags]
         line += ["--io", "threads", "--memory", minimum_bytes(*line[1:]) + (1 << 20)]
+        if die:
+            died = subprocess.run(command(*line), env={**ENVIRONMENT, "SLUICE_DIE_AT": die}, capture_output=True, timeout=120)
+            check(died.returncode == -signal.SIGKILL, f"did not die at {die}: {died}")
+        if fault:
+            sluice(*line, fault=fault).expect(5, "it is read again before it is gone on with")
         self.calls, report = traced(directory, *line)
         self.memory_bytes = find_key(report, "segment_memory_bytes")
         self.records = [c for c in self.calls if c.name == "pwrite64" and c.file.endswith("/.sluice-journal") and
@@ -138,6 +145,21 @@ def test_syncs__of_an_old_output_nothing_goes_before_the_new_one_is_written_out(
     inputs.small(directory / "out.zarr")
     trace = Trace(directory, "--plan", "direct", "--durable", "--overwrite")
     check_publication(trace)
+
+
+def test_syncs__what_an_earlier_run_published_is_written_out_before_what_is_ours_goes(directory):
+    """The one that died had synced all of it, but nobody knows by then: it may have been one that did not."""
+    for die, root in (("after-exchange", "out.zarr"), ("after-publish", "out.zarr"), ("after-note", "out.zarr"),
+                      ("after-journal", "out.zarr.sluice-partial")):
+        inputs.small(directory / "out.zarr")
+        trace = Trace(directory, "--plan", "direct", "--durable", "--overwrite", die=die)
+        calls = [c for c in trace.calls if c.name != "pwrite64"]
+        check(calls[0].name == "syncfs" and calls[0].file == str(directory / root), f"{die}: {[str(c) for c in calls[:4]]}")
+        if root == "out.zarr":
+            check(calls[1].name == "fsync" and calls[1].file == str(directory), f"{die}: {[str(c) for c in calls[:4]]}")
+        check(not (directory / "out.zarr.sluice-partial").exists(), f"{die}: the old output is still there")
+        for name in ("in.zarr", "out.zarr"):
+            shutil.rmtree(directory / name)
 
 
 def test_syncs__segments_are_written_out_before_their_record(directory):
@@ -260,6 +282,26 @@ def given_anew(overwrite):
         case.check_done("under strace (trace)", "")
     test.__name__ = f"test_syncs__what_is_published_anew_is_written_out_before_and_after{'_over_an_old_one' * overwrite}"
     return test
+
+
+def test_syncs__after_a_write_that_failed_nothing_is_believed_that_memory_holds(directory):
+    """What is to be read again is written out first, and what the page cache has of it dropped."""
+    trace = Trace(directory, "--plan", "split", fault="close:150:EIO")
+    places = [trace.calls.index(c) for c in trace.calls if c.name in ("syncfs", "fdatasync")]
+    check([(trace.calls[i].name, trace.calls[i].file) for i in places] ==
+          [("syncfs", trace.partial), ("fdatasync", str(trace.scratch))], [str(trace.calls[i]) for i in places])
+    first_write = next(i for i, c in enumerate(trace.calls) if c.name == "pwrite64" and c.file.startswith(trace.partial) and
+                       not c.file.endswith((".sluice-note", ".zarray", ".zattrs")))
+    dropped = [c.file for c in trace.calls[places[1]:first_write] if c.name == "fadvise64"]
+    check(dropped[0] == str(trace.scratch), dropped[:3])
+    check(any(pathlib.Path(name).name[0].isdigit() for name in dropped), f"no chunk is dropped: {dropped[:3]}")
+
+
+def test_syncs__names_of_many_objects_do_not_stay_dirty(directory):
+    """They are charged to our cgroup: every 8192 of them are written out."""
+    trace = Trace(directory, "--plan", "direct", chunks="1,16,16")
+    syncs = [c for c in trace.calls if "sync" in c.name]
+    check([c.name for c in syncs] == ["syncfs"] and syncs[0].file == trace.partial, [str(c) for c in syncs])
 
 
 if __name__ == "__main__":
