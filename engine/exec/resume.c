@@ -222,12 +222,14 @@ static bool refuse(const struct resume *r, const char *what, const struct text *
     return false;
 }
 
-/* Of another request, and it has its name; only that request knows what should be there. */
-static bool refuse_unseen(const struct resume *r, struct error *err)
+/* Of another request, and it has its name; only that request knows what should be there. Or of this one but for
+ * --overwrite, without which what it replaced cannot be replaced once more. */
+static bool refuse_unseen(const struct resume *r, bool without_overwrite, struct error *err)
 {
     error_at(err, ERR_EXISTS, r->span, "an earlier run had just finished '%s', some of which may have been lost %s, and "
              "nobody has looked whether it is whole", store_path(r->store), resume_lost_when(r));
-    error_help(err, "give the command of that run once more: it looks; or start over with --restart");
+    error_help(err, "give the command of that run once more%s: it looks; or start over with --restart",
+               without_overwrite ? ", with --overwrite" : "");
     return false;
 }
 
@@ -252,7 +254,7 @@ static bool take_up(struct resume *r, const struct graph *g, struct text *notes,
     } else if (r->published) {
         ok = true;
     } else if (loaded == LOADED && r->replaced && resume_lost_when(r)) {
-        ok = refuse_unseen(r, err);
+        ok = refuse_unseen(r, false, err);
     } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
         *removed = true;
         ok = store_remove_replaced(r->store, err);
@@ -308,22 +310,23 @@ static bool end_published(struct resume **r, const struct graph *g, struct error
 {
     struct text differences;
     int sys_errno;
-    bool same;
+    bool same, again;
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     journal_close(&(*r)->journal);
     same = resume_load(*r, g, &differences, &sys_errno) == LOADED && differences.length == 0 && (*r)->continues;
     text_release(&differences);
-    if (same && is_to_be_published_again(*r)) {
+    again = same && is_to_be_published_again(*r);
+    if (again && (g->overwrite || (*r)->old.inode == 0)) {
         same = store_take_back((*r)->store, &(*r)->old, err);
         resume_close(*r);
         *r = NULL;
         return same && find_left(r, g->target_path, g->overwrite, g->target_span, err);
     }
-    if (same)
+    if (same && !again)
         return true;
     if (resume_lost_when(*r))
-        return refuse_unseen(*r, err);
+        return refuse_unseen(*r, again, err);
     same = store_publish_end((*r)->store, &(*r)->old, err);
     resume_close(*r);
     *r = NULL;

@@ -85,6 +85,7 @@ static bool is_in_doubt(struct store *s, int got, const char *what, struct error
 static bool publish_end(struct store *s, const struct store_place *old, struct error *err)
 {
     int got = 0, old_fd = -1;
+    struct stat st;
     bool ok, to_old;
 
     s->published = true;
@@ -113,7 +114,7 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
     ok = !old || old->inode != OS_INODE_ANY || remove_old(s, err);
     to_old = old && old->inode != OS_INODE_ANY;
     got = ok ? mark_goes(s, STAGING_NOTE, to_old) : 0;
-    if (ok && got >= 0 && s->taken_back)
+    if (ok && got >= 0 && os_fstatat(s->root_fd, STAGING_DOUBT, &st, AT_SYMLINK_NOFOLLOW) != -ENOENT)
         got = mark_goes(s, STAGING_DOUBT, false);
     if (ok)
         die_at("after-note");
@@ -217,6 +218,11 @@ bool store_take_back(struct store *s, const struct store_place *old, struct erro
         got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
     if (got >= 0 && old->inode)
         got = replaces = store_place_is(s, old, s->staging_name);
+    if (got > 0) {                      /* a death may have come just when it was marked as to be removed */
+        snprintf(note, sizeof note, "%s/%s", s->staging_name, STAGING_NOTE);
+        got = os_unlinkat(s->parent_fd, note, 0);
+        got = got == -ENOENT ? 0 : got;
+    }
     if (got >= 0)
         /* In this order: by steps it comes through nothing that a publication does not come through. */
         got = replaces ? os_rename_exchange(s->parent_fd, s->name, s->staging_name, s->aside_name)
@@ -224,12 +230,8 @@ bool store_take_back(struct store *s, const struct store_place *old, struct erro
     if (got < 0)
         return error_sys(err, -got, s->span, "cannot take back '%s', to publish it once more", s->path);
     die_at("after-take-back");
-    if (replaces) {                     /* a death may have come just when that was marked as to be removed */
-        snprintf(note, sizeof note, "%s/%s", s->name, STAGING_NOTE);
-        os_unlinkat(s->parent_fd, note, 0);
-    }
     s->published = false;
-    s->taken_back = s->overwrite = true;
+    s->overwrite = true;
     s->old = *old;
     return true;
 }

@@ -29,7 +29,6 @@ struct store {
     bool durable;
     struct store_place old;         /* what an earlier run had begun to replace; inode 0: nothing */
     bool published;
-    bool taken_back;                /* to be published once more */
     bool in_doubt;                  /* published, but a sync failed that was to make it so on the disk */
     atomic_uint_fast64_t objects_made;
 };

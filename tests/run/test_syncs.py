@@ -233,6 +233,11 @@ def published_in_doubt(overwrite):
         case.check_old_is_there("after the sync that failed")
         other = sluice("rechunk", case.source, case.target, "--chunks", "8,32,32", "--overwrite")
         other.expect(6, "may have been lost where a write failed", "nobody has looked")
+        if overwrite:                                # nobody may replace once more what it replaced
+            other = rechunk(case.source, case.target, *[flag for flag in case.flags if flag != "--overwrite"])
+            other.expect(6, "may have been lost where a write failed", "once more, with --overwrite")
+            case.check_old_is_there("after the command without --overwrite")
+            check((case.target / ".sluice-journal").exists(), "it was taken back, and nobody may publish it")
         (case.target / "0.1.1").write_bytes(b"")     # what the disk may have of it
         said = case.again("--json")
         check(said.returncode == 0 and "read again: some of it could have gone where a write failed" in said.stdout, said)

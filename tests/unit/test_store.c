@@ -458,11 +458,33 @@ static void test_store__ends_a_publication_that_a_death_cut_short(void)
     directory_remove(&d);
 }
 
+/* There a name in doubt is not taken back; what said that it was goes with the rest. */
+static void test_store__ends_one_in_doubt_where_inodes_do_not_last(void)
+{
+    const struct store_place old = { 0, OS_INODE_ANY };
+    struct directory d = directory_new();
+    struct error err = { 0 };
+    struct store *s;
+
+    directory_make(&d, "out");
+    directory_put(&d, "out/" STAGING_JOURNAL, "");
+    directory_put(&d, "out/" STAGING_DOUBT, "");
+    directory_make(&d, "out.sluice-partial");
+    directory_put(&d, "out.sluice-partial/.zarray", "old");
+    CHECK(store_stage_published(&s, directory_path(&d, "out"), SPAN_NONE, &err) && s);
+    CHECK(store_publish_end(s, &old, &err));
+    CHECK(!directory_has(&d, "out.sluice-partial") && !directory_has(&d, "out/" STAGING_JOURNAL));
+    CHECK(!directory_has(&d, "out/" STAGING_DOUBT));
+    store_close(s);
+    directory_remove(&d);
+}
+
 /* What is published goes back to where it was staged. A death on the way, by one rename or by steps, leaves what a
  * publication leaves, too: the new one at its name, or staged and the old one at its name or aside. */
 static void take_back(unsigned absent, uint64_t first, bool *hit)
 {
-    struct os_faults kill = { .absent = absent, .kinds = OS_RENAME | OS_RENAMEAT2, .first = first, .how = OS_FAULT_KILL };
+    struct os_faults kill = { .absent = absent, .kinds = OS_RENAME | OS_RENAMEAT2 | OS_UNLINK, .first = first,
+                              .how = OS_FAULT_KILL };
     struct directory d = directory_new();
     struct store_place old;
     struct error err = { 0 };
@@ -476,6 +498,7 @@ static void take_back(unsigned absent, uint64_t first, bool *hit)
     directory_put(&d, "out/0", "new");
     directory_make(&d, "out.sluice-partial");
     directory_put(&d, "out.sluice-partial/.zarray", "old");
+    directory_put(&d, "out.sluice-partial/.sluice-note", "was to be removed");
     CHECK(stat(directory_path(&d, "out.sluice-partial"), &st) == 0);
     old = (struct store_place){ st.st_dev, st.st_ino };
     child = fork();
@@ -487,6 +510,7 @@ static void take_back(unsigned absent, uint64_t first, bool *hit)
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
     *hit = WIFSIGNALED(status);
     CHECK(*hit || WEXITSTATUS(status) == 0);
+    CHECK(!directory_has(&d, "out/.sluice-note"));
     if (directory_has(&d, "out/0"))
         CHECK(*hit && (directory_has(&d, "out.sluice-partial/.zarray") || directory_has(&d, "out.sluice-aside/.zarray")));
     else
@@ -512,7 +536,7 @@ static void test_store__takes_back_what_is_published_to_publish_it_anew(void)
 
         for (; hit && calls < 10; calls++)
             take_back(lacking[i], calls, &hit);
-        CHECK_EQUAL(calls, i == 0 ? 2 : 4);
+        CHECK_EQUAL(calls, i == 0 ? 3 : 5);
     }
 }
 
@@ -721,6 +745,7 @@ int main(void)
     RUN(test_store__does_not_overwrite_what_is_no_store);
     RUN(test_store__takes_up_what_a_dead_run_left_but_not_a_living_one);
     RUN(test_store__ends_a_publication_that_a_death_cut_short);
+    RUN(test_store__ends_one_in_doubt_where_inodes_do_not_last);
     RUN(test_store__takes_back_what_is_published_to_publish_it_anew);
     RUN(test_store__publishes_nothing_of_ours_when_the_old_tree_stays);
     RUN(test_store__gives_up_its_journal_first_and_its_note_last);
