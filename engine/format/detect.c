@@ -251,6 +251,10 @@ bool group_is_not_lost(const char *path, struct span span, struct error *err)
         error_at(err, ERR_EXISTS, span, "'%s' is a group, and an output that replaces it would be one array", path);
         note_names(&g, "it", err);
         error_help(err, "give the path of an array in it, as in %s/%s, or remove the group first", path, largest(&g));
+    } else if (g.cut && !group_root_is_array(s)) {
+        error_at(err, ERR_EXISTS, span, "'%s' is a group of which not all could be looked at, and an output that replaces it "
+                 "would be one array", path);
+        error_help(err, "give another path, or remove the group first");
     }
     group_release(&g);
     store_close(s);
@@ -274,8 +278,8 @@ bool not_an_array(const struct store *s, struct error *err)
     if (complain_of_group(s, group ? "a group" : "a directory, not a Zarr array", err))
         return false;
     if (group) {
-        error_at(err, ERR_INPUT, store_span(s), "'%s' is a group without arrays", store_path(s));
-        error_help(err, "give an array, or a group that holds some");
+        error_at(err, ERR_INPUT, store_span(s), "'%s' is a group, and no array was found in it", store_path(s));
+        error_help(err, "give the directory of an array");
         return false;
     }
     if ((has_directory(s, "snapshots") && has_directory(s, "manifests")) || group_has_file(root, "repo"))

@@ -1,6 +1,7 @@
 #include "engine/format/group.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,8 @@ static uint64_t elements_of(const struct json *shape)
     return elements;
 }
 
-/* Is `file` in the directory `path` the metadata of an array? One that is damaged counts as such: then it is named,
- * and asked for, and told. */
+/* Is `file` in the directory `path` the metadata of an array? One that is damaged or cannot be read counts as such: then it
+ * is named, and asked for, and told. */
 static bool is_array(const struct group *g, const char *path, const char *file, uint64_t *elements)
 {
     char key[KEY_BYTES_MAX], why[64], *text = NULL;
@@ -40,8 +41,11 @@ static bool is_array(const struct group *g, const char *path, const char *file, 
     bool group = false;
 
     *elements = 0;
-    if ((size_t)snprintf(key, sizeof key, "%s/%s", path, file) >= sizeof key ||
-        !store_get(g->store, key, METADATA_BYTES_MAX, &text, &bytes, &ignored) || !text)
+    if ((size_t)snprintf(key, sizeof key, "%s/%s", path, file) >= sizeof key)
+        return false;
+    if (!store_get(g->store, key, METADATA_BYTES_MAX, &text, &bytes, &ignored))
+        return true;
+    if (!text)
         return false;
     if (json_parse(&doc, text, bytes, meta_unread, why, sizeof why)) {
         group = json_is(json_get(json_root(doc), "node_type"), "group");
@@ -79,8 +83,10 @@ static void list_child(struct group *g, int fd, const char *name, const char *pa
     uint64_t elements;
     bool v2, v3, below;
 
-    if (child < 0)
+    if (child < 0) {
+        g->cut = g->cut || (child != -ENOENT && child != -ENOTDIR && child != -ELOOP);
         return;
+    }
     v2 = group_has_file(child, ".zarray");
     v3 = group_has_file(child, "zarr.json");
     below = v3 || group_has_file(child, ".zgroup");
@@ -100,22 +106,26 @@ static void list_arrays(struct group *g, int parent_fd, const char *name, const 
     const struct dirent *entry;
 
     if (!directory) {
+        g->cut = true;
         if (fd >= 0)
             os_close(fd);
         return;
     }
-    while (!g->cut && !g->no_memory && (entry = readdir(directory))) {
+    while (!g->is_full && !g->no_memory && (errno = 0, entry = readdir(directory))) {
         char below[KEY_BYTES_MAX];
 
         if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
             continue;
-        g->cut = g->looked_at == g->looked_at_max;
-        if (g->cut)
+        g->is_full = g->looked_at == g->looked_at_max;
+        if (g->is_full)
             break;
         g->looked_at++;
         if ((size_t)snprintf(below, sizeof below, "%s%s%s", path, *path ? "/" : "", entry->d_name) < sizeof below)
             list_child(g, fd, entry->d_name, below, depth);
+        else
+            g->cut = true;
     }
+    g->cut = g->cut || g->is_full || errno != 0;
     closedir(directory);
 }
 

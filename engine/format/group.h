@@ -21,7 +21,8 @@ struct group_array {
 struct group {
     const struct store *store;
     unsigned looked_at, looked_at_max;  /* directories */
-    bool cut;                   /* there may be more */
+    bool is_full;               /* no more directories are looked at */
+    bool cut;                   /* there may be more arrays: not all could be looked at, or some lie too deep */
     bool kerchunk;              /* a directory holds kerchunk's references, in Parquet */
     bool no_memory;
     struct group_array *arrays; /* owned; by name */

@@ -311,7 +311,40 @@ def test_info__lists_the_arrays_beneath_a_group(directory):
         alone = sluice("info", directory / f"group{version}.zarr" / "t2m", "--json").expect(0).json()
         check({"name": "t2m", **{k: v for k, v in alone.items() if k != "schema"}} == told["arrays"][3], told, alone)
         check("datetime64" in told["arrays"][2]["error"], told["arrays"][2])
-        sluice("info", directory / f"group{version}.zarr" / "empty").expect(4, "a group without arrays")
+        sluice("info", directory / f"group{version}.zarr" / "empty").expect(4, "no array was found in it")
+
+
+def test_info__does_not_call_a_list_complete_that_is_not(directory):
+    group = zarr.create_group(directory / "group.zarr", zarr_format=3)
+    for name in ("near", "large"):
+        group.create_array(name, shape=(4,), chunks=(2,), dtype="f4")
+    metadata = directory / "group.zarr" / "large" / "zarr.json"
+    metadata.write_text(metadata.read_text() + " " * (17 << 20))
+    told = sluice("info", directory / "group.zarr", "--json").expect(0).json()
+    check([a["name"] for a in told["arrays"]] == ["large", "near"] and told["complete"], told)
+    check("16MiB" in told["arrays"][0]["error"], told["arrays"][0])
+    for name in "abcdef":
+        group = group.create_group(name)
+    group.create_array("far", shape=(4,), chunks=(2,), dtype="f4")
+    sluice("info", directory / "group.zarr").expect(0, "at least 2 arrays")
+    check(not sluice("info", directory / "group.zarr", "--json").expect(0).json()["complete"])
+
+
+def test_overwrite__does_not_replace_a_group_whose_arrays_lie_deep(directory):
+    inputs.small(directory / "in.zarr")
+    for version in (2, 3):
+        for levels in (0, 1, 6):
+            root = group = zarr.create_group(directory / f"{version}-{levels}.zarr", zarr_format=version)
+            for number in range(levels):
+                group = group.create_group(f"g{number}")
+            group.create_array("kept", shape=(4,), chunks=(2,), dtype="f4")[:] = 1
+            before = tree(root.store.root)
+            rechunk(directory / "in.zarr", root.store.root, "--chunks", "12,5,7", "--overwrite").expect(6, "would be one array")
+            check(tree(root.store.root) == before, f"{version}, {levels} levels")
+    zarr.create_array(directory / "many.zarr", shape=(1100,), chunks=(1,), dtype="u1", zarr_format=2)
+    for number in range(1100):      # an array may have more directories than a group's are looked at
+        (directory / "many.zarr" / str(number)).mkdir()
+    rechunk(directory / "in.zarr", directory / "many.zarr", "--chunks", "12,5,7", "--overwrite").expect(0)
 
 
 def test_info__of_ten_thousand_arrays_is_quick_and_small(directory):
