@@ -79,6 +79,16 @@ static bool is_in_doubt(struct store *s, int got, const char *what, struct error
     return false;
 }
 
+/* Is the old tree where it is removed from? 1, 0 or -errno. A death in an exchange by steps leaves it aside. */
+static int old_is_staged(const struct store *s, const struct store_place *old)
+{
+    int got = store_place_is(s, old, s->aside_name);
+
+    if (got > 0)
+        got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
+    return got < 0 ? got : store_place_is(s, old, s->staging_name);
+}
+
 /* The target has its name. What is ours leaves it, the journal last: as long as it is there the next run knows what to
  * end. Only then what stood there before goes, which may take long, or fail; it has the journal by then. Where inodes do not
  * last nobody could tell it from a new one that has not got its name: there it goes first. */
@@ -95,15 +105,10 @@ static bool publish_end(struct store *s, const struct store_place *old, struct e
         return is_in_doubt(s, got, "directory", err);
     die_at("after-publish");
     if (old)
-        got = store_place_is(s, old, s->aside_name);
-    if (got > 0)
-        got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
+        got = old_is_staged(s, old);
     if (got < 0)
-        return error_sys(err, -got, s->span, "cannot rename the old '%s', now called '%s'", s->path, s->aside_name);
-    if (old)
-        got = store_place_is(s, old, s->staging_name);
-    if (got < 0)
-        return error_sys(err, -got, s->span, "cannot look at the old '%s', now called '%s'", s->path, s->staging_name);
+        return error_sys(err, -got, s->span, "cannot look for the old '%s', now called '%s' or '%s'", s->path,
+                         s->staging_name, s->aside_name);
     if (got > 0) {
         old_fd = os_openat(s->parent_fd, s->staging_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (old_fd >= 0)
@@ -211,14 +216,11 @@ bool store_publish_end(struct store *s, const struct store_place *old, struct er
 
 bool store_take_back(struct store *s, const struct store_place *old, struct error *err)
 {
+    int got = old->inode ? old_is_staged(s, old) : 0;
+    bool replaces = got > 0;
     char note[PATH_MAX];
-    int got = old->inode ? store_place_is(s, old, s->aside_name) : 0, replaces = 0;
 
-    if (got > 0)
-        got = os_rename_new(s->parent_fd, s->aside_name, s->staging_name);
-    if (got >= 0 && old->inode)
-        got = replaces = store_place_is(s, old, s->staging_name);
-    if (got > 0) {                      /* a death may have come just when it was marked as to be removed */
+    if (replaces) {                     /* a death may have come just when it was marked as to be removed */
         snprintf(note, sizeof note, "%s/%s", s->staging_name, STAGING_NOTE);
         got = os_unlinkat(s->parent_fd, note, 0);
         got = got == -ENOENT ? 0 : got;
