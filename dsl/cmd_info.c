@@ -182,9 +182,19 @@ static size_t next_cell(const char **at, const char **cell, bool *last)
     return length;
 }
 
+/* In characters, of UTF-8. */
+static size_t cell_width(const char *cell, size_t length)
+{
+    size_t width = 0;
+
+    for (size_t i = 0; i < length; i++)
+        width += ((unsigned char)cell[i] & 0xc0) != 0x80;
+    return width;
+}
+
 static void print_table(const struct text *rows)
 {
-    size_t width[COLUMNS] = { 0 }, length;
+    size_t widths[COLUMNS] = { 0 }, length, width;
     const char *cell, *at;
     unsigned column = 0;
     bool last;
@@ -192,12 +202,13 @@ static void print_table(const struct text *rows)
     for (at = rows->chars; *at; column = last ? 0 : column + 1) {
         length = next_cell(&at, &cell, &last);
         if (!last && column < COLUMNS)
-            width[column] = size_max(width[column], size_min(length, COLUMN_WIDTH_MAX));
+            widths[column] = size_max(widths[column], size_min(cell_width(cell, length), COLUMN_WIDTH_MAX));
     }
     for (at = rows->chars, column = 0; *at; column = last ? 0 : column + 1) {
         length = next_cell(&at, &cell, &last);
+        width = cell_width(cell, length);
         printf("  %.*s%*s", (int)length, cell,
-               last || column >= COLUMNS || length > width[column] ? 0 : (int)(width[column] - length), "");
+               last || column >= COLUMNS || width > widths[column] ? 0 : (int)(widths[column] - width), "");
         if (last)
             putchar('\n');
     }

@@ -297,15 +297,17 @@ def test_verify__needs_what_the_hungrier_array_needs(directory):
 def test_info__lists_the_arrays_beneath_a_group(directory):
     for version in (2, 3):
         group = zarr.create_group(directory / f"group{version}.zarr", zarr_format=version)
-        names = ["deeper/scalar", "latitude", "odd", "t2m"]
+        names = ["deeper/scalar", "höhe", "odd", "t2m"]
         group.create_array("t2m", shape=(20, 30, 40), chunks=(1, 30, 40), dtype="f4", compressors=None)[:7] = 1
-        group.create_array("latitude", shape=(30,), chunks=(30,), dtype="f8")[:] = np.arange(30)
+        group.create_array("höhe", shape=(30,), chunks=(30,), dtype="f8")[:] = np.arange(30)
         group.create_group("deeper").create_array("scalar", shape=(), dtype="i2")[...] = 3
         group.create_array("odd", shape=(3,), chunks=(2,), dtype="M8[s]")
         group.create_group("empty")
         done = sluice("info", directory / f"group{version}.zarr/").expect(0, "4 arrays", "datetime64")
         check([line.split()[0] for line in done.out.splitlines()[2:]] == names, done.out)
         check("float32  (20,30,40)  (1,30,40)  none " in done.out, done.out)
+        lines = [line for line in done.out.splitlines() if "float" in line]
+        check(len({line.index("float") for line in lines}) == 1 and len(lines) == 2, done.out)
         told = sluice("info", directory / f"group{version}.zarr", "--json").expect(0).json()
         check([a["name"] for a in told["arrays"]] == names and told["complete"] and told["schema"] == 1, told)
         alone = sluice("info", directory / f"group{version}.zarr" / "t2m", "--json").expect(0).json()
