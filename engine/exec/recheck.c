@@ -435,6 +435,20 @@ static bool sync_all(const struct check *c, struct error *err)
                                  store_path(c->resume->store));
 }
 
+/* What the page cache has of it, as open_object does with chunks. */
+static void drop_metadata(const struct check *c)
+{
+    static const char *const keys[] = { ".zarray", ".zattrs", "zarr.json" };
+
+    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        uint64_t bytes;
+        int fd = open_object(c, keys[i], &bytes);
+
+        if (fd >= 0)
+            os_close(fd);
+    }
+}
+
 static void note_read_again(const struct check *c)
 {
     report_note(c->report, "what an earlier run had done was read again: some of it could have gone %s", c->lost_when);
@@ -508,11 +522,14 @@ bool resume_check_published(struct resume *r, const struct graph *g, struct repo
     if (r->doubted && !sync_all(&c, err))
         return false;
     c.memory_bytes = size_min(READ_BYTES, size_align_down(g->pool_bytes, IO_ALIGN));
-    ok = store_open(&target, store_path(r->store), r->span, err) && proof_of_metadata(g, target, err) &&
-         pool_open(&pool, c.memory_bytes, err);
+    ok = store_open(&target, store_path(r->store), r->span, err);
+    if (ok) {
+        c.root_fd = store_root_fd(target);
+        drop_metadata(&c);
+    }
+    ok = ok && proof_of_metadata(g, target, err) && pool_open(&pool, c.memory_bytes, err);
     if (ok) {
         c.memory = pool_carve(pool, "reading again", c.memory_bytes);
-        c.root_fd = store_root_fd(target);
         ok = find_good(&c, last, &good, err) && (good.done == r->tasks_done[last] || lost_published(&c, &good, err));
     }
     if (ok)

@@ -302,6 +302,22 @@ def test_syncs__after_a_write_that_failed_nothing_is_believed_that_memory_holds(
     check(any(pathlib.Path(name).name[0].isdigit() for name in dropped), f"no chunk is dropped: {dropped[:3]}")
 
 
+def test_syncs__what_is_published_and_not_taken_back_is_read_from_the_disk_too(directory):
+    """The old output was going when a run died, and the next one was told by its only sync that it failed."""
+    case = InDoubt(directory, True)
+    shutil.copytree(directory / "old.zarr", case.target)
+    case.flags.remove("--durable")
+    check(case.again(place="after-journal").returncode == -signal.SIGKILL, "did not die")
+    case.flags.append("--durable")
+    rechunk(case.source, case.target, *case.flags, fault="sync:0:EIO").expect(5, "is not certain")
+    calls = traced(directory, "rechunk", case.source, case.target, *case.flags)[0]
+    sync = next(c for c in calls if c.name == "syncfs")
+    dropped = {pathlib.Path(c.file).name for c in calls if c.name == "fadvise64" and c.begin > sync.end and
+               c.file.startswith(str(case.target) + "/")}
+    check(dropped == {name for name in case.wanted}, dropped)
+    case.check_done("read again under strace (trace)", "")
+
+
 def test_syncs__names_of_many_objects_do_not_stay_dirty(directory):
     """They are charged to our cgroup: every 8192 of them are written out."""
     trace = Trace(directory, "--plan", "direct", chunks="1,16,16")
