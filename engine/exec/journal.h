@@ -20,7 +20,7 @@
 
 #include "engine/base/text.h"
 
-enum { JOURNAL_VERSION = 2, RECORD_BYTES_MAX = 1 << 17 };
+enum { JOURNAL_VERSION = 3, RECORD_BYTES_MAX = 1 << 17 };
 
 /* On disk: values never change. */
 enum record_kind {

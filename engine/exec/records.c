@@ -9,26 +9,19 @@
 #include "engine/exec/resuming.h"
 #include "engine/io/os.h"
 
-/* What stands in the record of a run; earlier versions had no mounts in it. */
-enum { RUN_DURABLE = 1, RUN_MOUNTS = 2 };
-
 /* ---- reading ---- */
 
 static void run_unpack(struct resume *r, struct unpack *u)
 {
-    uint64_t flags;
-    bool gone;
+    bool durable, gone;
 
     unpack_text(u, r->boot, sizeof r->boot);
-    flags = unpack_number_to(u, RUN_DURABLE | RUN_MOUNTS);
+    durable = unpack_number_to(u, 1);
     gone = unpack_number_to(u, 1);
     unpack_text(u, r->scratch_path, sizeof r->scratch_path);
-    r->mounts = (struct mounts){ 0 };
-    if (flags & RUN_MOUNTS) {
-        r->mounts.root = unpack_number(u);
-        r->mounts.scratch = unpack_number(u);
-    }
-    r->was_durable = r->was_durable && (flags & RUN_DURABLE);
+    r->mounts.root = unpack_number(u);
+    r->mounts.scratch = unpack_number(u);
+    r->was_durable = r->was_durable && durable;
     r->doubted = false;
     if (!u->bad && gone && r->segments)
         memset(r->segments, 0, r->segment_count * sizeof *r->segments);
@@ -197,7 +190,7 @@ static void run_pack(const struct resume *r, struct text *to)
 
     boot_now(boot);
     pack_text(to, boot);
-    pack_number(to, (r->durable ? RUN_DURABLE : 0) | RUN_MOUNTS);
+    pack_number(to, r->durable);
     pack_number(to, r->scratch_gone);
     pack_text(to, r->scratch_path);
     pack_numbers(to, (uint64_t[]){ mounts.root, mounts.scratch }, 2);

@@ -3,8 +3,6 @@
 
 #include "engine/exec/resume.h"
 
-#include "engine/base/pack.h"
-#include "engine/exec/journal.h"
 #include "engine/exec/slices.h"
 #include "tests/unit/directory.h"
 #include "tests/unit/graph_cases.h"
@@ -208,74 +206,6 @@ static void test_resume__makes_a_damaged_slab_of_any_pass_again(void)
     os_remove_tree(AT_FDCWD, directory_path(&directory, "source"));
 }
 
-/* What the first record of a run said before it said which mounts it lay in. */
-static void without_mounts(const struct record *record, struct text *to)
-{
-    struct unpack u = { record->payload, record->bytes, false };
-    char boot[64], scratch_path[PATH_MAX];
-    uint64_t inode = unpack_number(&u), flags, gone;
-
-    unpack_text(&u, boot, sizeof boot);
-    flags = unpack_number(&u);
-    gone = unpack_number(&u);
-    unpack_text(&u, scratch_path, sizeof scratch_path);
-    CHECK(!u.bad && flags == 2);
-    unpack_number(&u);
-    unpack_number(&u);
-    pack_number(to, inode);
-    pack_text(to, boot);
-    pack_number(to, 0);
-    pack_number(to, gone);
-    pack_text(to, scratch_path);
-    text_add_bytes(to, u.at, u.left);
-}
-
-static void make_journal_of_before(void)
-{
-    int at_fd = open(directory_path(&directory, "."), O_RDONLY | O_DIRECTORY);
-    int left_fd = open(directory_path(&directory, "target.sluice-partial"), O_RDONLY | O_DIRECTORY);
-    static char buffer[RECORD_BYTES_MAX];
-    struct journal now, before;
-    struct record record;
-    int sys_errno;
-
-    CHECK(journal_open(&now, left_fd, &sys_errno) == JOURNAL_WHOLE && journal_make(&before, at_fd) >= 0);
-    while (journal_next(&now, buffer, &record, &sys_errno)) {
-        struct text payload;
-
-        text_init(&payload, RECORD_BYTES_MAX);
-        if (record.kind == RECORD_BEGUN)
-            without_mounts(&record, &payload);
-        else
-            text_add_bytes(&payload, record.payload, record.bytes);
-        CHECK_EQUAL(journal_append(&before, record.kind, &payload), 0);
-        text_release(&payload);
-    }
-    CHECK(before.records > 3);
-    journal_close(&now);
-    journal_close(&before);
-    CHECK_EQUAL(renameat(at_fd, STAGING_JOURNAL, left_fd, STAGING_JOURNAL), 0);
-    close(at_fd);
-    close(left_fd);
-}
-
-static void test_resume__goes_on_with_a_journal_that_knows_no_mounts(void)
-{
-    struct array_meta from = make_meta(RANK, shape, from_chunk, "none", false);
-    struct os_faults faults = { .kinds = OS_WRITE, .how = ENOSPC, .first = 40 };
-    struct report *report = report_new(&(struct report_options){ .progress = PROGRESS_NONE });
-    bool hit;
-
-    write_source(directory_path(&directory, "source"), &from, UINT64_MAX);
-    CHECK(!run_once(PASSES, 2, IO_THREADS, &faults, &hit, report));
-    make_journal_of_before();
-    CHECK(run_once(PASSES, 2, IO_THREADS, NULL, &hit, report) && !has_note(report, "read again"));
-    CHECK(array_is_right(directory_path(&directory, "target"), NULL));
-    report_free(report);
-    os_remove_tree(AT_FDCWD, directory_path(&directory, "target"));
-    os_remove_tree(AT_FDCWD, directory_path(&directory, "source"));
-}
-
 int main(void)
 {
     directory = directory_new();
@@ -283,7 +213,6 @@ int main(void)
     RUN(test_resume__ends_well_after_any_read_that_failed);
     RUN(test_resume__ends_well_after_any_other_call_that_failed);
     RUN(test_resume__makes_a_damaged_slab_of_any_pass_again);
-    RUN(test_resume__goes_on_with_a_journal_that_knows_no_mounts);
     directory_remove(&directory);
     return test_summary();
 }
