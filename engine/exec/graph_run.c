@@ -321,8 +321,12 @@ bool graph_run(const struct graph *request, struct report *report, const volatil
     } else {
         ok = run_all(&r, err);
         die_at("before-discard");
+        if (ok && r.scratch)
+            scratch_discard(r.scratch);     /* first: after a death in between nobody would know of the file */
+        if (ok && scratch_is_left(r.scratch))
+            report_note(report, "the scratch file '%s' could not be removed: it is of no more use", graph.scratch.path);
         if (ok)
-            scratch_close(r.scratch);       /* first: after a death in between nobody would know of the file */
+            scratch_close(r.scratch);
         if (ok)
             r.scratch = NULL;
         die_at("after-discard");

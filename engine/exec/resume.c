@@ -156,9 +156,12 @@ void resume_close(struct resume *r)
 
 static bool remove_left(struct resume *r, struct text *notes, struct error *err)
 {
-    uint64_t scratch_bytes = r->scratch_path[0] ? scratch_remove_leftover(r->scratch_path) : 0;
     int got = r->committing ? store_put_back(r->store, &r->old) : 0;
+    uint64_t scratch_bytes;
 
+    if (!r->scratch_path[0])        /* a power cut may have taken the journal, and left what lies beside the output */
+        snprintf(r->scratch_path, sizeof r->scratch_path, "%s" SCRATCH_SUFFIX, store_path(r->store));
+    scratch_bytes = scratch_remove_leftover(r->scratch_path);
     if (scratch_bytes)
         text_addf(notes, "removed its scratch file '%s' (%s)\n", r->scratch_path, SIZE_TEXT(scratch_bytes));
     journal_close(&r->journal);
@@ -358,6 +361,22 @@ bool resume_find(struct resume **out, const struct graph *g, bool restart, struc
     return ok;
 }
 
+/* Beside the output; of one elsewhere only the same command knows. */
+static void clean_lost_scratch(const char *path, struct text *what)
+{
+    size_t length = strlen(path);
+    char scratch_path[PATH_MAX];
+    uint64_t bytes;
+
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (snprintf(scratch_path, sizeof scratch_path, "%.*s" SCRATCH_SUFFIX, (int)length, path) >= PATH_MAX)
+        return;
+    bytes = scratch_remove_lost(scratch_path);
+    if (bytes)
+        text_addf(what, "removed a scratch file whose run is not known, '%s' (%s)\n", scratch_path, SIZE_TEXT(bytes));
+}
+
 bool resume_clean(const char *path, struct span span, struct text *what, struct error *err)
 {
     const char *lost_when;
@@ -378,6 +397,8 @@ bool resume_clean(const char *path, struct span span, struct text *what, struct 
     if (r && store_took_over(r->store)[0])
         text_addf(what, "%s\n", store_took_over(r->store));
     ok = r ? restart_over(r, what, err) : store_clean_lock(path, span, what, err);
+    if (ok && !r)
+        clean_lost_scratch(path, what);
     text_release(&nobody);
     resume_close(r);
     return ok;
@@ -472,6 +493,8 @@ bool resume_publish(struct resume *r, struct error *err)
 
     if (r->replaced || r->published)
         journal_close(&r->journal);     /* nothing more to say, and some file systems cannot remove what is open */
+    if (r->replaced || r->published)
+        scratch_remove_leftover(r->scratch_path);   /* that run may not have been able to */
     if (r->replaced)
         return store_remove_replaced(r->store, err);
     if (r->published)

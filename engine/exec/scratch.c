@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -23,6 +24,7 @@ struct scratch {
     uint64_t punched_bytes;         /* lock: of the file, given back */
     uint64_t grown_bytes;           /* lock: of the file, fallocated; UINT64_MAX: the file system has no fallocate */
     bool keeps;
+    bool is_left;                   /* it was to go, and could not */
     struct segment *segments;
 };
 
@@ -37,19 +39,29 @@ uint32_t scratch_checksum(const void *data, uint64_t bytes, uint64_t segment, ui
     return (uint32_t)XXH3_64bits_withSeed(data, bytes, segment << 32 ^ number << 1 ^ encoding);
 }
 
-/* The file is ours alone; O_DIRECT where the file system has it. Lock held. */
-static bool make_file(struct scratch *s, struct error *err)
+/* -errno, or a file of our own. */
+static int create_file(const char *path)
 {
-    const char *path = s->layout.path;
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = os_open(path, flags | O_DIRECT, 0600);
 
-    if (fd == -EINVAL) {
-        os_unlinkat(AT_FDCWD, path, 0);     /* some file systems make the file before they refuse the flag */
-        fd = os_open(path, flags, 0600);
-        if (fd >= 0)
-            os_lacks_direct();
-    }
+    if (fd != -EINVAL)
+        return fd;
+    os_unlinkat(AT_FDCWD, path, 0);         /* some file systems make the file before they refuse the flag */
+    fd = os_open(path, flags, 0600);
+    if (fd >= 0)
+        os_lacks_direct();
+    return fd;
+}
+
+/* The file is ours alone, and locked where that can be; O_DIRECT where the file system has it. Lock held. */
+static bool make_file(struct scratch *s, struct error *err)
+{
+    const char *path = s->layout.path;
+    int fd = create_file(path);
+
+    if (fd == -EEXIST && scratch_remove_lost(path))
+        fd = create_file(path);
     if (fd == -EEXIST) {
         error_at(err, ERR_EXISTS, s->layout.span, "the scratch file '%s' is there already", path);
         error_help(err, "if no other run uses it, remove it; or name another directory with 'scratch'");
@@ -57,6 +69,7 @@ static bool make_file(struct scratch *s, struct error *err)
     }
     if (fd < 0)
         return error_sys(err, -fd, s->layout.span, "cannot make the scratch file '%s'", path);
+    os_lock_file(fd);
     s->fd = fd;
     return true;
 }
@@ -94,13 +107,37 @@ uint64_t scratch_remove_leftover(const char *path)
     return size_max(1, (uint64_t)st.st_blocks * STAT_BLOCK_BYTES);
 }
 
+uint64_t scratch_remove_lost(const char *path)
+{
+    int fd = os_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    uint64_t bytes = 0;
+    struct stat opened, named;
+
+    if (fd < 0)
+        return 0;
+    if (os_lock_file(fd) == 0 && os_fstat(fd, &opened) >= 0 && opened.st_uid == geteuid() &&
+        os_fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) >= 0 && named.st_ino == opened.st_ino &&
+        named.st_dev == opened.st_dev)
+        bytes = scratch_remove_leftover(path);
+    os_close(fd);
+    return bytes;
+}
+
 void scratch_discard(struct scratch *s)
 {
+    int got;
+
     if (s->fd < 0)
         return;
     os_close(s->fd);
     s->fd = -1;
-    os_unlinkat(AT_FDCWD, s->layout.path, 0);
+    got = os_unlinkat(AT_FDCWD, s->layout.path, 0);
+    s->is_left = got < 0 && got != -ENOENT;
+}
+
+bool scratch_is_left(const struct scratch *s)
+{
+    return s && s->is_left;
 }
 
 void scratch_keep(struct scratch *s)
@@ -147,6 +184,7 @@ bool scratch_reopen(struct scratch *s, uint64_t device, uint64_t inode, uint64_t
         os_close(fd);
         return false;
     }
+    os_lock_file(fd);
     s->fd = fd;
     s->file_taken_bytes = scratch_file_offset(s, end_offset);
     /* The file system had fallocate if the file is longer than what was taken, or knows that it has not. */

@@ -76,9 +76,14 @@ bool scratch_open(struct scratch **s, const struct scratch_layout *layout, char 
  * touched). Returns the bytes it held; 0: there was none. */
 #define SCRATCH_SUFFIX ".sluice-scratch"
 uint64_t scratch_remove_leftover(const char *path);
+/* The same of one whose run is not known: a power cut may leave the file and take the journal that speaks of it. Only if
+ * nobody has it open (another machine's run may have a file of that name in a directory that both see), and where that can be
+ * told. */
+uint64_t scratch_remove_lost(const char *path);
 /* Remove the file now: nothing of it will be read again. A large file takes a while to remove, so it is worth doing
  * while others still work. Nothing to do the second time. */
 void scratch_discard(struct scratch *s);
+bool scratch_is_left(const struct scratch *s);          /* it could not be removed. NULL: false */
 /* The same, and the rest. NULL is fine. */
 void scratch_close(struct scratch *s);
 /* The file stays when the scratch is closed: another run will go on with it. */

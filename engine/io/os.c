@@ -222,14 +222,20 @@ static bool is_of_one_machine(int fd)
     return false;
 }
 
-int os_lock(int fd)
+int os_lock_file(int fd)
 {
     int result = (int)CALL(OS_LOCK, flock(fd, LOCK_EX | LOCK_NB));
 
-    if (result == -EWOULDBLOCK || (result == 0 && is_of_one_machine(fd)))
-        return result;
-    note_lack(LACK_LOCK);
-    return -EOPNOTSUPP;
+    return result == -EWOULDBLOCK || (result == 0 && is_of_one_machine(fd)) ? result : -EOPNOTSUPP;
+}
+
+int os_lock(int fd)
+{
+    int result = os_lock_file(fd);
+
+    if (result == -EOPNOTSUPP)
+        note_lack(LACK_LOCK);
+    return result;
 }
 
 int os_set_buffered(int fd)

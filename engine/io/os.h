@@ -27,6 +27,8 @@ int os_close(int fd);
 /* Lock the open directory `fd` for ourselves until it is closed, without waiting: -EWOULDBLOCK, somebody else has it.
  * -EOPNOTSUPP: there are no such locks here, or it is locked for this machine alone; os_lacks() says so. */
 int os_lock(int fd);
+/* The same of a file that can do without: os_lacks() says nothing. */
+int os_lock_file(int fd);
 /* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
 int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */

@@ -296,6 +296,7 @@ static struct store *staged_new(const char *path, const char *needs, struct span
     char needed[PATH_MAX];
     struct store *s;
     struct stat st;
+    int got = 0;
 
     if (!*path) {
         error_at(err, ERR_USAGE, span, "the path is empty");
@@ -305,7 +306,11 @@ static struct store *staged_new(const char *path, const char *needs, struct span
     if (!s)
         return NULL;
     snprintf(needed, sizeof needed, "%s%s", s->path, needs);
-    if ((!*needs || os_fstatat(AT_FDCWD, needed, &st, AT_SYMLINK_NOFOLLOW) >= 0) && open_parent(s, err))
+    if (*needs)
+        got = os_fstatat(AT_FDCWD, needed, &st, AT_SYMLINK_NOFOLLOW);
+    if (got < 0 && got != -ENOENT && got != -ENOTDIR && got != -ENAMETOOLONG)
+        error_sys(err, -got, span, "cannot look at '%s'", needed);
+    else if (got >= 0 && open_parent(s, err))
         return s;
     store_close(s);
     return NULL;

@@ -62,9 +62,9 @@ class Case:
         return command("rechunk", self.source, self.target, *self.flags, *(["--overwrite"] if self.overwrite else []),
                        *flags)
 
-    def again(self, *flags):
+    def again(self, *flags, **keywords):
         """The same command, for what it says."""
-        done = rechunk(self.source, self.target, *self.flags, *flags)
+        done = rechunk(self.source, self.target, *self.flags, *flags, **keywords)
         self.said = done.out + done.err
         return done
 
