@@ -92,6 +92,7 @@ class PowerCut(Case):
         self.cuts, self.when = 0, "undisturbed"
         with disks[0].mounted(disks[0].image):
             self.begin()
+            subprocess.run(["sync", "-f", str(self.place)], check=True)
 
     def begin(self):
         if self.overwrite:

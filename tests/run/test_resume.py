@@ -355,7 +355,7 @@ def another_boot(directory):
         raise Skip("another boot id needs root and unshare")
     (directory / "boot").write_text("01234567-89ab-cdef-0123-456789abcdef\n")
     script = f'mount --bind {directory / "boot"} /proc/sys/kernel/random/boot_id && exec "$@"'
-    prefix = ["unshare", "-m", "sh", "-c", script, "sh"]
+    prefix = ["unshare", "-m", "--propagation", "slave", "sh", "-c", script, "sh"]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode:
         raise Skip("cannot give a process another boot id here")
     return prefix
