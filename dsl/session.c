@@ -238,6 +238,7 @@ void session_summary(const struct session *s, struct text *out)
     add_verified(s, out);
     for (unsigned i = 0; report_note_text(s->report, i); i++)
         text_addf(out, "note: %s\n", report_note_text(s->report, i));
+    text_add_lines(out, "warning: ", p->afterwards.chars);
 }
 
 static void add_verified_json(const struct session *s, struct text *out)
