@@ -350,6 +350,25 @@ def test_overwrite__does_not_replace_a_group_whose_arrays_lie_deep(directory):
     rechunk(directory / "in.zarr", directory / "many.zarr", "--chunks", "12,5,7", "--overwrite").expect(0)
 
 
+def test_info__knows_an_unfinished_array_from_one_that_is_done(directory):
+    path = directory / "group.zarr"
+    array = zarr.create_group(path, zarr_format=3).create_array("deep/t2m", shape=(4,), chunks=(2,), dtype="f4")
+    array[:] = 1
+    sluice("info", path, "--json").expect(0)
+    shutil.copytree(path / "deep" / "t2m", path / "deep" / "new.sluice-partial")
+    done = sluice("info", path).expect(0, "1 array\n", "unfinished: deep/new\n")
+    check("sluice-partial" not in done.out, done.out)
+    told = sluice("info", path, "--json").expect(0).json()
+    check([a["name"] for a in told["arrays"]] == ["deep/t2m"] and told["unfinished"] == ["deep/new"], told)
+    for words in (["info"], ["verify", path / "deep" / "t2m"], ["digest"]):
+        sluice(*words, path / "deep" / "new").expect(4, "unfinished run of it is there", "sluice clean", "goes on with it")
+    shutil.rmtree(path / "deep" / "t2m")
+    sluice("info", path).expect(0, "0 arrays\n", "unfinished: deep/new\n")
+    source = inputs.small(directory / "in.zarr", 3)
+    rechunk(source, path, "--chunks", "12,5,7", *MEMORY, "--overwrite").expect(6, "unfinished run of 'deep/new' is in it")
+    check((path / "deep" / "new.sluice-partial" / "zarr.json").exists(), "it was removed")
+
+
 def test_info__of_ten_thousand_arrays_is_quick_and_small(directory):
     (directory / "group.zarr").mkdir()
     for number in range(10_000):
