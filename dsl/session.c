@@ -56,7 +56,7 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     report_start(s->report);
     ok = graph_run(&s->plan.graph, s->report, o->stop, err);
     report_stop(s->report);
-    if (err->code == ERR_INPUT)
+    if (err->code == ERR_INPUT && !err->input_changed)
         error_note(err, "sluice check --chunks %s lists all that are damaged or missing", s->job.input.path);
     return ok;
 }
