@@ -268,6 +268,22 @@ static void print_members(const struct group *g, const char *root, bool json, st
     text_release(&path);
 }
 
+static void print_unfinished(const struct group *g, bool json)
+{
+    struct text name;
+
+    text_init(&name, ANSWER_BYTES_MAX);
+    for (unsigned i = g->count; i < g->count + g->unfinished_count; i++) {
+        text_clear(&name);
+        if (json)
+            text_add_json_string(&name, g->arrays[i].name);
+        else
+            text_add_shown(&name, g->arrays[i].name);
+        printf(json ? "%s%s" : "%sunfinished: %s\n", json && i > g->count ? ", " : "", name.chars);
+    }
+    text_release(&name);
+}
+
 static bool print_group(const struct group *g, const char *root, bool json, struct error *err)
 {
     struct text out;
@@ -283,13 +299,16 @@ static bool print_group(const struct group *g, const char *root, bool json, stru
         text_add_shown(&out, root);
         printf("%s: %s%s\n", out.chars, g->cut ? "at least " : "", COUNTED_TEXT(g->count, "array"));
         text_clear(&out);
-        add_headings(&out);
+        if (g->count)
+            add_headings(&out);
     }
     print_members(g, root, json, &out);
     if (json)
-        fputs("]}\n", stdout);
+        fputs("], \"unfinished\": [", stdout);
     else
         print_table(&out);
+    print_unfinished(g, json);
+    fputs(json ? "]}\n" : "", stdout);
     if (out.cut)
         error_at(err, ERR_FIT, SPAN_NONE, "no memory for the answer");
     text_release(&out);
@@ -310,7 +329,8 @@ static bool info_group(const struct word *word, bool json, struct error *err)
         store_close(store);
         return false;
     }
-    is_group = group_list(&group, store, GROUP_LOOKED_AT_MAX) && group.count && !group.kerchunk;
+    is_group = group_list(&group, store, GROUP_LOOKED_AT_MAX) && (group.count || group.unfinished_count) &&
+               !group.kerchunk;
     if (is_group)
         print_group(&group, word->text, json, err);
     group_release(&group);

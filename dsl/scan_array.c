@@ -97,7 +97,7 @@ bool array_file_digest(struct scan *scan, struct array_file *a, const struct sca
         if (scan_digest(scan, within, digest, report, stop, err))
             return true;
         if (tries == SCANS_MAX || err->code != ERR_FIT || !codec_sample_exceeds(&a->seen, &a->census.codec)) {
-            if (err->code == ERR_INPUT)
+            if (err->code == ERR_INPUT && !err->input_changed)
                 error_help(err, "sluice check --chunks %s lists all that are damaged or missing", a->path);
             return false;
         }

@@ -56,7 +56,7 @@ static bool run_graph(struct session *s, const struct session_options *o, struct
     report_start(s->report);
     ok = graph_run(&s->plan.graph, s->report, o->stop, err);
     report_stop(s->report);
-    if (err->code == ERR_INPUT)
+    if (err->code == ERR_INPUT && !err->input_changed)
         error_note(err, "sluice check --chunks %s lists all that are damaged or missing", s->job.input.path);
     return ok;
 }
@@ -238,6 +238,7 @@ void session_summary(const struct session *s, struct text *out)
     add_verified(s, out);
     for (unsigned i = 0; report_note_text(s->report, i); i++)
         text_addf(out, "note: %s\n", report_note_text(s->report, i));
+    text_add_lines(out, "warning: ", p->afterwards.chars);
 }
 
 static void add_verified_json(const struct session *s, struct text *out)

@@ -12,6 +12,9 @@ static const double census_seconds_max = 2;
 
 enum { WARNINGS_BYTES_MAX = 64 * 1024 };
 
+/* Of the budget, for a look into a group's metadata: beside the program, and before there is anything else. */
+enum { METADATA_SHARE = 8 };
+
 /* With room beside the stages for reading back, if they do with the rest; else in all of the budget. */
 static bool plan_stages(struct plan *p, const struct job *job, const struct room *room, struct error *err)
 {
@@ -60,6 +63,8 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         !resolve_limits(p, job, &host, err) || !resolve_room(p, job, &host, &room, err) ||
         !io_choose(&p->io, job->backend, err))
         return false;
+    array_warn_of_parents(job->output.path, p->target.format, p->memory_bytes / METADATA_SHARE, &p->warnings,
+                          &p->afterwards);
     warn_of_long_chunks(&job->output.chunks, &p->target, &p->warnings);
     if (!array_census_listed(&p->source, p->source_store, census_seconds_max, &p->present, &p->census, err)) {
         error_locate(err, job->input.span);
@@ -73,6 +78,7 @@ bool plan_make(struct plan *p, const struct job *job, struct error *err)
     memset(p, 0, sizeof *p);
     text_init(&p->warnings, WARNINGS_BYTES_MAX);
     text_init(&p->notes, WARNINGS_BYTES_MAX);
+    text_init(&p->afterwards, WARNINGS_BYTES_MAX);
     if (make(p, job, err))
         return true;
     plan_release(p);
@@ -88,6 +94,7 @@ void plan_release(struct plan *p)
     store_close(p->source_store);
     text_release(&p->warnings);
     text_release(&p->notes);
+    text_release(&p->afterwards);
     free(p->scratch_path);
     memset(p, 0, sizeof *p);
 }

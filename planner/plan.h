@@ -97,6 +97,7 @@ struct plan {
     unsigned candidate_count, chosen;
     struct more_memory more_memory;
     struct text warnings, notes;    /* one per line; notes: what is worth knowing, and no danger */
+    struct text afterwards;         /* those of the warnings that are of use when the run is done */
     char *scratch_path;             /* owned; NULL: no scratch */
     struct resume *resume;          /* owned; an unfinished run that is gone on with by its own plan; NULL: none */
     uint64_t resumed_bytes;         /* what it has done, of graph_work_bytes */

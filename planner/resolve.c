@@ -418,7 +418,12 @@ static bool resolve_memory(struct plan *p, const struct job *job, const struct h
                  host->available_from);
     else
         snprintf(p->memory_from, sizeof p->memory_from, "%s", origin);
-    return plan_budget(&p->memory_bytes, r, host, err);
+    if (!plan_budget(&p->memory_bytes, r, host, err))
+        return false;
+    if (p->memory_bytes > host->available_bytes)
+        text_addf(&p->warnings, "memory is %s, and there are %s now (%s): a run that uses it all may be killed, or slow "
+                  "everything down\n", SIZE_TEXT(p->memory_bytes), SIZE_TEXT(host->available_bytes), host->available_from);
+    return true;
 }
 
 bool resolve_limits(struct plan *p, const struct job *job, const struct host *host, struct error *err)

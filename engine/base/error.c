@@ -66,6 +66,19 @@ bool error_sys(struct error *err, int sys_errno, struct span span, const char *f
     return false;
 }
 
+bool error_changed(struct error *err, struct span span, const char *format, ...)
+{
+    va_list args;
+
+    if (err->code != ERR_NONE)
+        return false;
+    va_start(args, format);
+    fill(err, ERR_INPUT, span, format, args);
+    va_end(args);
+    err->input_changed = true;
+    return false;
+}
+
 bool error_stopped(struct error *err, int number)
 {
     bool terminated = number == SIGTERM;

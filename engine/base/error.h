@@ -58,6 +58,7 @@ struct error {
     char help[ERROR_TEXT_BYTES];
     char notes[ERROR_NOTES_MAX][160];
     unsigned note_count;
+    bool input_changed;         /* while it was read (error_changed) */
     uint64_t need_bytes;        /* 0: unknown */
     uint64_t have_bytes;
 };
@@ -71,6 +72,9 @@ bool error_at(struct error *err, enum error_code code, struct span span, const c
  * (ENOSPC, EDQUOT: ERR_FIT, told apart in words; EEXIST stays ERR_IO: the caller knows better). */
 bool error_sys(struct error *err, int sys_errno, struct span span, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* ERR_INPUT of an input that changed while it was read, which need not be damaged. */
+bool error_changed(struct error *err, struct span span, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The number of the signal that asks for a stop, 0: none. `stop` NULL: nobody ever does. A handler may run in any
  * thread, so this is an atomic load. */

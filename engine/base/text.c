@@ -58,6 +58,7 @@ static size_t make_room(struct text *t, size_t more)
         t->cut = t->no_memory = true;
         return 0;
     }
+    chars[t->length] = '\0';
     t->chars = chars;
     t->capacity = capacity;
     return more;

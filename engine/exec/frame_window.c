@@ -60,7 +60,7 @@ static const char *bytes_at(struct frame_window *w, const struct object *object,
         return NULL;
     }
     if ((uint64_t)got < offset - from + bytes) {
-        error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %llu bytes: it changed while it was read",
+        error_changed(err, SPAN_NONE, "it ends after %llu bytes: it changed while it was read",
                  (unsigned long long)(from + got));
         return NULL;
     }

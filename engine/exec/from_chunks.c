@@ -241,7 +241,7 @@ static bool read_into(const struct read *read, char *to, uint64_t bytes, uint64_
     int result = os_pread_all(read->object.fd, to, bytes, read->payload_offset + offset);
 
     if (result == -ENODATA)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "it ends early: it changed while it was read");
+        return error_changed(err, SPAN_NONE, "it ends early: it changed while it was read");
     if (result < 0)
         return error_sys(err, -result, SPAN_NONE, "cannot read it");
     report_add(run->report, COUNT_SOURCE_READ_BYTES, bytes);
@@ -328,11 +328,11 @@ static bool decode_payload(struct worker *w, struct read *read, struct error *er
     const char *payload = read->memory + skip;
 
     if (result == -ESTALE)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
+        return error_changed(err, SPAN_NONE, "it changed while it was read");
     if (result < 0)
         return error_sys(err, (int)-result, SPAN_NONE, "cannot read it");
     if ((uint64_t)result < skip + read->payload_bytes)
-        return error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %" PRIi64 " bytes: it changed while it was read", result);
+        return error_changed(err, SPAN_NONE, "it ends after %" PRIi64 " bytes: it changed while it was read", result);
     report_add(run->report, COUNT_SOURCE_READ_BYTES, read->payload_bytes);
     if (deliver_payload(w, read, payload, err))
         return true;
@@ -355,7 +355,7 @@ static bool decode(struct worker *w, struct read *read, struct error *err)
     }
     ok = read->by_hand ? decode_by_hand(w, read, err) : decode_payload(w, read, err);
     if (ok && read->by_hand && store_object_changed(&read->object) == -ESTALE)
-        ok = error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
+        ok = error_changed(err, SPAN_NONE, "it changed while it was read");
     store_object_close(&read->object);
     if (!ok) {
         if (err->code == ERR_FIT && w->frames)

@@ -141,7 +141,7 @@ static bool open_chunk(struct stage_run *run, const struct slice *slice, bool *m
 
 static bool ended_early(uint64_t bytes, struct error *err)
 {
-    return error_at(err, ERR_INPUT, SPAN_NONE, "it ends after %" PRIu64 " bytes: it changed while it was read", bytes);
+    return error_changed(err, SPAN_NONE, "it ends after %" PRIu64 " bytes: it changed while it was read", bytes);
 }
 
 /* The next window of encoded bytes. */
@@ -184,7 +184,7 @@ static bool next_part(struct stage_run *run, struct error *err)
         }
         if (s->read_bytes == s->bytes)
             return store_object_changed(&s->object) != -ESTALE ||
-                   error_at(err, ERR_INPUT, SPAN_NONE, "it changed while it was read");
+                   error_changed(err, SPAN_NONE, "it changed while it was read");
         if (!read_window(run, err))
             return false;
     }

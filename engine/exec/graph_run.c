@@ -260,10 +260,14 @@ static void keep_or_abandon(const struct running *r, struct error *err)
 
     if (empty || (in_doubt && !resume_doubt(r->resume))) {
         abandon(r, !empty, err);
+        if (err->input_changed)
+            error_help(err, "run it again when nothing changes the input any more");
         return;
     }
     if (r->scratch)
         scratch_keep(r->scratch);
+    if (r->resume->source_changed)      /* what is done is of no use any more, and the help says what is */
+        return;
     if (scratch_bytes)
         error_note(err, "what is done is kept in '%.50s.sluice-partial' and %s in '%.50s'", g->target_path,
                    SIZE_TEXT(scratch_bytes), g->scratch.path);
@@ -271,8 +275,9 @@ static void keep_or_abandon(const struct running *r, struct error *err)
         error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
     if (in_doubt)
         error_note(err, "it is read again before it is gone on with: some of it may be lost");
-    if (r->resume->source_changed)
-        return;
+    if (err->input_changed)
+        error_help(err, "when nothing changes the input any more, the same command continues, or says that --restart is "
+                   "needed");
     if (err->help[0])                   /* what to do about the cause comes first */
         error_note(err, "the same command continues; sluice clean, with the output's path, removes what it left");
     error_help(err, "the same command continues; sluice clean %s removes what it left", g->target_path);

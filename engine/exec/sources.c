@@ -234,7 +234,8 @@ static bool help_over(struct resume *r, const struct graph *g, const struct newe
     r->source_changed = true;
     if (newest->key[0])
         error_note(err, "of the chunks in question '%s' was changed last", newest->key);
-    error_help(err, "start over with --restart, or remove what it left with: sluice clean %s", g->target_path);
+    error_help(err, "when nothing changes it any more, start over with --restart, or remove what is left with: "
+               "sluice clean %s", g->target_path);
     return false;
 }
 
@@ -270,7 +271,7 @@ bool resume_same_slabs(struct resume *r, const struct graph *g, const struct seg
     uint64_t of_slabs = sum_of_slabs(g, segments, &all);
 
     if (used && all && of_slabs != *sum) {
-        error_at(err, ERR_INPUT, g->source_span, "the input '%s' has changed since it was read: slabs that were made again "
+        error_changed(err, g->source_span, "the input '%s' has changed since it was read: slabs that were made again "
                  "are not what others were made of", store_path(g->source_store));
         return help_over(r, g, &(struct newest){ 0 }, err);
     }
@@ -287,6 +288,6 @@ bool resume_check_end(struct resume *r, const struct graph *g, const volatile in
         return false;
     if (l.sum == r->sums[g->stage_count - 1].source)
         return true;
-    error_at(err, ERR_INPUT, g->source_span, "the input '%s' changed while it was read", store_path(g->source_store));
+    error_changed(err, g->source_span, "the input '%s' changed while it was read", store_path(g->source_store));
     return help_over(r, g, &l.newest, err);
 }

@@ -237,6 +237,23 @@ static void note_group_above(const char *path, struct error *err)
     free(above);
 }
 
+/* `path` does not exist; perhaps it will. */
+static void note_unfinished_run(const char *path, struct error *err)
+{
+    int length = (int)strlen(path);
+    struct stat st;
+    char *partial;
+
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (asprintf(&partial, "%.*s.sluice-partial", length, path) < 0)
+        return;
+    if (os_fstatat(AT_FDCWD, partial, &st, 0) >= 0 && S_ISDIR(st.st_mode))
+        error_help(err, "an unfinished run of it is there ('%s'): the command that began it goes on with it, and "
+                   "sluice clean %.*s removes it", partial, length, path);
+    free(partial);
+}
+
 bool group_is_not_lost(const char *path, struct span span, struct error *err)
 {
     struct error ignored = { 0 };
@@ -251,6 +268,10 @@ bool group_is_not_lost(const char *path, struct span span, struct error *err)
         error_at(err, ERR_EXISTS, span, "'%s' is a group, and an output that replaces it would be one array", path);
         note_names(&g, "it", err);
         error_help(err, "give the path of an array in it, as in %s/%s, or remove the group first", path, largest(&g));
+    } else if (g.unfinished_count) {
+        error_at(err, ERR_EXISTS, span, "'%s' is a group, and an unfinished run of '%s' is in it", path, g.arrays[0].name);
+        error_help(err, "give another path, or finish that run first, or remove what it left: sluice clean %s/%s", path,
+                   g.arrays[0].name);
     } else if (g.cut && !group_root_is_array(s)) {
         error_at(err, ERR_EXISTS, span, "'%s' is a group of which not all could be looked at, and an output that replaces it "
                  "would be one array", path);
@@ -313,6 +334,8 @@ bool array_open(struct store **s, struct array_meta *m, const char *path, struct
     if (status >= 0 && S_ISREG(st.st_mode))
         return complain_of_file(err, span, path);
     if (!store_open(s, path, span, err)) {
+        if (status == -ENOENT)
+            note_unfinished_run(path, err);
         if (status == -ENOENT)
             note_group_above(path, err);
         return false;

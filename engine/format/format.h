@@ -61,6 +61,12 @@ bool array_open(struct store **s, struct array_meta *m, const char *path, struct
 /* What overwriting `path` would take away is not a group with arrays in it: ERR_EXISTS names them. */
 bool group_is_not_lost(const char *path, struct span span, struct error *err);
 
+/* What those who read the groups above `path`, or an array it lies in, will not see of an array put there, one line for
+ * each. Lines about consolidated metadata, with their cure, go to `afterwards`, too. A zarr.json of more than `bytes_max`
+ * is not looked into. */
+void array_warn_of_parents(const char *path, enum format_kind format, uint64_t bytes_max, struct text *warnings,
+                           struct text *afterwards);
+
 /* `m` was read as `from`, and m->format is what it will be: what xarray masks stays what it masks (mask.c). Changes
  * the fill value and the attribute _FillValue; then `notes` gets a line. */
 bool array_mask_carry(struct array_meta *m, enum format_kind from, struct text *notes, struct error *err);

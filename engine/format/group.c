@@ -56,10 +56,22 @@ static bool is_array(const struct group *g, const char *path, const char *file, 
     return !group;
 }
 
+static const char staging_suffix[] = ".sluice-partial";
+
+/* Of the name of what an unfinished run has made, without its suffix; 0: it is no such name. */
+static size_t unfinished_length(const char *name)
+{
+    size_t length = strlen(name), suffix_length = sizeof staging_suffix - 1;
+
+    return length > suffix_length && strcmp(name + length - suffix_length, staging_suffix) == 0 ? length - suffix_length : 0;
+}
+
+/* `count` is of all, until they are sorted. */
 static void list_array(struct group *g, const char *path, uint64_t elements)
 {
     struct group_array *arrays = g->arrays;
-    char *name = strdup(path);
+    size_t unfinished = unfinished_length(path);
+    char *name = unfinished ? strndup(path, unfinished) : strdup(path);
 
     if (g->count == g->room) {
         g->room = g->room ? 2 * g->room : 64;
@@ -67,7 +79,7 @@ static void list_array(struct group *g, const char *path, uint64_t elements)
         g->arrays = arrays ? arrays : g->arrays;
     }
     if (name && arrays) {
-        g->arrays[g->count++] = (struct group_array){ name, elements };
+        g->arrays[g->count++] = (struct group_array){ name, elements, unfinished > 0 };
         return;
     }
     free(name);
@@ -79,12 +91,14 @@ static void list_arrays(struct group *g, int parent_fd, const char *name, const 
 /* `path` is a directory below the root: an array, or a group to look into. */
 static void list_child(struct group *g, int fd, const char *name, const char *path, unsigned depth)
 {
-    int child = os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    bool v2, v3, below, unfinished = unfinished_length(name) > 0;
+    int child = unfinished ? -1 : os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     uint64_t elements;
-    bool v2, v3, below;
 
+    if (unfinished)
+        list_array(g, path, 0);
     if (child < 0) {
-        g->cut = g->cut || (child != -ENOENT && child != -ENOTDIR && child != -ELOOP);
+        g->cut = g->cut || (!unfinished && child != -ENOENT && child != -ENOTDIR && child != -ELOOP);
         return;
     }
     v2 = group_has_file(child, ".zarray");
@@ -133,7 +147,8 @@ static int by_name(const void *a, const void *b)
 {
     const struct group_array *first = a, *second = b;
 
-    return strcmp(first->name, second->name);
+    return first->unfinished != second->unfinished ? first->unfinished - second->unfinished
+                                                   : strcmp(first->name, second->name);
 }
 
 bool group_list(struct group *g, const struct store *s, unsigned looked_at_max)
@@ -142,12 +157,14 @@ bool group_list(struct group *g, const struct store *s, unsigned looked_at_max)
     list_arrays(g, store_root_fd(s), ".", "", 0);
     if (g->count)
         qsort(g->arrays, g->count, sizeof g->arrays[0], by_name);
+    for (; g->count && g->arrays[g->count - 1].unfinished; g->count--)
+        g->unfinished_count++;
     return !g->no_memory;
 }
 
 void group_release(struct group *g)
 {
-    for (unsigned i = 0; i < g->count; i++)
+    for (unsigned i = 0; i < g->count + g->unfinished_count; i++)
         free(g->arrays[i].name);
     free(g->arrays);
     *g = (struct group){ 0 };

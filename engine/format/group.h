@@ -16,6 +16,7 @@
 struct group_array {
     char *name;                 /* owned; its path below the root */
     uint64_t elements;          /* 0: also where the metadata cannot be read */
+    bool unfinished;            /* what an unfinished run has made of one; the name is the array's */
 };
 
 struct group {
@@ -25,11 +26,11 @@ struct group {
     bool cut;                   /* there may be more arrays: not all could be looked at, or some lie too deep */
     bool kerchunk;              /* a directory holds kerchunk's references, in Parquet */
     bool no_memory;
-    struct group_array *arrays; /* owned; by name */
-    unsigned count, room;
+    struct group_array *arrays; /* owned; by name; behind them those that are unfinished */
+    unsigned count, unfinished_count, room;
 };
 
-/* The arrays below the root of `s`. False: no memory. Release it always. */
+/* The arrays below the root of `s`, and those that are unfinished. False: no memory. Release it always. */
 bool group_list(struct group *g, const struct store *s, unsigned looked_at_max);
 void group_release(struct group *g);
 /* Is the root of `s` itself an array, as far as a glance tells? One that is damaged counts as such. */

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 from harness import (ENVIRONMENT, SANITIZER, SLUICE, Suite, check, check_left_alone, minimum_bytes, rechunk, sluice,  # noqa: E402
@@ -349,6 +350,25 @@ def test_overwrite__does_not_replace_a_group_whose_arrays_lie_deep(directory):
     rechunk(directory / "in.zarr", directory / "many.zarr", "--chunks", "12,5,7", "--overwrite").expect(0)
 
 
+def test_info__knows_an_unfinished_array_from_one_that_is_done(directory):
+    path = directory / "group.zarr"
+    array = zarr.create_group(path, zarr_format=3).create_array("deep/t2m", shape=(4,), chunks=(2,), dtype="f4")
+    array[:] = 1
+    sluice("info", path, "--json").expect(0)
+    shutil.copytree(path / "deep" / "t2m", path / "deep" / "new.sluice-partial")
+    done = sluice("info", path).expect(0, "1 array\n", "unfinished: deep/new\n")
+    check("sluice-partial" not in done.out, done.out)
+    told = sluice("info", path, "--json").expect(0).json()
+    check([a["name"] for a in told["arrays"]] == ["deep/t2m"] and told["unfinished"] == ["deep/new"], told)
+    for words in (["info"], ["verify", path / "deep" / "t2m"], ["digest"]):
+        sluice(*words, path / "deep" / "new").expect(4, "unfinished run of it is there", "sluice clean", "goes on with it")
+    shutil.rmtree(path / "deep" / "t2m")
+    sluice("info", path).expect(0, "0 arrays\n", "unfinished: deep/new\n")
+    source = inputs.small(directory / "in.zarr", 3)
+    rechunk(source, path, "--chunks", "12,5,7", *MEMORY, "--overwrite").expect(6, "unfinished run of 'deep/new' is in it")
+    check((path / "deep" / "new.sluice-partial" / "zarr.json").exists(), "it was removed")
+
+
 def test_info__of_ten_thousand_arrays_is_quick_and_small(directory):
     (directory / "group.zarr").mkdir()
     for number in range(10_000):
@@ -362,6 +382,64 @@ def test_info__of_ten_thousand_arrays_is_quick_and_small(directory):
 
     lines = sluice("info", directory / "group.zarr", before=None if SANITIZER else limit).expect(0).out.splitlines()
     check(len(lines) == 10_002 and lines[0].endswith("10,000 arrays") and "array9999 " in lines[-1], lines[-1])
+
+
+def test_output__in_a_group_with_consolidated_metadata_is_told_with_the_cure(directory):
+    for version in (2, 3):
+        source = inputs.small(directory / f"in{version}.zarr", version)
+        path = directory / f"group{version}.zarr"
+        group = zarr.create_group(path, zarr_format=version)
+        flags = ["--chunks", "12,5,7", *MEMORY]
+        check("warning: " not in rechunk(source, path / "bare", *flags).expect(0).err)
+        for name in ("t2m", "deep/t2m"):
+            group.create_array(name, shape=(2, 3), chunks=(2, 3), dtype="f4")[:] = 1
+        with warnings.catch_warnings(action="ignore"):      # of format 3: it is not in the specification
+            zarr.consolidate_metadata(path)
+        for name in ("t2m", "deep/t2m", "new"):
+            more = [] if name == "new" else ["--overwrite"]
+            told = rechunk(source, path / name, *flags, *more, "--dry-run", "--json").expect(0).json()["warnings"]
+            check(len(told) == 1 and f"see '{name}' as it was before" in told[0], told)
+            lines = rechunk(source, path / name, *flags, *more).expect(0).err.splitlines()
+            check([line for line in lines if line.startswith("warning: ")] == 2 * [f"warning: {told[0]}"], lines)
+            check(lines[-1].startswith("warning: "), lines)
+            cure = told[0].split("python3 -c \"")[1].rstrip("\"")
+            check(name == "new" or zarr.open_group(path, use_consolidated=True)[name].shape == (2, 3), "not what it was")
+            subprocess.run([sys.executable, "-W", "ignore", "-c", cure], check=True)
+            found = zarr.open_group(path, use_consolidated=True)[name]
+            check(np.array_equal(found[:], inputs.values(source)), name)
+    long = json.loads((directory / "group3.zarr" / "zarr.json").read_text())
+    long["attributes"] = {"long": "x" * (9 << 20)}
+    (directory / "group3.zarr" / "zarr.json").write_text(json.dumps(long))
+    rechunk(source, directory / "group3.zarr" / "last", *flags, "--dry-run").expect(0, "most likely", "consolidate_metadata")
+
+
+def test_output__that_readers_of_its_group_do_not_see_is_told(directory):
+    for version in (2, 3):
+        inputs.small(directory / f"in{version}.zarr", version)
+        zarr.create_group(directory / f"group{version}.zarr", zarr_format=version)
+    for version, other in ((2, 3), (3, 2)):
+        words = [directory / f"in{other}.zarr", directory / f"group{version}.zarr" / "t2m", "--chunks", "12,5,7", *MEMORY]
+        rechunk(*words, "--dry-run").expect(0, f"is zarr{version}", f"--format zarr{version} (output.format)")
+        check("warning: " in rechunk(*words).err)
+        check("t2m" not in zarr.open_group(directory / f"group{version}.zarr"), "it is seen")
+        check("warning: " not in rechunk(*words, "--overwrite", "--format", f"zarr{version}").expect(0).err)
+        check("t2m" in zarr.open_group(directory / f"group{version}.zarr"), "it is not seen")
+        for below in ("inside", "not/there/inside"):
+            within = directory / f"group{version}.zarr" / "t2m" / below
+            rechunk(words[0], within, *words[2:], "--dry-run").expect(0, "lies inside the array", "t2m'")
+
+
+def test_memory__that_is_not_there_is_told(directory):
+    source = inputs.small(directory / "in.zarr")
+    ENVIRONMENT["SLURM_MEM_PER_NODE"] = "40"
+    try:
+        for memory in ("48MiB", "40MiB", "50%", None):
+            words = [source, directory / f"out{memory}.zarr", "--chunks", "12,5,7", *(["--memory", memory] if memory else [])]
+            for said in (rechunk(*words, "--dry-run").expect(0).out, rechunk(*words).expect(0).err):
+                told = "warning: memory is 48MiB, and there are 40MiB now (SLURM_MEM_PER_NODE)" in said
+                check(told if memory == "48MiB" else "warning: " not in said, said)
+    finally:
+        del ENVIRONMENT["SLURM_MEM_PER_NODE"]
 
 
 def test_output__where_nothing_can_be_made_is_refused_before_the_plan(directory):

@@ -122,6 +122,7 @@ PAST_THE_SEAM = {
     "engine/report/usage.c": ("open read close", "/proc/self: without it a figure of the report is 0"),
     "engine/report/progress.c": ("ioctl", "the width of a terminal, 80 without it"),
     "engine/exec/frozen.c": ("realpath", "a path that cannot be resolved is taken as it was given"),
+    "engine/format/parents.c": ("realpath", "of a path that cannot be resolved nothing is said"),
     "engine/format/group.c": ("fdopendir readdir", LISTS),
     "engine/format/census.c": ("fdopendir readdir", LISTS),
     "engine/exec/leftovers.c": ("fdopendir readdir", LISTS),

@@ -35,6 +35,17 @@ static void check_printed(const struct error *err, const char *wanted)
     }
 }
 
+static void test_error__an_input_that_changed_is_told_from_one_that_is_damaged(void)
+{
+    struct error changed = { 0 }, damaged = { 0 };
+
+    CHECK(!error_changed(&changed, SPAN_NONE, "it ends after %d bytes", 3));
+    CHECK(changed.input_changed && changed.code == ERR_INPUT && !strcmp(changed.message, "it ends after 3 bytes"));
+    error_at(&damaged, ERR_INPUT, SPAN_NONE, "damaged");
+    error_changed(&damaged, SPAN_NONE, "changed");
+    CHECK(!damaged.input_changed && !strcmp(damaged.message, "damaged"));
+}
+
 static void test_error__is_printed_with_its_line_and_notes(void)
 {
     struct error err = { 0 };
@@ -262,6 +273,7 @@ static void test_error__exit_statuses_are_those_of_the_manual(void)
 
 int main(void)
 {
+    RUN(test_error__an_input_that_changed_is_told_from_one_that_is_damaged);
     RUN(test_error__is_printed_with_its_line_and_notes);
     RUN(test_error__without_a_place_names_the_program);
     RUN(test_error__the_last_line_needs_no_newline_and_tabs_keep_the_column);

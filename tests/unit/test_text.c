@@ -25,6 +25,9 @@ static void test_text__grows_and_is_always_terminated(void)
     text_init(&t, 100000);
     CHECK_TEXT(t.chars, "");
     text_clear(&t);
+    free(memset(malloc(64), 'x', 64));      /* so that what is not written shows */
+    text_add(&t, "");
+    CHECK_TEXT(t.chars, "");
     for (int i = 0; i < 1000; i++) {
         text_addf(&t, "%d,", i);
         CHECK_EQUAL(t.chars[t.length], '\0');
