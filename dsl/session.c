@@ -154,9 +154,11 @@ void session_plan_lines(const struct session *s, struct text *out)
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
     text_addf(out, ", predicted %s%s\n", SECONDS_TEXT(predicted_seconds(p)), p->resume ? " for what is left" : "");
-    if (p->scratch_path && cost->scratch_bytes)
-        text_addf(out, "scratch: about %s in '%s' (%s)\n", SIZE_TEXT(cost->scratch_bytes), p->scratch_path,
-                  p->scratch_from);
+    if (p->scratch_path && cost->scratch_bytes_max) {
+        text_add(out, "scratch: ");
+        plan_scratch_text(cost, out);
+        text_addf(out, " in '%s' (%s)\n", p->scratch_path, p->scratch_from);
+    }
 }
 
 static unsigned long long count(const struct session *s, enum report_counter c)

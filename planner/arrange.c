@@ -73,7 +73,7 @@ static void spend_rest_on_reads(struct stage *s, const struct basis *b, uint64_t
 /* Segments may be longer than expected: what the boxes leave is for them first. */
 static void keep_more(struct arrangement *a, const struct basis *b, uint64_t room_bytes)
 {
-    uint64_t useful = size_min(room_bytes, segments_room_bytes(b, a));
+    uint64_t useful = size_min(room_bytes, segments_room_bytes(b, a, false));
 
     a->setting.kept_bytes = size_max(a->setting.kept_bytes, size_align_down(useful, IO_ALIGN));
 }

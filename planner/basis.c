@@ -74,6 +74,30 @@ void note_decoded_whole(const struct basis *b, const char *what, struct error *e
                    SIZE_TEXT(b->source_chunk_bytes), stream);
 }
 
+/* LZ4 finds repetitions alone: what entropy coding or the shuffling of bits gained on noisy values is lost in scratch. */
+static const char *shrinks_beyond_lz4(const struct codec_chain *chain)
+{
+    for (unsigned i = 0; i < chain->count; i++) {
+        const struct codec *c = &chain->codecs[i];
+
+        switch (c->kind) {
+        case CODEC_ZSTD: return "zstd";
+        case CODEC_GZIP: return "gzip";
+        case CODEC_ZLIB: return "zlib";
+        case CODEC_BLOSC:
+            if (strcmp(c->cname, "zstd") == 0 || strcmp(c->cname, "zlib") == 0)
+                return c->cname;
+            if (c->shuffle == SHUFFLE_BIT)
+                return "bitshuffle";
+            break;
+        case CODEC_LZ4:
+        case CODEC_CRC32C:
+            break;
+        }
+    }
+    return NULL;
+}
+
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
                 const struct chunk_census *census, unsigned threads, enum io_backend backend, const struct job *job)
 {
@@ -113,4 +137,5 @@ void basis_init(struct basis *b, const struct array_meta *source, const struct a
     if (job->scratch_codec == SCRATCH_AUTO && !b->source_raw && census->encoded_bytes_mean && b->source_ratio < 1.1)
         b->spill = SPILL_RAW;
     b->spill_ratio = b->spill == SPILL_RAW ? 1 : fmin(4, fmax(1, b->source_ratio));
+    b->spill_unsure = b->spill_ratio > 1 ? shrinks_beyond_lz4(&source->codecs) : NULL;
 }

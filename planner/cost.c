@@ -276,13 +276,18 @@ static void cost_direct(const struct basis *b, struct arrangement *a)
 }
 
 /* Chunks that are not there cost nearly no scratch when it is compressed. */
-double segment_bytes_expected(const struct basis *b)
+static double segment_bytes_at(const struct basis *b, double ratio)
 {
     double raw = (double)b->array_bytes;
 
     if (b->spill == SPILL_RAW)
         return raw;
-    return raw * b->present_share / b->spill_ratio + raw * (1 - b->present_share) / 200;
+    return raw * b->present_share / ratio + raw * (1 - b->present_share) / 200;
+}
+
+double segment_bytes_expected(const struct basis *b)
+{
+    return segment_bytes_at(b, b->spill_ratio);
 }
 
 /* How much more than expected is allowed for: a sample is a sample. */
@@ -311,25 +316,29 @@ static double padding_bytes(const struct basis *b, const struct stage *s)
            (double)grid_cells(&s->tasks) * s->workers * IO_ALIGN;
 }
 
-/* What the segments of one stage take. */
-static double room_bytes(const struct basis *b, const struct arrangement *a, const struct stage *s)
+/* What the segments of one stage take. A block that LZ4 does not shrink is stored as it is. */
+static double room_bytes(const struct basis *b, const struct arrangement *a, const struct stage *s, bool most)
 {
-    return margin(b, true) * segment_bytes_expected(b) + indexes_bytes(b, a, s) + padding_bytes(b, s);
+    double bytes = margin(b, true) * segment_bytes_expected(b);
+
+    if (most && b->spill_unsure)
+        bytes = fmax(bytes, segment_bytes_at(b, 1));
+    return bytes + indexes_bytes(b, a, s) + padding_bytes(b, s);
 }
 
 /* A stage's segments are given back while the next one writes its own: two copies at most. */
-uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a)
+uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a, bool most)
 {
-    double most = 0;
+    double both = 0;
 
     for (unsigned i = 0; i + 1 < a->stage_count; i++) {
-        double bytes = room_bytes(b, a, &a->stages[i]);
+        double bytes = room_bytes(b, a, &a->stages[i], most);
 
         if (i + 2 < a->stage_count)
-            bytes += room_bytes(b, a, &a->stages[i + 1]);
-        most = fmax(most, bytes);
+            bytes += room_bytes(b, a, &a->stages[i + 1], most);
+        both = fmax(both, bytes);
     }
-    return size_align_up(whole(most), IO_ALIGN);
+    return size_align_up(whole(both), IO_ALIGN);
 }
 
 /* Blocks that a stage writes. */
@@ -404,8 +413,10 @@ static void cost_split(const struct basis *b, struct arrangement *a)
         add_stage(b, a, i, &taking, &w);
     }
     a->cost.kept_bytes = a->cost.segment_bytes - a->cost.spill_write_bytes;
-    a->cost.scratch_bytes = segments_room_bytes(b, a);
+    a->cost.scratch_bytes = segments_room_bytes(b, a, false);
     a->cost.scratch_bytes -= size_min(a->cost.scratch_bytes, a->setting.kept_bytes);
+    a->cost.scratch_bytes_max = segments_room_bytes(b, a, true);
+    a->cost.scratch_bytes_max -= size_min(a->cost.scratch_bytes_max, a->setting.kept_bytes);
 }
 
 double cost_scan_seconds(const struct basis *b, double encoded_bytes, unsigned workers)

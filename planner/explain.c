@@ -169,6 +169,17 @@ static void add_limits(const struct plan *p, struct text *out)
               io_backend_name(p->io.backend), p->io.why[0] ? ": " : "", p->io.why);
 }
 
+bool plan_scratch_text(const struct plan_cost *c, struct text *out)
+{
+    if (c->scratch_bytes_max <= c->scratch_bytes && c->scratch_bytes)
+        text_addf(out, "about %s", SIZE_TEXT(c->scratch_bytes));
+    else if (c->scratch_bytes)
+        text_addf(out, "%s to %s", SIZE_TEXT(c->scratch_bytes), SIZE_TEXT(c->scratch_bytes_max));
+    else if (c->scratch_bytes_max)
+        text_addf(out, "up to %s", SIZE_TEXT(c->scratch_bytes_max));
+    return c->scratch_bytes_max > 0;
+}
+
 static void add_cost(const struct plan *p, struct text *out)
 {
     const struct plan_cost *c = &p->candidates[p->chosen].cost;
@@ -182,11 +193,11 @@ static void add_cost(const struct plan *p, struct text *out)
     if (disk_bytes_of(c) > c->write_bytes + c->write_bytes / 4)
         text_addf(out, "; about %s on disk, where a file takes at least 4KiB", SIZE_TEXT(disk_bytes_of(c)));
     text_add(out, "\n");
-    if (c->scratch_bytes)
-        text_addf(out, "scratch   about %s in %s (%s)\n", SIZE_TEXT(c->scratch_bytes), p->scratch_path,
-                  p->scratch_from);
+    text_add(out, "scratch   ");
+    if (plan_scratch_text(c, out))
+        text_addf(out, " in %s (%s)\n", p->scratch_path, p->scratch_from);
     else
-        text_add(out, "scratch   none\n");
+        text_add(out, "none\n");
     text_addf(out, "time      about %s\n", SECONDS_TEXT(c->seconds));
 }
 

@@ -174,6 +174,7 @@ static void add_cost(struct text *out, bool *first, const struct plan_cost *c)
     add_number(out, first, "spill_read_bytes", c->spill_read_bytes);
     add_number(out, first, "write_bytes", c->write_bytes);
     add_number(out, first, "scratch_bytes", c->scratch_bytes);
+    add_number(out, first, "scratch_bytes_max", c->scratch_bytes_max);
     add_number(out, first, "files", c->files);
     add_key(out, first, "seconds");
     text_addf(out, "%.3f", c->seconds);

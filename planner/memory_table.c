@@ -142,7 +142,7 @@ void table_fill(struct memory_table *t, const struct basis *b, const struct arra
              size_mul_sat(2 * b->threads, size_align_up(s->memory.write_bytes, IO_ALIGN)));
     line_add(t, n->index, one(s->memory.index_bytes), one(l->memory.index_bytes), 0);
     line_add(t, "segments kept in memory", one(a->setting.kept_bytes), one(0),
-             a->stage_count == 2 ? segments_room_bytes(b, a) : 0);
+             a->stage_count == 2 ? segments_room_bytes(b, a, false) : 0);
 }
 
 static struct held scan_workers(const struct scan *scan, unsigned workers)

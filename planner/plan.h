@@ -49,6 +49,7 @@ struct plan_cost {
     uint64_t kept_bytes;            /* of segment_bytes, in memory */
     uint64_t spill_write_bytes, spill_read_bytes;       /* the rest of them */
     uint64_t scratch_bytes;         /* room for the scratch file, also if segments are longer than expected */
+    uint64_t scratch_bytes_max;     /* more than that where the input's codec shrinks what scratch may not (zstd, say) */
     double seconds;
     struct stage_seconds stages[STAGES_MAX];            /* of the seconds; a little is of no stage */
     double verify_seconds;          /* of them; one pass over the output */
@@ -115,6 +116,8 @@ bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct
 
 /* `plan` for people: stages, memory table, bytes, files, scratch, predicted seconds, why this plan, warnings. */
 void plan_explain(const struct plan *p, struct text *out);
+/* "about 1.2GiB", "147MiB to 381MiB", "up to 381MiB": the room in scratch. False: there is none to be taken. */
+bool plan_scratch_text(const struct plan_cost *cost, struct text *out);
 /* The same facts as one JSON object ("schema": 1). */
 void plan_explain_json(const struct plan *p, struct text *out);
 

@@ -53,6 +53,8 @@ struct basis {
     double source_ratio;            /* raw / encoded as sampled; 1 where nothing is known */
     double target_ratio;            /* as expected */
     double spill_ratio;             /* as expected, of what the scratch file holds */
+    const char *spill_unsure;       /* the source's codec that may have shrunk what LZ4 does not: then spill_ratio is the
+                                       best there can be, and 1 the worst. NULL: there is none */
     double present_share;           /* of the source's chunks */
 };
 void basis_init(struct basis *b, const struct array_meta *source, const struct array_meta *target,
@@ -187,8 +189,9 @@ double target_run_bytes(const struct array_meta *target, const struct stage *s);
 double segment_bytes_expected(const struct basis *b);
 /* Memory that keeps all segments: as they are expected with a tenth more, and (`surely`) with a fifth more. */
 uint64_t kept_bytes_for_all(const struct basis *b, bool surely);
-/* What all segments of an arrangement take with indexes and padding, a fifth longer than expected. */
-uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a);
+/* What all segments of an arrangement take with indexes and padding, a fifth longer than expected; `most`: if nothing
+ * shrinks that may not. */
+uint64_t segments_room_bytes(const struct basis *b, const struct arrangement *a, bool most);
 
 /* ---- fit.c ---- */
 

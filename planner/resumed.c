@@ -113,7 +113,7 @@ static bool refuse(const struct plan *p, const struct job *job, uint64_t need_by
     return false;
 }
 
-/* The seconds of its stages in this run's threads; those of the whole are as they were said then. */
+/* The seconds of its stages in this run's threads, and its scratch; the seconds of the whole are as they were said then. */
 static void predict_stages(const struct plan *p, const struct job *job, struct plan_cost *cost)
 {
     const struct graph *g = &p->graph;
@@ -133,6 +133,9 @@ static void predict_stages(const struct plan *p, const struct job *job, struct p
     }
     cost_of(&b, &a);
     memcpy(cost->stages, a.cost.stages, sizeof cost->stages);
+    cost->scratch_bytes = g->stage_count > 1 ? g->scratch.predicted_bytes : 0;
+    cost->scratch_bytes_max = size_max(cost->scratch_bytes,
+                                       g->scratch.encoding == SPILL_LZ4 ? a.cost.scratch_bytes_max : 0);
 }
 
 /* Stages are done one after another, each decodes and encodes the whole array. */
@@ -196,7 +199,6 @@ bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
     *c = (struct plan_candidate){ .name = g->plan_name, .fits = true, .need_bytes = need_bytes,
                                   .cost = { .seconds = g->predicted_seconds } };
     predict_stages(p, job, &c->cost);
-    c->cost.scratch_bytes = g->stage_count > 1 ? g->scratch.predicted_bytes : 0;
     p->candidate_count = 1;
     p->minimum_bytes = need_bytes;
     p->resumed_bytes = resume_work_bytes(p->resume, g);

@@ -210,6 +210,29 @@ static void note_scratch(const struct job *job, const struct weighed *w, unsigne
                   SECONDS_TEXT(best->cost.seconds), best->why_not + strlen(scratch_prefix));
 }
 
+/* What is chosen fits if all shrinks as the input did; here it is said if it may not. */
+static void warn_of_scratch(const struct plan *p, const struct job *job, const struct room *room, const struct basis *b,
+                            const struct arrangement *a, struct text *warnings)
+{
+    uint64_t most = a->cost.scratch_bytes_max, limit = scratch_limit_bytes(job);
+    uint64_t memory_left = p->memory_bytes - size_min(p->memory_bytes, a->total_bytes);
+
+    if (!b->spill_unsure || most <= a->cost.scratch_bytes)
+        return;
+    if (most > limit)
+        text_addf(warnings, "scratch may take up to %s, and its limit is %s", SIZE_TEXT_UP(most), SIZE_TEXT(limit));
+    else if (most > room->scratch_free_bytes)
+        text_addf(warnings, "scratch may take up to %s, and '%s' has %s free", SIZE_TEXT_UP(most),
+                  p->scratch_path ? p->scratch_path : "", SIZE_TEXT(room->scratch_free_bytes));
+    else if (room->scratch_is_memory && most > memory_left)
+        text_addf(warnings, "scratch may take up to %s, and '%s' is memory (tmpfs), of which the budget has %s left",
+                  SIZE_TEXT_UP(most), p->scratch_path ? p->scratch_path : "", SIZE_TEXT(memory_left));
+    else
+        return;
+    text_addf(warnings, ": it is kept in LZ4, which may not shrink what %s did; a run that finds no room stops\n",
+              b->spill_unsure);
+}
+
 /* The quickest plan in that memory. False: there is none. */
 static bool quickest_in(const struct plan *p, uint64_t memory_bytes, const struct job *job, const struct room *room,
                         const struct basis *b, struct weighed *w, struct more_memory *out)
@@ -467,6 +490,9 @@ static bool refuse_scratch(const struct plan *p, const struct job *job, const st
     error_at(err, ERR_FIT, span, "%s", c->why_not + strlen(scratch_prefix));
     error_key(err, over_limit ? "scratch.limit" : "scratch.path");
     error_bytes(err, w->scratch_need_bytes, w->scratch_have_bytes);
+    if (w->best.cost.scratch_bytes_max > w->scratch_need_bytes)
+        error_note(err, "it may take up to %s, if LZ4 shrinks nothing of what the input's codec did",
+                   SIZE_TEXT_UP(w->best.cost.scratch_bytes_max));
     if (direct->need_bytes != UINT64_MAX && direct->need_bytes > p->memory_bytes)
         error_note(err, "without scratch (the direct plan) this takes at least %s of memory",
                    SIZE_TEXT_UP(direct->need_bytes));
@@ -517,7 +543,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.predicted_bytes = a->cost.scratch_bytes;
     g->scratch.limit_bytes = limit == UINT64_MAX ? 0 : limit;
     g->scratch.encoding = b->spill;
-    g->scratch.give_back = size_min(limit, room->scratch_free_bytes) / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes;
+    g->scratch.give_back = size_min(limit, room->scratch_free_bytes) / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes_max;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
 }
@@ -567,6 +593,7 @@ bool plan_from_metas(struct plan *p, const struct job *job, const struct room *r
     for (unsigned i = 0; i < p->graph.stage_count; i++)
         table_fill(&p->memory[i], &b, best, i, &weighed[chosen].least);
     p->kernel_bytes = kernel_bytes_for(&b, &p->candidates[p->chosen].cost);
+    warn_of_scratch(p, job, room, &b, best, &p->warnings);
     warn_of_files(&p->target, &p->candidates[p->chosen].cost, &p->warnings);
     warn_of_room(job, room, &p->candidates[p->chosen].cost, &p->warnings);
     p->more_memory = more_memory(p, &(struct more_memory){ p->memory_bytes, p->graph.predicted_seconds, NULL }, job, room,

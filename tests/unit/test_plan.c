@@ -85,6 +85,62 @@ static void test_plan__some_segments_stay_in_memory(void)
     bench_release(&b);
 }
 
+/* What zstd shrank LZ4 may not: then scratch is raw. Who has room for the one and not for the other is told. */
+static void test_plan__scratch_is_a_range_where_the_input_shrank_by_more_than_lz4(void)
+{
+    struct bench b;
+    const struct plan_cost *cost;
+    uint64_t raw_bytes = UINT64_C(720) * 721 * 1440 * 4;
+    struct text text;
+
+    text_init(&text, 1 << 16);
+    for (unsigned i = 0; i < 5; i++) {
+        static const char *const codecs[] = { "zstd:3", "gzip:1", "zlib:1", "blosc:zstd:5:shuffle", "blosc:zlib:5:shuffle" };
+
+        w2_init(&b, 720, codecs[i], 3.1, 256 * MIB);
+        b.job.plan = PLAN_SPLIT;
+        CHECK(bench_plan(&b));
+        cost = &b.plan.candidates[b.plan.chosen].cost;
+        CHECK(cost->scratch_bytes > raw_bytes / 3 && cost->scratch_bytes < raw_bytes / 2);
+        CHECK(cost->scratch_bytes_max > raw_bytes && cost->scratch_bytes_max < raw_bytes / 10 * 11);
+        CHECK(b.plan.warnings.length == 0);
+        bench_release(&b);
+    }
+
+    w2_init(&b, 720, "zstd:3", 3.1, 256 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    b.room.scratch_free_bytes = 2 * GIB;
+    CHECK(bench_plan(&b));
+    CHECK(strstr(b.plan.warnings.chars, "scratch may take up to 28") && strstr(b.plan.warnings.chars, "zstd"));
+    CHECK(strstr(b.plan.warnings.chars, "'/there/out.zarr.sluice-scratch' has 2GiB free"));
+    CHECK(b.plan.graph.scratch.give_back);
+    plan_explain(&b.plan, &text);
+    CHECK(strstr(text.chars, "scratch   1.") && strstr(text.chars, "GiB to 2."));
+    text_clear(&text);
+    plan_explain_json(&b.plan, &text);
+    CHECK(strstr(text.chars, "\"scratch_bytes_max\": 29"));
+    bench_release(&b);
+
+    w2_init(&b, 720, "zstd:3", 3.1, 256 * MIB);
+    b.job.plan = PLAN_SPLIT;
+    b.job.scratch_limit = (struct size_request){ .set = true, .bytes = 2 * GIB };
+    CHECK(bench_plan(&b));
+    CHECK(strstr(b.plan.warnings.chars, "scratch may take up to 28") && strstr(b.plan.warnings.chars, "its limit is 2GiB"));
+    b.job.scratch_limit.bytes = GIB / 2;            /* not even what is expected */
+    CHECK(!bench_plan(&b) && b.err.code == ERR_FIT && strstr(b.err.notes[0], "may take up to 28"));
+    bench_release(&b);
+
+    w2_init(&b, 720, "blosc:lz4:5:shuffle", 3.1, 256 * MIB);    /* as LZ4 did, LZ4 does */
+    b.job.plan = PLAN_SPLIT;
+    b.room.scratch_free_bytes = 2 * GIB;
+    CHECK(bench_plan(&b));
+    cost = &b.plan.candidates[b.plan.chosen].cost;
+    CHECK_EQUAL(cost->scratch_bytes_max, cost->scratch_bytes);
+    CHECK(b.plan.warnings.length == 0);
+    bench_release(&b);
+    text_release(&text);
+}
+
 static double seconds_with(const char *codec, double ratio)
 {
     struct bench b;
@@ -433,6 +489,7 @@ int main(void)
     RUN(test_plan__maps_to_series_is_split_and_merged);
     RUN(test_plan__segments_stay_in_memory_where_they_fit);
     RUN(test_plan__some_segments_stay_in_memory);
+    RUN(test_plan__scratch_is_a_range_where_the_input_shrank_by_more_than_lz4);
     RUN(test_plan__strong_levels_take_longer);
     RUN(test_plan__seconds_grow_with_bytes);
     RUN(test_plan__everything_in_one_box_when_it_fits);
