@@ -56,7 +56,7 @@ struct error {
     char key[64];               /* the pipeline key it is about, "memory"; "" if none */
     char message[ERROR_TEXT_BYTES];
     char help[ERROR_TEXT_BYTES];
-    char notes[ERROR_NOTES_MAX][160];
+    char notes[ERROR_NOTES_MAX][ERROR_TEXT_BYTES];      /* long enough for a path: a cut one leads nowhere */
     unsigned note_count;
     bool input_changed;         /* while it was read (error_changed) */
     uint64_t need_bytes;        /* 0: unknown */

@@ -268,11 +268,9 @@ static void keep_or_abandon(const struct running *r, struct error *err)
         scratch_keep(r->scratch);
     if (r->resume->source_changed)      /* what is done is of no use any more, and the help says what is */
         return;
+    error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
     if (scratch_bytes)
-        error_note(err, "what is done is kept in '%.50s.sluice-partial' and %s in '%.50s'", g->target_path,
-                   SIZE_TEXT(scratch_bytes), g->scratch.path);
-    else
-        error_note(err, "what is done is kept in '%s.sluice-partial'", g->target_path);
+        error_note(err, "%s of it are in scratch, '%s'", SIZE_TEXT(scratch_bytes), g->scratch.path);
     if (in_doubt)
         error_note(err, "it is read again before it is gone on with: some of it may be lost");
     if (err->input_changed)

@@ -217,7 +217,7 @@ static void test_error__a_stop_has_no_place(void)
 static void test_error__notes_end_at_their_limit(void)
 {
     struct error err = { 0 };
-    char long_note[400];
+    char long_note[2 * ERROR_TEXT_BYTES], path[400];
 
     memset(long_note, 'n', sizeof long_note - 1);
     long_note[sizeof long_note - 1] = '\0';
@@ -229,6 +229,12 @@ static void test_error__notes_end_at_their_limit(void)
     CHECK_EQUAL(atoi(err.notes[ERROR_NOTES_MAX - 1]), ERROR_NOTES_MAX - 1);
     error_bytes(&err, 10, 5);
     CHECK(err.need_bytes == 10 && err.have_bytes == 5);
+
+    memset(path, 'p', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    err.note_count = 0;
+    error_note(&err, "what is done is kept in '%s.sluice-partial'", path);
+    CHECK(strstr(err.notes[0], "ppp.sluice-partial'"));
 }
 
 static void test_error__system_calls_say_what_the_errno_means(void)
