@@ -1,7 +1,9 @@
 /* resumed.c - an unfinished run is gone on with by its own plan: it must fit the memory and the threads there are now. */
 #include "planner/planner.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +180,24 @@ void note_restart(struct plan *p, const struct job *job, const struct room *room
     free(fresh);
 }
 
+/* Its scratch stays where it was made: what is said is that place, and that another was not taken. */
+static bool keep_scratch_place(struct plan *p, const struct job *job, struct error *err)
+{
+    const char *place = resume_scratch_elsewhere(p->resume, p->scratch_path);
+    char *copy = place ? strdup(place) : NULL;
+
+    if (!place)
+        return true;
+    if (!copy)
+        return error_sys(err, ENOMEM, job->output.span, "the scratch file's name");
+    if (job->scratch_path)
+        text_addf(&p->notes, "the scratch of the run that goes on stays at '%s'; --restart takes the new place\n", place);
+    free(p->scratch_path);
+    p->scratch_path = copy;
+    snprintf(p->scratch_from, sizeof p->scratch_from, "where the run was begun");
+    return true;
+}
+
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
 {
     struct plan_candidate *c = &p->candidates[0];
@@ -185,8 +205,11 @@ bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
     uint64_t need_bytes;
 
     graph_request(p, job);
+    if (!keep_scratch_place(p, job, err))
+        return false;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
+    g->scratch.limit_span = job->scratch_limit.span;
     g->scratch.limit_bytes = job->scratch_limit.set ? job->scratch_limit.bytes : 0;
     g->backend = p->io.backend;
     resume_plan(p->resume, g);

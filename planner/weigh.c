@@ -546,6 +546,7 @@ static void graph_fill(struct plan *p, const struct job *job, const struct room 
     g->scratch.give_back = size_min(limit, room->scratch_free_bytes) / SPACE_AMPLE_FACTOR < a->cost.scratch_bytes_max;
     g->scratch.path = p->scratch_path;
     g->scratch.span = job->scratch_path ? job->scratch_span : job->output.span;
+    g->scratch.limit_span = job->scratch_limit.span;
 }
 
 /* What a run would stop at, said before it begins. */

@@ -104,7 +104,7 @@ struct scratch_layout {
     bool give_back;                 /* free the space of what is merged: the file system could need it */
     enum spill_encoding encoding;   /* what is tried */
     const char *path;               /* the scratch file */
-    struct span span;
+    struct span span, limit_span;
 };
 
 struct resume;

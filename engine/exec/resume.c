@@ -214,13 +214,9 @@ static bool find_left(struct resume **out, const char *path, bool overwrite, str
 
 static bool refuse(const struct resume *r, const char *what, const struct text *differences, struct error *err)
 {
-    char line[256];
-
     error_at(err, ERR_EXISTS, r->span, "an unfinished run of '%s' %s", store_path(r->store), what);
-    for (const char *at = differences->chars; *at; at += strcspn(at, "\n") + 1) {
-        snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
-        error_note(err, "%s", line);
-    }
+    for (const char *at = differences->chars; *at; at += strcspn(at, "\n") + 1)
+        error_note(err, "%.*s", (int)strcspn(at, "\n"), at);
     error_help(err, "start over with --restart, or remove what it left with: sluice clean %s", store_path(r->store));
     return false;
 }
@@ -416,6 +412,7 @@ void resume_plan(const struct resume *r, struct graph *g)
 
     scratch.path = r->scratch_file.inode ? r->scratch_path : g->scratch.path;
     scratch.span = g->scratch.span;
+    scratch.limit_span = g->scratch.limit_span;
     scratch.limit_bytes = g->scratch.limit_bytes;
     scratch.give_back = scratch.give_back || g->scratch.give_back;
     g->scratch = scratch;
@@ -426,6 +423,20 @@ void resume_plan(const struct resume *r, struct graph *g)
     g->pool_bytes = frozen->pool_bytes;
     g->plan_name = frozen->plan_name;
     g->predicted_seconds = frozen->predicted_seconds;
+}
+
+const char *resume_scratch_elsewhere(const struct resume *r, const char *path)
+{
+    struct text packed;
+    bool same;
+
+    if (!r->scratch_file.inode || !path)
+        return NULL;
+    text_init(&packed, sizeof r->scratch_path - 1);
+    path_pack(path, &packed);
+    same = packed.cut || strcmp(packed.chars, r->scratch_path) == 0;
+    text_release(&packed);
+    return same ? NULL : r->scratch_path;
 }
 
 /* ---- a run of ours ---- */

@@ -39,6 +39,8 @@ bool resume_is_finished(const struct resume *r);
 /* Put the frozen plan into `g`: stages, scratch, pool_bytes, plan_name. Its texts are the resume's. Where the scratch
  * file would be if it has to be made, and its limit, are what g says. */
 void resume_plan(const struct resume *r, struct graph *g);
+/* Where its scratch file is, if that is not `path`: it stays there. NULL: it is, or there is no file yet. */
+const char *resume_scratch_elsewhere(const struct resume *r, const char *path);
 /* Are the source's objects those that finished tasks read? Each is looked at, none is read. ERR_EXISTS: not all of them.
  * `g` is what resume_plan made it. graph_run asks, too, if nobody has; before anything is said of going on it is better. */
 bool resume_check_sources(struct resume *r, const struct graph *g, const volatile int *stop, struct error *err);

@@ -296,8 +296,10 @@ static bool grow(struct scratch *s, uint64_t to_bytes, struct error *err)
 static bool reserve_file(struct scratch *s, uint64_t to_bytes, struct error *err)
 {
     if (to_bytes > file_end_max(s)) {
-        error_at(err, ERR_FIT, s->layout.span, "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
-        error_help(err, "raise the limit of 'scratch', or give more memory");
+        error_at(err, ERR_FIT, s->layout.limit_span.source ? s->layout.limit_span : s->layout.span,
+                 "scratch grows past its limit of %s", SIZE_TEXT(s->layout.limit_bytes));
+        error_help(err, "raise the limit of 'scratch' and give the same command again; or start over in more memory: "
+                   "--restart");
         error_bytes(err, to_bytes - s->punched_bytes, s->layout.limit_bytes);
         return false;
     }

@@ -18,7 +18,8 @@ static void explain_full(struct error *err, uint64_t need_bytes, uint64_t free_b
         error_note(err, "the file system has no room for more files (inodes), however small");
         error_help(err, "remove files there, or make the chunks larger; then give the same command again");
     }
-    error_help(err, "make room there, or name another place; then give the same command again");
+    error_help(err, "make room there, then give the same command again; or name another place: for scratch that takes "
+               "--restart");
 }
 
 static void explain_quota(struct error *err, uint64_t need_bytes, uint64_t free_bytes)
@@ -29,7 +30,7 @@ static void explain_quota(struct error *err, uint64_t need_bytes, uint64_t free_
         error_bytes(err, need_bytes, 0);
     }
     error_help(err, "remove files of yours there or ask for a larger quota ('quota -s', 'lfs quota' and 'xfs_quota' show "
-               "it), or name another place; then give the same command again");
+               "it), then give the same command again; or name another place: for scratch that takes --restart");
 }
 
 bool space_explain(struct error *err, int fd, uint64_t need_bytes)
