@@ -101,6 +101,7 @@ bool session_run(struct session *s, const struct pipeline *p, const struct sessi
 
     *s = (struct session){ .pipeline = p, .job = p->job };
     s->job.start = o->plan_only ? START_NOT : o->restart ? START_OVER : START_OR_CONTINUE;
+    s->job.plans_restart = o->plan_only && o->restart;
     if (!plan(s, err))
         return false;
     if (o->plan_only)
@@ -134,14 +135,6 @@ void session_release(struct session *s)
     *s = (struct session){ 0 };
 }
 
-/* How much of the work an earlier run has done. */
-static unsigned resumed_percent(const struct plan *p)
-{
-    uint64_t work_bytes = graph_work_bytes(&p->graph);
-
-    return work_bytes ? (unsigned)((double)p->resumed_bytes / (double)work_bytes * 100) : 0;
-}
-
 void session_plan_lines(const struct session *s, struct text *out)
 {
     const struct plan *p = &s->plan;
@@ -150,7 +143,7 @@ void session_plan_lines(const struct session *s, struct text *out)
     text_add_lines(out, "warning: ", p->warnings.chars);
     text_add_lines(out, "note: ", p->notes.chars);
     if (p->resume)
-        text_addf(out, "continuing: %u %% done\n", resumed_percent(p));
+        text_addf(out, "continuing: %u %% done\n", plan_resumed_percent(p));
     text_addf(out, "plan: %s, memory %s (%s), threads %u (%s)", p->candidates[p->chosen].name,
               SIZE_TEXT(p->memory_bytes), p->memory_from, p->graph.threads, p->threads_from);
     text_addf(out, ", predicted %s%s\n", SECONDS_TEXT(predicted_seconds(p)), p->resume ? " for what is left" : "");
@@ -270,7 +263,7 @@ static void add_run_json(const struct session *s, struct text *out)
     text_addf(out, "\"run\": {\"seconds\": %.6f, \"predicted_seconds\": %.6f, ", report_seconds(s->report),
               predicted_seconds(&s->plan));
     if (s->plan.resume)
-        text_addf(out, "\"continued_percent\": %u, ", resumed_percent(&s->plan));
+        text_addf(out, "\"continued_percent\": %u, ", plan_resumed_percent(&s->plan));
     answer_json_text(out, "io", io_backend_name(s->plan.io.backend));
     answer_json_text(out, "io_why", s->plan.io.why[0] ? s->plan.io.why : NULL);
     add_verified_json(s, out);

@@ -96,6 +96,7 @@ struct job {
     struct codec_sample seen;       /* what an earlier try met that the census had not sampled; zero at first */
     enum plan_wanted plan;
     enum job_start start;
+    bool plans_restart;             /* start is START_NOT, for a run that would start over */
     bool durable;
     bool verify;                    /* the run proves that the output holds the input's values */
 };

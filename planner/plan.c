@@ -70,6 +70,8 @@ static bool make(struct plan *p, const struct job *job, struct error *err)
         error_locate(err, job->input.span);
         return false;
     }
+    if (job->start == START_NOT && !job->plans_restart)
+        note_unfinished(p, job);
     return plan_verified(p, job, plan_rest_or_all(p, job, &room, err), err);
 }
 

@@ -110,6 +110,9 @@ struct plan {
 bool plan_make(struct plan *p, const struct job *job, struct error *err);
 void plan_release(struct plan *p);
 
+/* How much of the work the run that is gone on with has done. */
+unsigned plan_resumed_percent(const struct plan *p);
+
 /* The bytes of a budget that was asked for. ERR_FIT: it is more than our cgroup may have. */
 struct host;
 bool plan_budget(uint64_t *bytes, const struct size_request *asked, const struct host *host, struct error *err);

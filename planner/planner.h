@@ -257,6 +257,8 @@ void graph_request(struct plan *p, const struct job *job);
 bool plan_resume(struct plan *p, const struct job *job, struct error *err);
 /* The plan is that of p->resume: refuse it if the budget does not hold it, and fit threads to it. */
 bool plan_resumed(struct plan *p, const struct job *job, struct error *err);
+/* For a job that only plans, which is what p is for: what a run would make of an unfinished one, if there is one. */
+void note_unfinished(struct plan *p, const struct job *job);
 /* Says so where a plan made now would have done all of it well before p->resume's has done what is left. */
 void note_restart(struct plan *p, const struct job *job, const struct room *room);
 
@@ -303,8 +305,7 @@ bool resolve_format(const struct job *job, enum format_kind source_format, enum 
 /* Everything about the target, from the source's metadata and the job. `target` is zero before. */
 bool resolve_target(struct array_meta *target, const struct array_meta *source, const struct job *job,
                     struct text *warnings, struct text *notes, struct error *err);
-/* Refuses a target that overlaps the input; and one that is there, of which a job that only plans is told,
- * as of an unfinished run. */
+/* Refuses a target that overlaps the input; and one that is there, of which a job that only plans is told. */
 bool resolve_output_place(const struct job *job, const struct store *source, struct error *err);
 bool resolve_output_free(const struct job *job, struct text *notes, struct error *err);
 /* The help for a budget that is too small because its unit was left out, if that is what it looks like. */

@@ -180,26 +180,10 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
     return true;
 }
 
-static void note_unfinished(const struct job *job, struct text *notes)
-{
-    char partial[PATH_TEXT_BYTES];
-    size_t length = strlen(job->output.path);
-    struct stat st;
-
-    while (length > 1 && job->output.path[length - 1] == '/')
-        length--;
-    snprintf(partial, sizeof partial, "%.*s.sluice-partial", (int)length, job->output.path);
-    if (os_fstatat(AT_FDCWD, partial, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        text_addf(notes, "'%s' is there, of an unfinished run: a run goes on with it, by the plan that it was begun with, "
-                  "or starts over with --restart\n", partial);
-}
-
 bool resolve_output_free(const struct job *job, struct text *notes, struct error *err)
 {
     struct stat st;
 
-    if (job->start == START_NOT)
-        note_unfinished(job, notes);
     if (os_fstatat(AT_FDCWD, job->output.path, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return true;
     if (job->output.overwrite)

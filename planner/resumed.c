@@ -229,3 +229,68 @@ bool plan_resumed(struct plan *p, const struct job *job, struct error *err)
     g->resume = p->resume;
     return true;
 }
+
+unsigned plan_resumed_percent(const struct plan *p)
+{
+    uint64_t work_bytes = graph_work_bytes(&p->graph);
+
+    return work_bytes ? (unsigned)((double)p->resumed_bytes / (double)work_bytes * 100) : 0;
+}
+
+/* All of it on one line. */
+static void warn_of_refusal(const struct error *err, struct text *warnings)
+{
+    text_add(warnings, "a run would be refused now: ");
+    text_add_shown(warnings, err->message);
+    for (unsigned i = 0; i < err->note_count; i++) {
+        text_add(warnings, "; ");
+        text_add_shown(warnings, err->notes[i]);
+    }
+    if (err->help[0]) {
+        text_add(warnings, "; ");
+        text_add_shown(warnings, err->help);
+    }
+    text_add(warnings, "\n");
+}
+
+/* `left` is taken. */
+static void note_rest(struct plan *p, const struct job *job, struct resume *left)
+{
+    struct plan *rest = malloc(sizeof *rest);
+    struct error err = { 0 };
+
+    if (!rest) {
+        resume_close(left);
+        return;
+    }
+    *rest = *p;
+    rest->resume = left;
+    text_init(&rest->warnings, 0);
+    text_init(&rest->notes, ERROR_TEXT_BYTES);
+    rest->scratch_path = p->scratch_path ? strdup(p->scratch_path) : NULL;
+    if (plan_resumed(rest, job, &err)) {
+        text_addf(&p->notes, "'%s.sluice-partial' is there, of an unfinished run: a run goes on with it, by the plan that it "
+                  "was begun with, or starts over with --restart; %u %% done, and what is left is predicted to take %s\n",
+                  job->output.path, plan_resumed_percent(rest), SECONDS_TEXT(rest->resumed_seconds));
+        text_add(&p->notes, rest->notes.chars);
+    } else {
+        warn_of_refusal(&err, &p->warnings);
+    }
+    text_release(&rest->warnings);
+    text_release(&rest->notes);
+    free(rest->scratch_path);
+    resume_close(left);
+    free(rest);
+}
+
+void note_unfinished(struct plan *p, const struct job *job)
+{
+    struct error err = { 0 };
+    struct resume *left;
+
+    graph_request(p, job);
+    if (!resume_look(&left, &p->graph, &err))
+        warn_of_refusal(&err, &p->warnings);
+    else if (left)
+        note_rest(p, job, left);
+}

@@ -232,45 +232,90 @@ static bool refuse_unseen(const struct resume *r, bool without_overwrite, struct
     return false;
 }
 
-/* Go on with it, or say why not. *removed: it was not worth it. */
-static bool take_up(struct resume *r, const struct graph *g, struct text *notes, bool *removed, struct error *err)
+/* What the same command comes to with what is left. */
+enum standing {
+    STANDS_TO_GO_ON,
+    STANDS_FOR_NOTHING,             /* it is not worth it */
+    STANDS_PUBLISHED,
+    STANDS_REPLACED,                /* of another request, but its target is complete */
+    STANDS_REFUSED,                 /* err says why */
+};
+
+static enum standing judge(struct resume *r, const struct graph *g, struct error *err)
 {
+    enum standing standing = STANDS_REFUSED;
     struct text differences;
     enum loaded loaded;
     int sys_errno;
-    bool ok = true;
 
     text_init(&differences, DIFFERENCES_BYTES_MAX);
     loaded = resume_load(r, g, &differences, &sys_errno);
     if (loaded == LOADED && r->continues && r->records == 0 && !r->committing && !differences.length)
         loaded = LOADED_NOTHING;    /* it had begun, but nothing was done; what it wrote to scratch goes, too */
-    *removed = loaded == LOADED_NOTHING;
     r->published = loaded == LOADED && r->replaced && r->continues && !differences.length;
-    if (loaded == LOADED_NOTHING) {
-        ok = remove_left(r, notes, err);
-    } else if (loaded == LOADED_NOT) {
-        ok = error_sys(err, sys_errno, r->span, "cannot read the journal of '%s.sluice-partial'", store_path(r->store));
-    } else if (r->published) {
-        ok = true;
-    } else if (loaded == LOADED && r->replaced && resume_lost_when(r)) {
-        ok = refuse_unseen(r, false, err);
-    } else if (loaded == LOADED && r->replaced) {   /* of another request, but its target is complete */
-        *removed = true;
-        ok = store_remove_replaced(r->store, err);
-    } else if (loaded == LOADED_FOREIGN) {
-        ok = refuse(r, "belongs to another user, or others may write to its journal", &differences, err);
-    } else if (differences.length) {
-        ok = refuse(r, "was asked for something else", &differences, err);
-    } else if (loaded == LOADED_OTHER || !r->continues) {
-        ok = refuse(r, "has a journal that is damaged, or of another version", &differences, err);
-    } else if ((sys_errno = journal_cut(&r->journal)) < 0) {
-        ok = error_sys(err, -sys_errno, r->span, "cannot write the journal of '%s.sluice-partial'",
-                       store_path(r->store));
-    } else {
-        look_for_scratch(r);
-    }
+    if (loaded == LOADED_NOTHING)
+        standing = STANDS_FOR_NOTHING;
+    else if (loaded == LOADED_NOT)
+        error_sys(err, sys_errno, r->span, "cannot read the journal of '%s.sluice-partial'", store_path(r->store));
+    else if (r->published)
+        standing = STANDS_PUBLISHED;
+    else if (loaded == LOADED && r->replaced && resume_lost_when(r))
+        refuse_unseen(r, false, err);
+    else if (loaded == LOADED && r->replaced)
+        standing = STANDS_REPLACED;
+    else if (loaded == LOADED_FOREIGN)
+        refuse(r, "belongs to another user, or others may write to its journal", &differences, err);
+    else if (differences.length)
+        refuse(r, "was asked for something else", &differences, err);
+    else if (loaded == LOADED_OTHER || !r->continues)
+        refuse(r, "has a journal that is damaged, or of another version", &differences, err);
+    else
+        standing = STANDS_TO_GO_ON;
     text_release(&differences);
-    return ok;
+    return standing;
+}
+
+/* Go on with it, or say why not. *removed: it was not worth it. */
+static bool take_up(struct resume *r, const struct graph *g, struct text *notes, bool *removed, struct error *err)
+{
+    enum standing standing = judge(r, g, err);
+    int got;
+
+    *removed = standing == STANDS_FOR_NOTHING || standing == STANDS_REPLACED;
+    switch (standing) {
+    case STANDS_FOR_NOTHING: return remove_left(r, notes, err);
+    case STANDS_REPLACED:    return store_remove_replaced(r->store, err);
+    case STANDS_PUBLISHED:   return true;
+    case STANDS_REFUSED:     return false;
+    case STANDS_TO_GO_ON:    break;
+    }
+    got = journal_cut(&r->journal);
+    if (got < 0)
+        return error_sys(err, -got, r->span, "cannot write the journal of '%s.sluice-partial'", store_path(r->store));
+    look_for_scratch(r);
+    return true;
+}
+
+bool resume_look(struct resume **out, const struct graph *g, struct error *err)
+{
+    enum standing standing;
+    struct store *store;
+    struct resume *r;
+
+    *out = NULL;
+    if (!store_stage_look(&store, g->target_path, g->target_span, err) || !store)
+        return err->code == ERR_NONE;
+    r = resume_of(store, g->target_span, err);
+    if (!r)
+        return false;
+    standing = judge(r, g, err);
+    if (standing == STANDS_TO_GO_ON) {
+        look_for_scratch(r);
+        *out = r;
+        return true;
+    }
+    resume_close(r);
+    return standing != STANDS_REFUSED;
 }
 
 /* Its name may not be on the disk, and a sync that succeeds now would not say so: names that are given anew it has to write.

@@ -238,6 +238,15 @@ int os_lock(int fd)
     return result;
 }
 
+int os_lock_look(int fd)
+{
+    int result = (int)CALL(OS_LOCK, flock(fd, LOCK_SH | LOCK_NB));
+
+    if (result == 0)
+        flock(fd, LOCK_UN);
+    return result;
+}
+
 int os_set_buffered(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -29,6 +29,9 @@ int os_close(int fd);
 int os_lock(int fd);
 /* The same of a file that can do without: os_lacks() says nothing. */
 int os_lock_file(int fd);
+/* Would it be ours? For an instant it is shared, and then given back. 0 or -EWOULDBLOCK; another -errno: it cannot be
+ * told. */
+int os_lock_look(int fd);
 /* Turn O_DIRECT off again: for the end of a file, which has no aligned length. */
 int os_set_buffered(int fd);
 /* Was it opened with O_DIRECT? */

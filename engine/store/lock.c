@@ -359,19 +359,35 @@ void store_lock_file_give_back(struct store *s)
 
 /* ---- either kind ---- */
 
+static bool busy_as_noted(const struct store *s, int fd, struct error *err)
+{
+    char *note = store_note(fd);
+
+    store_busy(s, note, err);
+    free(note);
+    return false;
+}
+
 bool store_lock(struct store *s, int fd, struct error *err)
 {
     int got = os_lock(fd);
     struct stat st;
-    char *note;
 
-    if (got == -EWOULDBLOCK) {
-        note = store_note(fd);
-        store_busy(s, note, err);
-        free(note);
-        return false;
-    }
+    if (got == -EWOULDBLOCK)
+        return busy_as_noted(s, fd, err);
     if (got == 0 && os_fstatat(s->parent_fd, s->lock_name, &st, AT_SYMLINK_NOFOLLOW) == -ENOENT)
         return true;
     return store_lock_file_take(s, err);
+}
+
+bool store_lock_look(const struct store *s, int fd, struct error *err)
+{
+    char text[OWNER_TEXT_BYTES];
+    struct owner o;
+
+    if (os_lock_look(fd) == -EWOULDBLOCK)
+        return busy_as_noted(s, fd, err);
+    if (read_file(s, s->lock_name, text) < 0 || !owner_read(&o, text) || owner_state(&o) == OWNER_GONE)
+        return true;
+    return refuse(s, &o, owner_state(&o), err);
 }

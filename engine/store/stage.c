@@ -219,7 +219,7 @@ static bool take_directory(struct store *s, const char *name, const char *note, 
     }
     if (*fd < 0 && *fd != -ENOTDIR && *fd != -ELOOP)
         return error_sys(err, -*fd, s->span, "cannot open '%s.sluice-partial', which is there", s->path);
-    if (*fd >= 0 && !store_lock(s, *fd, err)) {
+    if (*fd >= 0 && !(s->only_looks ? store_lock_look(s, *fd, err) : store_lock(s, *fd, err))) {
         os_close(*fd);
         return false;
     }
@@ -335,8 +335,8 @@ bool store_stage(struct store **out, const char *path, bool overwrite, const cha
     return true;
 }
 
-bool store_stage_again(struct store **out, const char *path, bool overwrite, const char *note, struct span span,
-                       struct error *err)
+static bool stage_again(struct store **out, const char *path, bool only_looks, const char *note, struct span span,
+                        struct error *err)
 {
     struct store *s;
 
@@ -344,8 +344,8 @@ bool store_stage_again(struct store **out, const char *path, bool overwrite, con
     s = staged_new(path, staging_suffix, span, err);
     if (!s)
         return err->code == ERR_NONE;
-    s->overwrite = overwrite;
-    s->taken_up = true;
+    s->only_looks = only_looks;
+    s->taken_up = !only_looks;
     if (!take_directory(s, s->staging_name, note, &s->root_fd, err)) {
         s->root_fd = -1;
         store_close(s);
@@ -356,6 +356,21 @@ bool store_stage_again(struct store **out, const char *path, bool overwrite, con
     else
         *out = s;
     return true;
+}
+
+bool store_stage_again(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
+                       struct error *err)
+{
+    bool ok = stage_again(s, path, false, note, span, err);
+
+    if (*s)
+        (*s)->overwrite = overwrite;
+    return ok;
+}
+
+bool store_stage_look(struct store **s, const char *path, struct span span, struct error *err)
+{
+    return stage_again(s, path, true, NULL, span, err);
 }
 
 bool store_stage_published(struct store **out, const char *path, struct span span, struct error *err)

@@ -83,6 +83,8 @@ bool store_stage(struct store **s, const char *path, bool overwrite, const char 
  * store_object_create. */
 bool store_stage_again(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
                        struct error *err);
+/* The same for who only wants to know: nothing is locked or changed, and the store is for reading what is there. */
+bool store_stage_look(struct store **s, const char *path, struct span span, struct error *err);
 /* The target at `path` itself, if a run died after giving it its name and before it had tidied up: it holds a
  * journal then, and store_publish_end does the rest. *s NULL: it is not so. */
 bool store_stage_published(struct store **s, const char *path, struct span span, struct error *err);

@@ -25,6 +25,7 @@ struct store {
     bool lock_swept;                /* nothing is left of runs that died on their way to it */
     char took_over[OWNER_SENTENCE_BYTES + 80];  /* "", or whose lock file was in the way */
     bool overwrite;
+    bool only_looks;                /* it is not locked, and nothing is changed */
     bool taken_up;                  /* an earlier run left files in it */
     bool durable;
     struct store_place old;         /* what an earlier run had begun to replace; inode 0: nothing */
@@ -47,6 +48,8 @@ void store_without_direct(struct store *s);
 /* Lock the directory `fd`, and so the target, until the store is closed. False: another run has it (ERR_EXISTS, and
  * nothing may be touched), or it cannot be locked. */
 bool store_lock(struct store *s, int fd, struct error *err);
+/* Would store_lock have it? Changes nothing. What cannot be told is taken for free. */
+bool store_lock_look(const struct store *s, int fd, struct error *err);
 /* Another run is at work on the target, as its `note` says (NULL: not known). False. */
 bool store_busy(const struct store *s, const char *note, struct error *err);
 /* Take the lock file, whatever the file system can do. */

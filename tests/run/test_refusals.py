@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Exit codes, and what is at the target after a refusal: nothing, or just what was there before."""
 import json
+import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from harness import (ENVIRONMENT, SANITIZER, SLUICE, Suite, check, check_left_alone, minimum_bytes, rechunk, sluice,  # noqa: E402
-                     tree)
+from harness import (ENVIRONMENT, SANITIZER, SLUICE, Suite, check, check_left_alone, command, minimum_bytes,  # noqa: E402
+                     rechunk, sluice, tree)
 
 import inputs  # noqa: E402
 import numpy as np  # noqa: E402
@@ -64,11 +66,48 @@ def test_plan__says_that_the_output_exists(directory):
     check(tree(directory) == before, "something was changed")
 
 
-def test_plan__says_that_an_unfinished_run_is_there(directory):
+def test_plan__says_what_a_run_would_make_of_an_unfinished_one(directory):
+    """It promises nothing that a run refuses, and changes nothing."""
     source = inputs.small(directory / "in.zarr")
     (directory / "out.zarr.sluice-partial").mkdir()
+    (directory / "out.zarr.sluice-partial" / "precious").touch()
     rechunk(source, f"{directory}/out.zarr/", "--chunks", "12,5,7", "-n").expect(
-        0, "note: '", "out.zarr.sluice-partial' is there", "--restart")
+        0, "warning: a run would be refused now: '", "out.zarr.sluice-partial' is in the way")
+    shutil.rmtree(directory / "out.zarr.sluice-partial")
+
+    pipeline = directory / "p.yaml"
+    text = "input: in.zarr\noutput: {path: out.zarr, chunks: [12, 5, %d]}\nmemory: %s\n"
+    pipeline.write_text(text % (7, "64MiB"))
+    flags = ["--threads", 1]
+    died = subprocess.run(command("run", pipeline, *flags), capture_output=True,
+                          env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-committing"}).returncode
+    check(died == -signal.SIGKILL, f"did not die but said {died}")
+    before = tree(directory)
+    for verb in ("plan", "check"):
+        said = str(sluice(verb, pipeline, *flags).expect(
+            0, "note: '", "out.zarr.sluice-partial' is there", "100 % done, and what is left is predicted to take ", "--restart"))
+        check("warning: " not in said, said)
+    check(tree(directory) == before, "something was changed")
+    stopped = subprocess.Popen(command("run", pipeline, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**ENVIRONMENT, "SLUICE_DIE_AT": "before-stages:1:stop"})
+    try:
+        os.waitpid(stopped.pid, os.WUNTRACED)
+        said = str(sluice("check", pipeline, *flags).expect(
+            0, "warning: a run would be refused now: another run is writing '", f"process {stopped.pid} on "))
+        check("an unfinished run" not in said, said)
+    finally:
+        stopped.kill()
+        stopped.wait()
+
+    pipeline.write_text(text % (9, "64MiB"))
+    for verb in ("plan", "check"):
+        warnings = sluice(verb, pipeline, *flags, "--json").expect(0).json()["warnings"]
+        check(len(warnings) == 1 and "was asked for something else; output's chunks then: 12,5,7; output's chunks now: 12,5,9"
+              in warnings[0], warnings)
+    sluice("run", pipeline, *flags).expect(6, "was asked for something else", "note: output's chunks now: 12,5,9")
+    check("a run would be" not in str(rechunk(source, directory / "out.zarr", "--chunks", "12,5,9", "-n", "--restart")))
+    sluice("clean", directory / "out.zarr").expect(0)
+    check_left_alone(directory, "in.zarr", "p.yaml")
 
 
 def test_rechunk__refuses_a_file_in_place_of_the_output(directory):
