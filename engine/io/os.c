@@ -142,8 +142,7 @@ static const char *const lack_sentences[LACKS] = {
     [LACK_PUNCH_HOLE] = "no hole punching: scratch space is given back only at the end",
     [LACK_LOCK] = "no file locks that reach other machines: a lock file beside the output kept other runs away",
     [LACK_LINK] = "no links: the lock file was made first and then written",
-    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped from it 32MiB behind "
-                    "the writer",
+    [LACK_DIRECT] = "no direct I/O: files went through the page cache, written out and dropped 32MiB behind the writer",
 };
 
 static atomic_uint lacks;
