@@ -23,12 +23,9 @@ static bool is_pipeline(const char *word)
 /* Of OUT.sluice-partial, which is what `ls` shows, OUT. */
 static const char *output_of(const char *word, char output[PATH_MAX])
 {
-    static const char ending[] = ".sluice-partial";
-    size_t length = strlen(word), end = sizeof ending - 1;
+    size_t length = path_length(word), end = sizeof STAGING_SUFFIX - 1;
 
-    while (length > 1 && word[length - 1] == '/')
-        length--;
-    if (length <= end || length - end >= PATH_MAX || memcmp(word + length - end, ending, end) != 0 ||
+    if (length <= end || length - end >= PATH_MAX || memcmp(word + length - end, STAGING_SUFFIX, end) != 0 ||
         word[length - end - 1] == '/')
         return word;
     memcpy(output, word, length - end);

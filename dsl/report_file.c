@@ -41,22 +41,19 @@ static const char *name_of(const char *path)
 /* Is the report what the output will be called, or its staging directory? Both may not be there yet. */
 static bool is_output(const char *directory, const char *name, const char *output_path)
 {
-    static const char staging[] = ".sluice-partial";
-    char *output = strdup(output_path), *output_directory = NULL;
-    size_t length = output ? strlen(output) : 0;
+    char *output = strndup(output_path, path_length(output_path)), *output_directory = NULL;
     struct stat ours, its;
     const char *rest;
     bool is = false;
+    size_t length;
 
-    while (length > 1 && output[length - 1] == '/')
-        output[--length] = '\0';
     if (output)
         output_directory = directory_of(output);
     if (output_directory && os_fstatat(AT_FDCWD, directory, &ours, 0) >= 0 &&
         os_fstatat(AT_FDCWD, output_directory, &its, 0) >= 0 && same_file(&ours, &its)) {
         length = strlen(name_of(output));
         rest = strncmp(name, name_of(output), length) == 0 ? name + length : "-";
-        is = !rest[0] || strcmp(rest, staging) == 0;
+        is = !rest[0] || strcmp(rest, STAGING_SUFFIX) == 0;
     }
     free(output_directory);
     free(output);

@@ -26,10 +26,8 @@ enum { PATH_TEXT_BYTES = 4096, ORIGIN_NAME_BYTES = 60 };
 
 static bool has_suffix(const char *path, const char *suffix)
 {
-    size_t length = strlen(path), suffix_length = strlen(suffix);
+    size_t length = path_length(path), suffix_length = strlen(suffix);
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
     return length >= suffix_length && strncasecmp(path + length - suffix_length, suffix, suffix_length) == 0;
 }
 
@@ -161,7 +159,7 @@ bool resolve_output_place(const struct job *job, const struct store *source, str
 {
     int overlap;
 
-    if (has_suffix(job->output.path, ".sluice-partial") || has_suffix(job->output.path, ".sluice-scratch")) {
+    if (has_suffix(job->output.path, STAGING_SUFFIX) || has_suffix(job->output.path, ".sluice-scratch")) {
         error_at(err, ERR_USAGE, job->output.span, "'%s' is named like an unfinished output", job->output.path);
         error_help(err, "give it another name: what ends so is what a run keeps until it is done");
         return false;
@@ -202,10 +200,8 @@ bool resolve_output_free(const struct job *job, struct text *notes, struct error
 /* The directory part of `path`, and its last name. */
 static void path_split(const char *path, char *directory, size_t directory_bytes, const char **name, int *name_length)
 {
-    size_t length = strlen(path), start;
+    size_t length = path_length(path), start;
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
     for (start = length; start > 0 && path[start - 1] != '/'; start--)
         ;
     *name = path + start;

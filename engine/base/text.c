@@ -111,6 +111,15 @@ void text_add_shown(struct text *t, const char *chars)
         text_add_bytes(t, (unsigned char)*chars < ' ' || *chars == 0x7f ? "?" : chars, 1);
 }
 
+size_t path_length(const char *path)
+{
+    size_t length = strlen(path);
+
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return length;
+}
+
 size_t text_utf8_length(const char *chars, size_t left)
 {
     const unsigned char *at = (const unsigned char *)chars;

@@ -30,6 +30,8 @@ void text_add_bytes(struct text *t, const char *chars, size_t length);
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A name out of a file, for people: control bytes, which could steer a terminal or begin a line, become '?'. */
 void text_add_shown(struct text *t, const char *chars);
+/* Of a path without the slashes that it ends in; of "/" it is 1. */
+size_t path_length(const char *path);
 /* Length of the well-formed UTF-8 sequence at `at`, at most `left` bytes; 0 if there is none. */
 size_t text_utf8_length(const char *at, size_t left);
 /* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */

@@ -54,12 +54,9 @@ static void absolute_path(const char *path, struct text *out)
 
 void path_pack(const char *path, struct text *out)
 {
-    size_t length = strlen(path);
-    char *directory, *slash;
+    size_t length = path_length(path);
+    char *directory = strndup(path, length), *slash;
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    directory = strndup(path, length);
     if (!directory)
         out->cut = out->no_memory = true;
     slash = directory ? strrchr(directory, '/') : NULL;

@@ -497,7 +497,7 @@ static bool lost_published(const struct check *c, const struct good *good, struc
         at += (unsigned)snprintf(from + at, sizeof from - at, "%s%llu", i ? ", " : "", (unsigned long long)box.start[i]);
     error_at(err, ERR_IO, c->resume->span, "'%s' has its name, but not all of its data: some was lost %s; from (%s) on it "
              "is not what it was", path, c->lost_when, from);
-    snprintf(old, sizeof old, "%s.sluice-partial", path);
+    snprintf(old, sizeof old, "%s" STAGING_SUFFIX, path);
     if (os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) < 0)
         snprintf(old, sizeof old, "%s.sluice-aside", path);
     if (c->resume->old.inode && os_fstatat(AT_FDCWD, old, &st, AT_SYMLINK_NOFOLLOW) >= 0)

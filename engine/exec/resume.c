@@ -405,13 +405,10 @@ bool resume_find(struct resume **out, const struct graph *g, bool restart, struc
 /* Beside the output; of one elsewhere only the same command knows. */
 static void clean_lost_scratch(const char *path, struct text *what)
 {
-    size_t length = strlen(path);
     char scratch_path[PATH_MAX];
     uint64_t bytes;
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    if (snprintf(scratch_path, sizeof scratch_path, "%.*s" SCRATCH_SUFFIX, (int)length, path) >= PATH_MAX)
+    if (snprintf(scratch_path, sizeof scratch_path, "%.*s" SCRATCH_SUFFIX, (int)path_length(path), path) >= PATH_MAX)
         return;
     bytes = scratch_remove_lost(scratch_path);
     if (bytes)

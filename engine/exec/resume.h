@@ -31,8 +31,9 @@ struct resume;
  * ERR_EXISTS: another run is at work, or what is left is of another request (with what differs). `notes` gets a line
  * for everything that is removed. */
 bool resume_find(struct resume **r, const struct graph *g, bool restart, struct text *notes, struct error *err);
-/* The same for who does not run: what resume_find would find to go on with, and refuse. Nothing is locked or changed, and
- * *r is good for what can be asked of it, not for a run. What had published is nothing to go on with. */
+/* The same for who does not run: what resume_find would find to go on with, and refuse. Nothing is changed, or locked
+ * for longer than the look takes, and *r is good for what can be asked of it, not for a run. What had published is nothing
+ * to go on with. */
 bool resume_look(struct resume **r, const struct graph *g, struct error *err);
 /* Leaves everything where it is. NULL is fine. */
 void resume_close(struct resume *r);

@@ -215,15 +215,13 @@ static void note_neighbours(const struct store *s, const char *name, struct erro
 /* `path` does not exist. If the nearest directory above it that does is a group, its arrays are named. */
 static void note_group_above(const char *path, struct error *err)
 {
-    char *above = strdup(path), *slash = NULL;
+    char *above = strndup(path, path_length(path)), *slash = NULL;
     struct error ignored = { 0 };
     struct store *s;
     struct stat st;
 
     if (!above)
         return;
-    for (size_t length = strlen(above); length > 1 && above[length - 1] == '/'; length--)
-        above[length - 1] = '\0';
     do {
         slash = strrchr(above, '/');
         if (slash)
@@ -240,13 +238,11 @@ static void note_group_above(const char *path, struct error *err)
 /* `path` does not exist; perhaps it will. */
 static void note_unfinished_run(const char *path, struct error *err)
 {
-    int length = (int)strlen(path);
+    int length = (int)path_length(path);
     struct stat st;
     char *partial;
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    if (asprintf(&partial, "%.*s.sluice-partial", length, path) < 0)
+    if (asprintf(&partial, "%.*s" STAGING_SUFFIX, length, path) < 0)
         return;
     if (os_fstatat(AT_FDCWD, partial, &st, 0) >= 0 && S_ISDIR(st.st_mode))
         error_help(err, "an unfinished run of it is there ('%s'): the command that began it goes on with it, and "

@@ -56,14 +56,12 @@ static bool is_array(const struct group *g, const char *path, const char *file, 
     return !group;
 }
 
-static const char staging_suffix[] = ".sluice-partial";
-
 /* Of the name of what an unfinished run has made, without its suffix; 0: it is no such name. */
 static size_t unfinished_length(const char *name)
 {
-    size_t length = strlen(name), suffix_length = sizeof staging_suffix - 1;
+    size_t length = strlen(name), suffix_length = sizeof STAGING_SUFFIX - 1;
 
-    return length > suffix_length && strcmp(name + length - suffix_length, staging_suffix) == 0 ? length - suffix_length : 0;
+    return length > suffix_length && strcmp(name + length - suffix_length, STAGING_SUFFIX) == 0 ? length - suffix_length : 0;
 }
 
 /* `count` is of all, until they are sorted. */
@@ -91,14 +89,17 @@ static void list_arrays(struct group *g, int parent_fd, const char *name, const 
 /* `path` is a directory below the root: an array, or a group to look into. */
 static void list_child(struct group *g, int fd, const char *name, const char *path, unsigned depth)
 {
-    bool v2, v3, below, unfinished = unfinished_length(name) > 0;
-    int child = unfinished ? -1 : os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    bool v2, v3, below;
     uint64_t elements;
+    int child;
 
-    if (unfinished)
+    if (unfinished_length(name) > 0) {
         list_array(g, path, 0);
+        return;
+    }
+    child = os_openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (child < 0) {
-        g->cut = g->cut || (!unfinished && child != -ENOENT && child != -ENOTDIR && child != -ELOOP);
+        g->cut = g->cut || (child != -ENOENT && child != -ENOTDIR && child != -ELOOP);
         return;
     }
     v2 = group_has_file(child, ".zarray");

@@ -63,12 +63,9 @@ static bool look(const char *path, uint64_t bytes_max, struct parent *p)
 /* The same place from the root, without links as far as its directories are there. NULL: that cannot be found out. */
 static char *absolute(const char *path)
 {
-    size_t length = strlen(path), cut;
-    char *directory, *slash, *real, *full = NULL;
+    size_t length = path_length(path), cut;
+    char *directory = strndup(path, length), *slash, *real, *full = NULL;
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    directory = strndup(path, length);
     if (!directory)
         return NULL;
     do {

@@ -27,8 +27,6 @@
 /* Names and inodes that are dirty are charged to our cgroup, and the kernel cannot take them back there. */
 enum { OBJECTS_PER_SYNC = 8192, NOTE_BYTES_MAX = 4096 };
 
-static const char staging_suffix[] = ".sluice-partial";
-
 /* mkdir -p: `path` below `dir_fd`. Tries the deepest first, which is nearly always all there is to do. */
 static int make_directories(int dir_fd, char *path)
 {
@@ -59,7 +57,7 @@ static bool open_parent(struct store *s, struct error *err)
     if (!*s->name || !strcmp(s->name, ".") || !strcmp(s->name, ".."))
         return error_at(err, ERR_USAGE, s->span, "'%s' cannot be an output: give it a name of its own", s->path);
     parent = slash == s->path ? strdup("/") : slash ? strndup(s->path, (size_t)(slash - s->path)) : strdup(".");
-    if (!parent || asprintf(&s->staging_name, "%s%s", s->name, staging_suffix) < 0)
+    if (!parent || asprintf(&s->staging_name, "%s" STAGING_SUFFIX, s->name) < 0)
         s->staging_name = NULL;
     if (!s->staging_name || asprintf(&s->aside_name, "%s.sluice-aside", s->name) < 0)
         s->aside_name = NULL;
@@ -341,7 +339,7 @@ static bool stage_again(struct store **out, const char *path, bool only_looks, c
     struct store *s;
 
     *out = NULL;
-    s = staged_new(path, staging_suffix, span, err);
+    s = staged_new(path, STAGING_SUFFIX, span, err);
     if (!s)
         return err->code == ERR_NONE;
     s->only_looks = only_looks;

@@ -14,12 +14,9 @@
 struct store *store_new(const char *path, struct span span, struct error *err)
 {
     struct store *s = calloc(1, sizeof *s);
-    size_t length = strlen(path);
 
-    while (length > 1 && path[length - 1] == '/')
-        length--;
     if (s)
-        s->path = strndup(path, length);
+        s->path = strndup(path, path_length(path));
     if (!s || !s->path) {
         free(s);
         error_at(err, ERR_FIT, span, "no memory to open '%s'", path);
@@ -326,16 +323,14 @@ static int place_overlaps(const struct store *input, const struct stat *root, ch
 
 int store_paths_overlap(const struct store *input, const char *output_path)
 {
-    size_t length = strlen(output_path);
-    char *path = malloc(length + sizeof ".sluice-partial");
+    size_t length = path_length(output_path);
+    char *path = malloc(length + sizeof STAGING_SUFFIX);
     struct stat root;
     int got = path ? os_fstat(input->root_fd, &root) : -ENOMEM;
 
-    while (length > 1 && output_path[length - 1] == '/')
-        length--;
     for (int staging = 0; staging < 2 && got == 0; staging++) {
         memcpy(path, output_path, length);
-        memcpy(path + length, staging ? ".sluice-partial" : "", staging ? sizeof ".sluice-partial" : 1);
+        memcpy(path + length, staging ? STAGING_SUFFIX : "", staging ? sizeof STAGING_SUFFIX : 1);
         got = place_overlaps(input, &root, path);
     }
     free(path);

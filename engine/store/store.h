@@ -66,6 +66,8 @@ int store_holds_directory(const struct store *input, const char *path);
 
 /* ---- writing ---- */
 
+/* Where a target is staged: its name, and this. */
+#define STAGING_SUFFIX ".sluice-partial"
 /* In the root of what is staged, and never of what is published: the journal of the run (exec/journal.h). */
 #define STAGING_JOURNAL ".sluice-journal"
 /* Beside it, where a record of doubt could not be written. */
@@ -83,7 +85,8 @@ bool store_stage(struct store **s, const char *path, bool overwrite, const char 
  * store_object_create. */
 bool store_stage_again(struct store **s, const char *path, bool overwrite, const char *note, struct span span,
                        struct error *err);
-/* The same for who only wants to know: nothing is locked or changed, and the store is for reading what is there. */
+/* The same for who only wants to know: nothing is changed, or locked for longer than the look takes, and the store is for
+ * reading what is there. */
 bool store_stage_look(struct store **s, const char *path, struct span span, struct error *err);
 /* The target at `path` itself, if a run died after giving it its name and before it had tidied up: it holds a
  * journal then, and store_publish_end does the rest. *s NULL: it is not so. */

@@ -247,6 +247,15 @@ static void test_text__lines_come_with_a_prefix_and_as_json(void)
     text_release(&t);
 }
 
+static void test_text__a_path_counts_without_the_slashes_it_ends_in(void)
+{
+    CHECK_EQUAL(path_length("a/b"), 3);
+    CHECK_EQUAL(path_length("a/b//"), 3);
+    CHECK_EQUAL(path_length("/"), 1);
+    CHECK_EQUAL(path_length("//"), 1);
+    CHECK_EQUAL(path_length(""), 0);
+}
+
 int main(void)
 {
     RUN(test_text__grows_and_is_always_terminated);
@@ -260,6 +269,7 @@ int main(void)
     RUN(test_text__nouns_follow_their_number);
     RUN(test_text__lines_come_with_a_prefix_and_as_json);
     RUN(test_text__the_nearest_word_is_near);
+    RUN(test_text__a_path_counts_without_the_slashes_it_ends_in);
     RUN(test_size__does_not_overflow);
     return test_summary();
 }
